@@ -1,0 +1,194 @@
+package workflow
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sqlworkflow/workflow/migrations"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Config says where the state lives and how a process works on it. Either DB or DSN is required; every other field has
+// a useful zero value.
+type Config struct {
+	// DB is a pool of the application. It stays the application's: we never close or tune it. Work needs
+	// at least three connections at a time; database/sql keeps only two of them when idle, so
+	// SetMaxIdleConns is worth setting.
+	DB *sql.DB
+
+	// DSN is a connection string from which [New] opens a pool of its own, which [Service.Close] closes. The
+	// application imports the driver. For lib/pq, binary_parameters=yes is added when the DSN does not say.
+	DSN string
+
+	// Driver is the name under which the driver of DSN is registered with database/sql. Defaults to "postgres",
+	// which is lib/pq; pgx registers "pgx".
+	Driver string
+
+	// Schema is the PostgreSQL schema that holds the tables: lower-case letters, digits and underscores, not a
+	// reserved word. Services with different schemas share one database, and one pool, without seeing each other.
+	// Defaults to "workflows".
+	Schema string
+
+	// Statements says how a statement that stands alone is sent. The default is safe everywhere; see
+	// [Auto] and the README's section on drivers and poolers for the fast way with lib/pq.
+	Statements Statements
+
+	// Logger receives what nobody is there to be told as an error. Payloads and connection strings are never
+	// logged. Defaults to silence.
+	Logger *slog.Logger
+
+	// Timeout bounds each call that begins no transaction of the application: waiting for a connection, for locks
+	// and for the answer. Too low, and a busy database fails calls that would have succeeded. Defaults to 30 s.
+	Timeout time.Duration
+
+	// LockTimeout bounds waiting for a run that another transaction has locked, in [State.WithRunLock] and in
+	// writes inside a transaction of the application. Defaults to 10 s.
+	LockTimeout time.Duration
+
+	// PayloadLimit is the longest JSON text of an input, output or result, in bytes. Defaults to 1 MiB.
+	PayloadLimit int
+
+	// Concurrency is how many runs this process executes at once. Defaults to 100.
+	Concurrency int
+
+	// PollInterval is how long an idle worker waits before it looks for runs again; it is jittered. Lower finds
+	// runs sooner and asks more of the database. Defaults to 250 ms.
+	PollInterval time.Duration
+
+	// Lease is how long a worker that is not heard of keeps its runs; it reports six times as often. Too low, and
+	// a slow database makes live workers lose their runs; too high, and the runs of a dead one wait longer.
+	// All processes of one schema should agree. Defaults to 30 s; at least 1 s.
+	Lease time.Duration
+
+	// Drain bounds how long [Service.Work] lets steps finish once its context has ended; then their contexts are
+	// cancelled. Defaults to 30 s.
+	Drain time.Duration
+}
+
+// Statements says how a statement that stands alone is sent to the server.
+type Statements = store.Statements
+
+// The ways to send a lone statement.
+const (
+	Auto   = store.Auto   // by the driver: pgx Single, others InTx
+	Single = store.Single // one autocommit statement, one round trip
+	InTx   = store.InTx   // BEGIN, statement, COMMIT: safe with every driver behind every pooler
+)
+
+const (
+	minLease        = time.Second
+	beatsPerLease   = 6
+	ownIdleConns    = 16 // of a pool that New opens; database/sql's default of 2 would reconnect all the time
+	ownConnLifetime = 30 * time.Minute
+)
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Driver, "postgres")
+	setDefault(&c.Schema, migrations.DefaultSchema)
+	setDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	setDefault(&c.Timeout, 30*time.Second)
+	setDefault(&c.LockTimeout, 10*time.Second)
+	setDefault(&c.PayloadLimit, 1<<20)
+	setDefault(&c.Concurrency, 100)
+	setDefault(&c.PollInterval, 250*time.Millisecond)
+	setDefault(&c.Lease, 30*time.Second)
+	setDefault(&c.Drain, 30*time.Second)
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate expects a config with defaults.
+func (c Config) validate() error {
+	switch {
+	case c.DB == nil && c.DSN == "":
+		return errors.New("workflow: Config.DB and Config.DSN are both empty: set one of them")
+	case c.DB != nil && c.DSN != "":
+		return errors.New("workflow: Config.DB and Config.DSN are both set: set one of them")
+	case c.DB == nil && !slices.Contains(sql.Drivers(), c.Driver):
+		return fmt.Errorf("workflow: Config.Driver %q is not registered with database/sql: import its package, "+
+			"for example _ %q for \"postgres\" or _ %q for \"pgx\"",
+			c.Driver, "github.com/lib/pq", "github.com/jackc/pgx/v5/stdlib")
+	}
+	if err := migrations.ValidateSchema(c.Schema); err != nil {
+		return fmt.Errorf("workflow: Config.Schema: %w", err)
+	}
+	if c.Statements < Auto || c.Statements > InTx {
+		return fmt.Errorf("workflow: Config.Statements is %d: use Auto, Single or InTx", c.Statements)
+	}
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{
+		{"Timeout", int64(c.Timeout)}, {"LockTimeout", int64(c.LockTimeout)},
+		{"PayloadLimit", int64(c.PayloadLimit)}, {"Concurrency", int64(c.Concurrency)},
+		{"PollInterval", int64(c.PollInterval)}, {"Lease", int64(c.Lease)}, {"Drain", int64(c.Drain)},
+	} {
+		if field.value < 0 {
+			return fmt.Errorf("workflow: Config.%s is negative: use zero for the default", field.name)
+		}
+	}
+	if c.Lease < minLease {
+		return fmt.Errorf("workflow: Config.Lease is %s: use at least %s", c.Lease, minLease)
+	}
+	return nil
+}
+
+// open opens the pool that DSN names, without I/O, and says how its lone statements may be sent.
+func (c Config) open() (*sql.DB, Statements, error) {
+	db, err := sql.Open(c.Driver, c.DSN)
+	if err != nil {
+		// The driver's message may quote the DSN, and with it a password.
+		return nil, 0, fmt.Errorf("workflow: Config.DSN is not one that the driver %q can read", c.Driver)
+	}
+	statements := c.Statements
+	if store.IsPQ(db) {
+		dsn, binary := withBinaryParameters(c.DSN)
+		if err := db.Close(); err != nil {
+			return nil, 0, fmt.Errorf("workflow: open Config.DSN: %w", err)
+		}
+		if db, err = sql.Open(c.Driver, dsn); err != nil {
+			return nil, 0, fmt.Errorf("workflow: Config.DSN is not one that the driver %q can read", c.Driver)
+		}
+		if statements == Auto && binary {
+			statements = Single
+		}
+	}
+	db.SetMaxIdleConns(ownIdleConns)
+	db.SetConnMaxLifetime(ownConnLifetime)
+	return db, statements, nil
+}
+
+// withBinaryParameters adds lib/pq's binary_parameters=yes when the DSN does not say, and reports whether the DSN that
+// it returns has it: a statement with arguments is then one round trip, which is faster and safe behind poolers.
+func withBinaryParameters(dsn string) (string, bool) {
+	const parameter = "binary_parameters"
+	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		u, err := url.Parse(dsn)
+		if err != nil {
+			return dsn, false
+		}
+		values := u.Query()
+		if !values.Has(parameter) {
+			values.Set(parameter, "yes")
+			u.RawQuery = values.Encode()
+			return u.String(), true
+		}
+		return dsn, values.Get(parameter) == "yes"
+	}
+	if !strings.Contains(dsn, parameter) {
+		return dsn + " " + parameter + "=yes", true
+	}
+	return dsn, false // it says something: what, only the driver knows
+}

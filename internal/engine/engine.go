@@ -1,0 +1,135 @@
+// Package engine executes runs: it claims them, replays what is recorded, checkpoints what is new and hands back what it
+// cannot finish. It deals in bytes and rows; the types of the application stay at the root.
+//
+// One process has one [Engine]. While it works it is one worker: a row with a lease that heartbeats renew. A run belongs
+// to the worker that claimed it, under an epoch that every change of hands raises, and each write of a run carries its
+// epoch in a guard that locks the run's row. So a worker that was frozen, or cut off, can write nothing once another has
+// taken over.
+//
+//	worker.go  claims runs into free slots
+//	lease.go   keeps the worker's row alive and stops everything when that fails
+//	run.go     executes one run from its steps to its end
+//	step.go    one step of it: recorded, or done and checkpointed
+//	await.go   tells callers how a run ended
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Body is a workflow's function on encoded values.
+type Body func(ctx context.Context, input json.RawMessage) (json.RawMessage, error)
+
+// Config is how a process works; the root has given each field a value.
+type Config struct {
+	Concurrency  int
+	PollInterval time.Duration
+	Lease        time.Duration
+	Heartbeat    time.Duration
+	Drain        time.Duration
+	Logger       *slog.Logger
+}
+
+// ErrWorking is returned by Work while the engine works already.
+var ErrWorking = errors.New("this service works already")
+
+// Engine executes the runs of the workflows that are registered with it. It is safe for concurrent use.
+type Engine struct {
+	store  *store.Store
+	config Config
+	awaits *awaiter
+
+	mu     sync.Mutex
+	bodies map[string]Body
+	worker *worker // while Work runs
+	stop   context.CancelFunc
+	works  sync.WaitGroup
+}
+
+// New returns an engine that does nothing yet.
+func New(st *store.Store, config Config) *Engine {
+	return &Engine{
+		store: st, config: config, awaits: newAwaiter(st), bodies: make(map[string]Body), stop: func() {},
+	}
+}
+
+// Register binds a workflow's name to its body and reports whether the name was free.
+func (e *Engine) Register(name string, body Body) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, taken := e.bodies[name]; taken {
+		return false
+	}
+	e.bodies[name] = body
+	return true
+}
+
+// Work claims and executes runs until ctx ends; then it lets steps finish for Config.Drain, hands back what is left and
+// returns nil.
+func (e *Engine) Work(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	w := newWorker(e)
+	e.mu.Lock()
+	if e.worker != nil {
+		e.mu.Unlock()
+		return ErrWorking
+	}
+	e.worker, e.stop = w, stop
+	e.works.Add(1)
+	e.mu.Unlock()
+
+	defer func() {
+		e.mu.Lock()
+		e.worker, e.stop = nil, func() {}
+		e.mu.Unlock()
+		e.works.Done()
+	}()
+	return w.work(ctx)
+}
+
+// Created tells a worker of this process that there is something to claim.
+func (e *Engine) Created() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.worker != nil {
+		e.worker.nudge()
+	}
+}
+
+// Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none.
+func (e *Engine) Await(ctx context.Context, runID string) (store.Run, error) {
+	return e.awaits.await(ctx, runID)
+}
+
+// Close ends Work as the end of its context does, and the waiting of every Await with err.
+func (e *Engine) Close(err error) {
+	e.mu.Lock()
+	e.stop()
+	e.mu.Unlock()
+	e.works.Wait()
+	e.awaits.close(err)
+}
+
+func (e *Engine) known() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	names := make([]string, 0, len(e.bodies))
+	for name := range e.bodies { // in no order, which is what makes claims fair between workflows
+		names = append(names, name)
+	}
+	return names
+}
+
+func (e *Engine) body(workflow string) Body {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.bodies[workflow]
+}

@@ -1,0 +1,100 @@
+package workflow
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/migrations"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Service is the front door: the state API on its pool, and the worker that executes runs. It is safe for concurrent
+// use.
+type Service struct {
+	State
+	config Config
+	engine *engine.Engine
+	db     *sql.DB
+	owned  bool // db was opened by New
+}
+
+// New returns a service on the pool of the application (Config.DB) or on one of its own (Config.DSN). It does no I/O and
+// starts no goroutine of ours; errors name the field and the mend. Call [Service.Init] before use and [Service.Close] after it.
+func New(config Config) (*Service, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	db, owned := config.DB, false
+	if db == nil {
+		var err error
+		if db, config.Statements, err = config.open(); err != nil {
+			return nil, err
+		}
+		owned = true
+	}
+	s := &Service{config: config, db: db, owned: owned}
+	s.State = State{
+		store: store.New(db, store.Options{
+			Schema: config.Schema, Statements: config.Statements,
+			Timeout: config.Timeout, LockTimeout: config.LockTimeout,
+		}),
+		shared: &shared{payloadLimit: config.PayloadLimit},
+	}
+	s.engine = engine.New(s.store, engine.Config{
+		Concurrency: config.Concurrency, PollInterval: config.PollInterval, Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease,
+		Drain: config.Drain, Logger: config.Logger,
+	})
+	return s, nil
+}
+
+// Init checks that the database answers and applies the migrations that are missing, creating the schema if need be. Any
+// number of processes may call it at once; each migration is applied once. On an up-to-date schema it changes nothing
+// and needs no rights beyond those of the state API.
+func (s *Service) Init(ctx context.Context) error {
+	if err := s.ready(ctx, "init"); err != nil {
+		return err
+	}
+	if err := s.store.Ping(ctx); err != nil {
+		return err
+	}
+	return migrations.Up(ctx, s.db, s.config.Schema, migrations.WithLogger(s.config.Logger))
+}
+
+// In returns the state API bound to a transaction of the application on the same database: what is written through it
+// exists if and only if the application commits. The caller ends the transaction; a state must not be used after that,
+// nor by two goroutines at once.
+func (s *Service) In(tx *sql.Tx) State {
+	return State{store: s.store.In(tx), shared: s.shared}
+}
+
+// Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those
+// whose worker has died. Then it claims nothing more, lets steps in flight finish for Config.Drain, hands the runs back
+// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking).
+func (s *Service) Work(ctx context.Context) error {
+	if s.closed.Load() {
+		return fmt.Errorf("workflow: work: %w", ErrClosed)
+	}
+	if err := s.engine.Work(ctx); err != nil {
+		return fmt.Errorf("workflow: work: %w", err)
+	}
+	return nil
+}
+
+// Close makes every further call return ErrClosed and closes the pool if it was opened from Config.DSN; a pool handed in
+// as Config.DB stays open. It ends [Service.Work] as the end of its context does, and waits for it. Closing twice is fine.
+func (s *Service) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.engine.Close(ErrClosed)
+	if !s.owned {
+		return nil
+	}
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("workflow: close: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Error is an error as the database keeps it: JSON {message, code, stack}. What a step or a run failed with comes back
+// as one, and a workflow may return one to set its code:
+//
+//	return &workflow.Error{Code: "card_declined", Message: "the bank said no"}
+type Error struct {
+	Message string `json:"message"`
+	Code    string `json:"code,omitempty"`  // for programs: match on it with [Error.Is]
+	Stack   string `json:"stack,omitempty"` // where a panic came from
+}
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }
+
+// Is reports whether target is an *Error with the same code, which must not be empty.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code != "" && t.Code == e.Code
+}
+
+// Longest parts of an error that are kept, in bytes. An error is cut rather than refused: losing the report of a
+// failure is worse than losing its tail.
+const (
+	maxMessage = 8 << 10
+	maxCode    = 255
+	maxStack   = 32 << 10
+)
+
+// NewError returns err as it will be stored: the message of err, and the code and stack of the *Error in its chain, if
+// there is one. Parts are cut to a few kilobytes, and what PostgreSQL cannot store is replaced. It returns nil for nil.
+func NewError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	stored := &Error{Message: storable(err.Error(), maxMessage)}
+	var e *Error
+	if errors.As(err, &e) {
+		stored.Code = storable(e.Code, maxCode)
+		stored.Stack = storable(e.Stack, maxStack)
+	}
+	return stored
+}
+
+func storable(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// encode returns the column's value: NULL for nil.
+func (e *Error) encode() (any, error) {
+	if e == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode error: %w", err)
+	}
+	return string(text), nil
+}
+
+// decodeError returns the error in a column, nil for NULL. Rows written by hand may hold any JSON: it becomes the message.
+func decodeError(column jsonb) error {
+	if column == nil {
+		return nil
+	}
+	var e Error
+	if json.Unmarshal(column, &e) != nil || e.Message == "" {
+		return &Error{Message: string(column)}
+	}
+	return &e
+}

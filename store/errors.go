@@ -1,0 +1,119 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sqlworkflow/workflow/lock"
+)
+
+// Expected outcomes and refusals; test for them with errors.Is.
+var (
+	// ErrRunNotFound is returned when no run has the given id.
+	ErrRunNotFound = errors.New("run not found")
+
+	// ErrRunConflict is returned when a run with the given id exists and has another workflow or another input
+	// (compared as JSON).
+	ErrRunConflict = errors.New("a run with this id has another workflow or input")
+
+	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written.
+	ErrRunFinished = errors.New("run is finished")
+
+	// ErrRunOwned is returned when the state API writes to a run that a worker executes at this moment.
+	ErrRunOwned = errors.New("run is owned by a worker")
+
+	// ErrRunLost is returned when a worker writes to a run that was taken from it: cancelled, or taken over after
+	// its lease had ended. Nothing was written.
+	ErrRunLost = errors.New("run was lost to another owner")
+
+	// ErrStepFinished is returned when a succeeded step would change.
+	ErrStepFinished = errors.New("step has already succeeded")
+
+	// ErrLockTimeout is returned when another transaction held the run's lock or row for longer than
+	// Config.LockTimeout. A transaction of the caller stays usable.
+	ErrLockTimeout = lock.ErrTimeout
+
+	// ErrTimeout is returned when the database gave no answer within Config.Timeout. The call may or may not have
+	// taken effect.
+	ErrTimeout = errors.New("no answer from the database in time")
+)
+
+// TransitionError is returned when a run's status may not change as asked. Nothing was written.
+type TransitionError struct {
+	RunID    string
+	From, To RunStatus
+}
+
+// Error names the run and both statuses.
+func (e *TransitionError) Error() string {
+	if e.From == e.To {
+		return fmt.Sprintf("run %q is %s already, with another output or error", e.RunID, e.From)
+	}
+	return fmt.Sprintf("run %q cannot go from %s to %s", e.RunID, e.From, e.To)
+}
+
+func timeoutError(after time.Duration) error {
+	return fmt.Errorf("%w: waited %s (see Config.Timeout)", ErrTimeout, after)
+}
+
+// SQLSTATE codes that mean something to this package.
+const (
+	serializationFailure = "40001"
+	deadlockDetected     = "40P01"
+	undefinedTable       = "42P01"
+	invalidSchemaName    = "3F000"
+	undefinedColumn      = "42703"
+	noPrivilege          = "42501"
+	duplicateStatement   = "42P05"
+	missingStatement     = "26000"
+	protocolViolation    = "08P01"
+)
+
+// sqlState returns the code of an error from the server, "" for any other. Both lib/pq and pgx have the method.
+func sqlState(err error) string {
+	var e interface{ SQLState() string }
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}
+
+func isTransient(err error) bool {
+	state := sqlState(err)
+	return state == serializationFailure || state == deadlockDetected
+}
+
+// IsRejected reports whether the server refused the values of a write (SQLSTATE classes 22 and 23): sent again, it would
+// refuse them again.
+func IsRejected(err error) bool {
+	state := sqlState(err)
+	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23")
+}
+
+// problem wraps an error once, with the operation first and, where the server's code tells, the mend last.
+func problem(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if mend := mendFor(sqlState(err)); mend != "" {
+		return fmt.Errorf("workflow: %s: %w (%s)", op, err, mend)
+	}
+	return fmt.Errorf("workflow: %s: %w", op, err)
+}
+
+func mendFor(state string) string {
+	switch state {
+	case undefinedTable, invalidSchemaName, undefinedColumn:
+		return "call Init, or run `workflow migrate up`, for the schema that Config.Schema names"
+	case noPrivilege:
+		return "the README lists the GRANTs that the application's role needs"
+	case duplicateStatement, missingStatement, protocolViolation:
+		return "a pooler shares server connections and does not keep prepared statements: " +
+			"use PgBouncer 1.21 or later with max_prepared_statements, " +
+			"or add default_query_exec_mode=exec to the pgx connection string"
+	default:
+		return ""
+	}
+}

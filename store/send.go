@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A session is what sends a statement: the pool, or a transaction.
+type session interface {
+	sqlx.QueryerContext
+	sqlx.ExecerContext
+}
+
+// get sends q and scans its only row into dest; sql.ErrNoRows when there is none.
+func (s *Store) get(ctx context.Context, dest any, q query, args ...any) error {
+	return s.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		return sqlx.GetContext(ctx, on, dest, text, args...)
+	})
+}
+
+// list sends q and scans its rows into the slice that dest points to.
+func (s *Store) list(ctx context.Context, dest any, q query, args ...any) error {
+	return s.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		return sqlx.SelectContext(ctx, on, dest, text, args...)
+	})
+}
+
+// exec sends q and returns the number of rows that it wrote.
+func (s *Store) exec(ctx context.Context, q query, args ...any) (int64, error) {
+	var written int64
+	err := s.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		result, err := on.ExecContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		written, err = result.RowsAffected()
+		return err
+	})
+	return written, err
+}
+
+// guarded sends a write whose guard answers with one row when the run exists. Inside a caller's transaction the guard
+// skips a row that others have locked: then it waits for that row within the bound, and sends the write again.
+func (s *Store) guarded(ctx context.Context, dest any, q query, runID string, args ...any) error {
+	args = append([]any{runID}, args...)
+	err := s.get(ctx, dest, q, args...)
+	if errors.Is(err, sql.ErrNoRows) && s.tx != nil {
+		if err = s.waitForRow(ctx, runID); err != nil {
+			return err
+		}
+		err = s.get(ctx, dest, q, args...)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrRunNotFound
+	}
+	return err
+}
+
+// send is the one way to the server. In a caller's transaction a statement goes out as it is. Alone, it is bounded in
+// time, sent as Options.Statements says, and sent again when the server asks for it.
+func (s *Store) send(ctx context.Context, q query, do func(context.Context, session, string) error) error {
+	if s.tx != nil {
+		return do(ctx, s.tx, s.text.inTx[q])
+	}
+	return s.bounded(ctx, func(ctx context.Context) error {
+		return resend(ctx, func() error {
+			if s.opts.Statements == Single {
+				return do(ctx, s.db, s.text.alone[q])
+			}
+			return s.transact(ctx, func(tx *sqlx.Tx) error { return do(ctx, tx, s.text.alone[q]) })
+		})
+	})
+}
+
+// transact is the one place that begins a transaction. It commits when f returns nil and rolls back when f returns an
+// error or panics. READ COMMITTED is asked for, whatever the application's default: a guard that waited for a lock has
+// to see what the holder wrote.
+func (s *Store) transact(ctx context.Context, f func(*sqlx.Tx) error) error {
+	tx, err := s.db.DB.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit there is nothing to roll back
+
+	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// A driver that honours its context returns well within grace of its end.
+const grace = time.Second
+
+// bounded calls f with a context that ends after Options.Timeout. When f does not return soon after its context has
+// ended (lib/pq on a dead network), the caller is released and f is left behind: f must not touch anything that the
+// caller uses after an error.
+func (s *Store) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, timeoutError(s.opts.Timeout))
+	defer cancel()
+
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	select {
+	case err := <-done:
+		return blame(ctx, err)
+	case <-ctx.Done():
+	}
+
+	left := time.NewTimer(grace)
+	defer left.Stop()
+	select {
+	case err := <-done:
+		return blame(ctx, err)
+	case <-left.C:
+		return blame(ctx, errors.New("the driver did not return"))
+	}
+}
+
+// blame puts the reason why ctx ended into the error that its end caused: drivers report it in their own ways.
+func blame(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}
+
+const (
+	resends     = 6
+	resendPause = 4 * time.Millisecond // doubled each time, then jittered by half
+)
+
+// resend calls send until it succeeds or fails for another reason than a serialization failure or a deadlock, both of
+// which leave nothing behind.
+func resend(ctx context.Context, send func() error) error {
+	pause := resendPause
+	for n := 0; ; n++ {
+		err := send()
+		if n == resends || !isTransient(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+		pause *= 2
+	}
+}
