@@ -51,6 +51,7 @@ type Engine struct {
 	worker *worker // while Work runs
 	stop   context.CancelFunc
 	works  sync.WaitGroup
+	closed error
 }
 
 // New returns an engine that does nothing yet.
@@ -77,22 +78,32 @@ func (e *Engine) Work(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	w := newWorker(e)
+	if err := e.begin(w, stop); err != nil {
+		return err
+	}
+	defer e.end()
+	return w.work(ctx)
+}
+
+func (e *Engine) begin(w *worker, stop context.CancelFunc) error {
 	e.mu.Lock()
-	if e.worker != nil {
-		e.mu.Unlock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed != nil:
+		return e.closed
+	case e.worker != nil:
 		return ErrWorking
 	}
 	e.worker, e.stop = w, stop
 	e.works.Add(1)
-	e.mu.Unlock()
+	return nil
+}
 
-	defer func() {
-		e.mu.Lock()
-		e.worker, e.stop = nil, func() {}
-		e.mu.Unlock()
-		e.works.Done()
-	}()
-	return w.work(ctx)
+func (e *Engine) end() {
+	e.mu.Lock()
+	e.worker, e.stop = nil, func() {}
+	e.mu.Unlock()
+	e.works.Done()
 }
 
 // Created tells a worker of this process that there is something to claim.
@@ -112,6 +123,7 @@ func (e *Engine) Await(ctx context.Context, runID string) (store.Run, error) {
 // Close ends Work as the end of its context does, and the waiting of every Await with err.
 func (e *Engine) Close(err error) {
 	e.mu.Lock()
+	e.closed = err
 	e.stop()
 	e.mu.Unlock()
 	e.works.Wait()
