@@ -42,9 +42,9 @@ func workerChild() error {
 	return svc.Work(context.Background())
 }
 
-// twoSteps has a step that leaves a row in effects, and one that leaves another after hold; refused is told when that one
-// was not recorded.
-func twoSteps(db *sql.DB, hold func(context.Context), refused func(error)) *workflow.Workflow[string, string] {
+// twoSteps has a step that leaves a row in effects, and one that leaves another after hold; told gets what became of its
+// record.
+func twoSteps(db *sql.DB, hold func(context.Context), told func(error)) *workflow.Workflow[string, string] {
 	effect := func(ctx context.Context, step string) (string, error) {
 		who := strconv.Itoa(os.Getpid())
 		_, err := db.ExecContext(context.WithoutCancel(ctx), "INSERT INTO effects VALUES ($1, $2, $3)", workflow.RunID(ctx), step, who)
@@ -61,8 +61,8 @@ func twoSteps(db *sql.DB, hold func(context.Context), refused func(error)) *work
 			hold(ctx)
 			return effect(ctx, "second")
 		})
+		told(err)
 		if err != nil {
-			refused(err)
 			return "", err
 		}
 		return in + ": " + first + " then " + second, nil
