@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sqlworkflow/workflow/migrations"
@@ -82,10 +80,8 @@ const (
 )
 
 const (
-	minLease        = time.Second
-	beatsPerLease   = 6
-	ownIdleConns    = 16 // of a pool that New opens; database/sql's default of 2 would reconnect all the time
-	ownConnLifetime = 30 * time.Minute
+	minLease      = time.Second
+	beatsPerLease = 6
 )
 
 func (c Config) withDefaults() Config {
@@ -143,52 +139,4 @@ func (c Config) validate() error {
 		return fmt.Errorf("workflow: Config.Lease is %s: use at least %s", c.Lease, minLease)
 	}
 	return nil
-}
-
-// open opens the pool that DSN names, without I/O, and says how its lone statements may be sent.
-func (c Config) open() (*sql.DB, Statements, error) {
-	db, err := sql.Open(c.Driver, c.DSN)
-	if err != nil {
-		// The driver's message may quote the DSN, and with it a password.
-		return nil, 0, fmt.Errorf("workflow: Config.DSN is not one that the driver %q can read", c.Driver)
-	}
-	statements := c.Statements
-	if store.IsPQ(db) {
-		dsn, binary := withBinaryParameters(c.DSN)
-		if err := db.Close(); err != nil {
-			return nil, 0, fmt.Errorf("workflow: open Config.DSN: %w", err)
-		}
-		if db, err = sql.Open(c.Driver, dsn); err != nil {
-			return nil, 0, fmt.Errorf("workflow: Config.DSN is not one that the driver %q can read", c.Driver)
-		}
-		if statements == Auto && binary {
-			statements = Single
-		}
-	}
-	db.SetMaxIdleConns(ownIdleConns)
-	db.SetConnMaxLifetime(ownConnLifetime)
-	return db, statements, nil
-}
-
-// withBinaryParameters adds lib/pq's binary_parameters=yes when the DSN does not say, and reports whether the DSN that
-// it returns has it: a statement with arguments is then one round trip, which is faster and safe behind poolers.
-func withBinaryParameters(dsn string) (string, bool) {
-	const parameter = "binary_parameters"
-	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
-		u, err := url.Parse(dsn)
-		if err != nil {
-			return dsn, false
-		}
-		values := u.Query()
-		if !values.Has(parameter) {
-			values.Set(parameter, "yes")
-			u.RawQuery = values.Encode()
-			return u.String(), true
-		}
-		return dsn, values.Get(parameter) == "yes"
-	}
-	if !strings.Contains(dsn, parameter) {
-		return dsn + " " + parameter + "=yes", true
-	}
-	return dsn, false // it says something: what, only the driver knows
 }

@@ -75,10 +75,10 @@ func (s *Store) Tx() *sql.Tx {
 
 // Ping checks that the database answers, within Options.Timeout.
 func (s *Store) Ping(ctx context.Context) error {
-	return problem("ping", s.bounded(ctx, s.db.PingContext))
+	return problem("connect", s.bounded(ctx, s.db.PingContext))
 }
 
-// SingleByDriver reports whether a driver that is known to be safe with single statements everywhere serves the pool.
+// statementsFor returns Single for a driver that is known to be safe with it everywhere, else InTx.
 func statementsFor(db *sql.DB) Statements {
 	if driverPackage(db) == "github.com/jackc/pgx/v5/stdlib" {
 		return Single
