@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// These tests run the real programs, as processes.
+
+// build compiles a program of this directory.
+func build(t *testing.T, pkg string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "program")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return binary
+}
+
+// start runs a program on a database. Its output is there once it has ended.
+func start(t *testing.T, url, binary string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+url)
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, &out
+}
+
+// verify compares the database with what orders.csv must come to.
+func verify(t *testing.T, db *sql.DB) {
+	t.Helper()
+	got := make(map[string]int)
+	rows, err := db.QueryContext(t.Context(), `
+		SELECT 'run ' || status || coalesce(': ' || (error ->> 'code'), ''), count(*)
+		FROM example_workflows.workflow_runs GROUP BY 1
+		UNION ALL SELECT 'steps succeeded', count(*) FROM example_workflows.workflow_steps WHERE status = 'succeeded'
+		UNION ALL SELECT 'orders', count(DISTINCT run_id) FROM example_shop.orders
+		UNION ALL SELECT 'reservations', count(*) FROM example_shop.reservations
+		UNION ALL SELECT 'charges', count(*) FROM example_shop.payments
+		UNION ALL SELECT 'confirmations', count(*) FROM example_shop.confirmations
+		UNION ALL SELECT 'cents charged but not ordered',
+		    (SELECT sum(cents) FROM example_shop.payments) - (SELECT sum(cents) FROM example_shop.orders)
+		UNION ALL SELECT 'pieces gone but not reserved',
+		    (SELECT sum(delivered - stock) FROM example_shop.articles) - (SELECT sum(quantity) FROM example_shop.reservations)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var what string
+		var n int
+		if err := rows.Scan(&what, &n); err != nil {
+			t.Fatal(err)
+		}
+		got[what] = n
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{
+		"run completed":              480,
+		"run failed: " + badQuantity: 5, "run failed: " + brokenLine: 5, "run failed: " + unknownArticle: 5,
+		"run failed: " + duplicateOrder: 4, "run failed: " + outOfStock: 1,
+		"steps succeeded": 480*4 + 4 + 1, // duplicates and the one out of stock were validated
+		"orders":          480, "reservations": 480, "charges": 480, "confirmations": 480,
+		"cents charged but not ordered": 0, "pieces gone but not reserved": 0,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestKilled runs the demo: kill -9 halfway, start again.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Empty(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, build(t, "./demo"))
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+database.URL())
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, line := range []string{
+		"Killed (SIGKILL)",
+		"line 212: order 1017 was already placed by line 17 of orders.csv",
+		`line 490: unknown article "TÉA-12"`,
+		"orders completed        480",
+		"steps that ran twice    0 ",
+		"stock ledger balanced   yes",
+		"The crash lost nothing",
+	} {
+		if !strings.Contains(string(out), line) {
+			t.Errorf("the output lacks %q", line)
+		}
+	}
+	verify(t, database.Open(t, pgtest.PQ))
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+}
+
+// TestStopped asks the program to stop halfway; then two of them share the rest.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Empty(t)
+	db := database.Open(t, pgtest.PQ)
+	binary := build(t, ".")
+
+	first, out := start(t, database.URL(), binary, "orders.csv")
+	waitFor(t, db, `SELECT count(*) >= 150 FROM example_workflows.workflow_runs WHERE status = 'completed'`)
+	if err := first.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Wait(); err == nil || !strings.Contains(out.String(), "orders: stopped") {
+		t.Fatalf("got %v and output\n%s", err, out)
+	}
+	var held int
+	if err := db.QueryRowContext(t.Context(),
+		`SELECT count(*) FROM example_workflows.workflow_runs WHERE owner IS NOT NULL`).Scan(&held); err != nil || held > 0 {
+		t.Errorf("%d runs were not handed back (%v)", held, err)
+	}
+
+	var both sync.WaitGroup
+	for range 2 {
+		cmd, out := start(t, database.URL(), binary, "orders.csv")
+		both.Go(func() {
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	both.Wait()
+	verify(t, db)
+}
+
+// waitFor waits until a query returns true; until then its tables need not exist.
+func waitFor(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		var done bool
+		err := db.QueryRowContext(ctx, query).Scan(&done)
+		if done {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("still not: %s (%v)", query, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// TestMistakes: what a user may get wrong is answered with the mend.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	binary := build(t, ".")
+	database := pgtest.Empty(t)
+	nobody := "postgres://nobody@127.0.0.1:1/none?sslmode=disable"
+	changed := filepath.Join(t.TempDir(), "orders.csv")
+	write := func(line string) {
+		if err := os.WriteFile(changed, []byte(header+"\n"+line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1,Zoë,MUG-01,1")
+	if cmd, out := start(t, database.URL(), binary, changed); cmd.Wait() != nil {
+		t.Fatal(out)
+	}
+	write("1,Zoë,MUG-01,2")
+
+	tests := map[string]struct {
+		url  string
+		args []string
+		says string
+	}{
+		"no file named": {database.URL(), nil, "name one CSV file"},
+		"no such file":  {database.URL(), []string{"nothing.csv"}, "nothing.csv: no such file"},
+		"no URL":        {"", []string{"orders.csv"}, "DATABASE_URL is not set"},
+		"broken URL":    {"postgres//me:secret@h/db", []string{"orders.csv"}, "DATABASE_URL cannot be read"},
+		"no database":   {nobody, []string{"orders.csv"}, "Is the server running"},
+		"file changed":  {database.URL(), []string{changed}, "line 2 of orders.csv is not what it was"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cmd, out := start(t, test.url, binary, test.args...)
+			if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), test.says) {
+				t.Errorf("got %v and output\n%s", err, out)
+			}
+			if strings.Contains(out.String(), "secret") {
+				t.Errorf("a password is shown:\n%s", out)
+			}
+		})
+	}
+}

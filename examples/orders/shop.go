@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sqlworkflow/workflow"
+)
+
+// A shop has articles in stock and sells them.
+type shop struct {
+	db       *sql.DB
+	payments *payments
+}
+
+//go:embed shop.sql
+var tables string
+
+func (s *shop) createTables(ctx context.Context) error {
+	if _, err := s.db.ExecContext(ctx, tables); err != nil {
+		return fmt.Errorf("create the shop's tables: %w", err)
+	}
+	return nil
+}
+
+// validate makes an order of the line. It only reads, so it may run again.
+func (s *shop) validate(ctx context.Context, line Line) (Order, error) {
+	order, err := parse(line)
+	if err != nil {
+		return Order{}, err
+	}
+	var known bool
+	err = s.db.QueryRowContext(ctx,
+		`SELECT EXISTS (SELECT FROM example_shop.articles WHERE code = $1)`, order.Article).Scan(&known)
+	if err != nil {
+		return Order{}, err
+	}
+	if !known {
+		return Order{}, refuse(line, unknownArticle, "unknown article %q", order.Article)
+	}
+	return order, nil
+}
+
+// reserve enters the order, takes its articles from the stock and returns what they cost. It may run again: all that it
+// writes is one transaction, which begins with a row under the run's id. When that is there, all of it is.
+func (s *shop) reserve(ctx context.Context, line Line, order Order) (cents int, err error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+
+	runID := workflow.RunID(ctx)
+	err = tx.QueryRowContext(ctx, `
+		INSERT INTO example_shop.orders (number, run_id, line, file, customer, cents)
+		SELECT $1, $2, $3, $4, $5, cents * $6
+		FROM example_shop.articles
+		WHERE code = $7
+		ON CONFLICT DO NOTHING
+		RETURNING cents`,
+		order.Number, runID, line.Number, line.File, order.Customer, order.Quantity, order.Article).Scan(&cents)
+	if errors.Is(err, sql.ErrNoRows) {
+		return placed(ctx, tx, line, order)
+	}
+	if err != nil {
+		return 0, err
+	}
+
+	taken, err := tx.ExecContext(ctx, `
+		UPDATE example_shop.articles SET stock = stock - $1 WHERE code = $2 AND stock >= $1`,
+		order.Quantity, order.Article)
+	if err != nil {
+		return 0, err
+	}
+	if n, err := taken.RowsAffected(); err != nil || n == 0 {
+		return 0, errors.Join(err, refuse(line, outOfStock, "%d of %s are not in stock", order.Quantity, order.Article))
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO example_shop.reservations (run_id, order_number, article, quantity) VALUES ($1, $2, $3, $4)`,
+		runID, order.Number, order.Article, order.Quantity)
+	if err != nil {
+		return 0, err
+	}
+	return cents, tx.Commit()
+}
+
+// placed returns the cost of an order that this run has reserved already, before a crash. When another line has the order
+// number, the line is a duplicate.
+func placed(ctx context.Context, tx *sql.Tx, line Line, order Order) (cents int, err error) {
+	var first Line
+	err = tx.QueryRowContext(ctx, `SELECT file, line, cents FROM example_shop.orders WHERE number = $1`,
+		order.Number).Scan(&first.File, &first.Number, &cents)
+	if err != nil {
+		return 0, err
+	}
+	if first.ID() != line.ID() {
+		return 0, refuse(line, duplicateOrder, "order %s was already placed by line %d of %s",
+			order.Number, first.Number, first.File)
+	}
+	return cents, nil
+}
+
+// confirm writes the mail to the customer. It may run again: the run's id is the key, and the first mail stays.
+func (s *shop) confirm(ctx context.Context, order Order, cents int) (at time.Time, err error) {
+	mail := fmt.Sprintf("Dear %s, your order %s for %d.%02d € is on its way.",
+		order.Customer, order.Number, cents/100, cents%100)
+	_, err = s.db.ExecContext(ctx, `
+		INSERT INTO example_shop.confirmations (run_id, order_number, mail) VALUES ($1, $2, $3)
+		ON CONFLICT (run_id) DO NOTHING`,
+		workflow.RunID(ctx), order.Number, mail)
+	if err != nil {
+		return at, err
+	}
+	err = s.db.QueryRowContext(ctx, `SELECT confirmed_at FROM example_shop.confirmations WHERE run_id = $1`,
+		workflow.RunID(ctx)).Scan(&at)
+	return at, err
+}
