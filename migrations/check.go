@@ -1,0 +1,76 @@
+package migrations
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+var (
+	// ErrSchemaTooNew is returned when the schema was migrated by a newer release that this one cannot work beside.
+	ErrSchemaTooNew = errors.New("migrations: the schema needs a newer release of the library")
+
+	// ErrDrift is returned when tables are not as the recorded migrations left them, or stand where a
+	// migration is about to create one. Nothing has been changed.
+	ErrDrift = errors.New("migrations: the tables are not those of the recorded migrations")
+)
+
+// required lists every column and the migration that adds it; a table comes with its first entry.
+var required = []struct {
+	version int64
+	table   string
+	columns string
+}{
+	{1, "workflow_runs", "id workflow status input output error created_at updated_at"},
+	{1, "workflow_steps", "run_id step_name status result error updated_at"},
+	{2, "workflow_schema", "needs_version"},
+	{2, "workflow_workers", "id expires_at"},
+	{2, "workflow_runs", "owner epoch run_at"},
+}
+
+// check compares the state with what its version promises.
+func (s *state) check() error {
+	if s.needs > Latest() {
+		return fmt.Errorf("%w: schema %s is at version %d and needs a library with migration %d, this one ends at %d",
+			ErrSchemaTooNew, s.schema, s.version(), s.needs, Latest())
+	}
+	created := make(map[string]bool)
+	var problems []string
+	for _, r := range required {
+		first := !created[r.table]
+		created[r.table] = true
+		if problem := s.compare(r.version, r.table, strings.Fields(r.columns), first); problem != "" {
+			problems = append(problems, problem)
+		}
+	}
+	if problems == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrDrift, strings.Join(problems, "; "))
+}
+
+// compare returns what is wrong with the columns that a migration adds to a table, "" when nothing is.
+func (s *state) compare(version int64, table string, columns []string, creates bool) string {
+	name := s.schema + "." + table
+	missing := slices.DeleteFunc(columns, func(c string) bool { return slices.Contains(s.relations[table], c) })
+	_, applied := s.applied[version]
+	switch {
+	case applied && !s.has(table):
+		return fmt.Sprintf("table %s is missing, though migration %d is recorded", name, version)
+	case applied && len(missing) > 0:
+		return fmt.Sprintf("table %s lacks %s, though migration %d is recorded", name, columnList(missing), version)
+	case !applied && creates && s.has(table) && len(missing) > 0:
+		return fmt.Sprintf("%s exists before migration %d, which creates it, and lacks %s", name, version, columnList(missing))
+	case !applied && creates && s.has(table):
+		return fmt.Sprintf("%s exists before migration %d, which creates it", name, version)
+	}
+	return ""
+}
+
+func columnList(names []string) string {
+	if len(names) == 1 {
+		return "column " + names[0]
+	}
+	return "columns " + strings.Join(names, ", ")
+}

@@ -1,0 +1,58 @@
+// Package migrations holds the versioned SQL files of the workflow tables and applies them.
+//
+// The files are plain goose migrations with an Up and a Down each. [Up], [Down] and [Status] apply
+// them to any schema from Go; the goose command does the same from a shell, and either continues
+// where the other stopped, since both keep the same version table, goose_db_version in that schema:
+//
+//	psql "$DATABASE_URL" -c 'CREATE SCHEMA workflows'
+//	goose -dir migrations -table workflows.goose_db_version postgres "$DATABASE_URL" up
+//
+// and for another schema
+//
+//	WORKFLOW_SCHEMA=jobs goose -dir migrations -table jobs.goose_db_version postgres "$DATABASE_URL" up
+//
+// An application's own goose migrations, with their own version table, neither see nor disturb these.
+package migrations
+
+import (
+	"cmp"
+	"embed"
+	"io/fs"
+	"slices"
+
+	"github.com/pressly/goose/v3"
+)
+
+// FS holds the migration files. Their schema is spelled ${WORKFLOW_SCHEMA:-workflows}, which goose
+// replaces from the environment of the process; [Up] and [Down] replace it by the schema they are given.
+//
+//go:embed *.sql
+var FS embed.FS
+
+// DefaultSchema is the schema that the migration files name unless told otherwise.
+const DefaultSchema = "workflows"
+
+// Latest returns the version of the newest migration in this release of the library.
+func Latest() int64 {
+	return embedded[len(embedded)-1].Version
+}
+
+// embedded lists the files in FS by version, none applied.
+var embedded = list()
+
+func list() []Migration {
+	files, err := fs.Glob(FS, "*.sql")
+	if err != nil {
+		panic(err) // only a malformed pattern
+	}
+	var all []Migration
+	for _, name := range files {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			panic("migrations: " + name + ": " + err.Error()) // a file that goose would skip silently
+		}
+		all = append(all, Migration{Version: version, Name: name})
+	}
+	slices.SortFunc(all, func(a, b Migration) int { return cmp.Compare(a.Version, b.Version) })
+	return all
+}

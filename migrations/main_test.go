@@ -1,0 +1,124 @@
+package migrations_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/migrations"
+)
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(taskVariable); text != "" {
+		if err := child(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience is far longer than anything here should take, and ends a test that hangs.
+const patience = time.Minute
+
+const schema = migrations.DefaultSchema
+
+// accesses are all of them for the full matrix, else one of each driver, one of them pooled.
+func accesses() []pgtest.Access {
+	all := pgtest.Accesses
+	if pgtest.Full() {
+		return all
+	}
+	return []pgtest.Access{all[3], all[2]}
+}
+
+func up(t *testing.T, db *sql.DB, schema string, options ...migrations.Option) {
+	t.Helper()
+	if err := migrations.Up(t.Context(), db, schema, options...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func down(t *testing.T, db *sql.DB, schema string, version int64) {
+	t.Helper()
+	if err := migrations.Down(t.Context(), db, schema, version); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func execute(t *testing.T, db *sql.DB, text string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), text); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+func query[T any](t *testing.T, db *sql.DB, text string) T {
+	t.Helper()
+	var answer T
+	if err := db.QueryRowContext(t.Context(), text).Scan(&answer); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return answer
+}
+
+// allVersions is what goose's table holds when all migrations are applied.
+func allVersions() string {
+	text := "0"
+	for version := range migrations.Latest() { // numbered without gaps
+		text += fmt.Sprintf(" %d", version+1)
+	}
+	return text
+}
+
+// wantVersions checks which rows goose's table has, 0 being goose's own.
+func wantVersions(t *testing.T, db *sql.DB, table, want string) {
+	t.Helper()
+	got := query[string](t, db, `SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM `+table)
+	if got != want {
+		t.Errorf("%s has versions %s, want %s", table, got, want)
+	}
+}
+
+// wantUnchanged runs f and checks that no schema, relation or version came, went or changed.
+func wantUnchanged(t *testing.T, db *sql.DB, f func()) {
+	t.Helper()
+	before := dumpAll(t, db)
+	f()
+	if diff := cmp.Diff(before, dumpAll(t, db)); diff != "" {
+		t.Errorf("the database was changed (-before +after):\n%s", diff)
+	}
+}
+
+func dumpAll(t *testing.T, db *sql.DB) map[string]string {
+	t.Helper()
+	rows, err := db.QueryContext(context.WithoutCancel(t.Context()),
+		`SELECT nspname::text FROM pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	all := make(map[string]string)
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		all[name] = ""
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name := range all {
+		all[name] = dump(t, db, name)
+	}
+	return all
+}

@@ -1,0 +1,113 @@
+package migrations_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/migrations"
+)
+
+// grants is what a role needs to run workflows that it may not migrate; the README shows them.
+var grants = []string{
+	`GRANT USAGE ON SCHEMA workflows TO {role}`,
+	`GRANT SELECT ON workflows.goose_db_version, workflows.workflow_schema TO {role}`,
+	`GRANT SELECT, INSERT, UPDATE, DELETE ON workflows.workflow_runs, workflows.workflow_steps, workflows.workflow_workers TO {role}`,
+}
+
+func TestRoleWithDMLOnly(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PQBinary, pgtest.PGX} {
+		db := database.Role(t, grants...).Open(t, access)
+		up(t, db, schema)
+		wantStatus(t, db, migrations.Latest())
+		execute(t, db, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at) VALUES ('`+access.Name+`', 'w', 'pending', '{}', 0, 0)`)
+		if _, err := db.ExecContext(t.Context(), `CREATE TABLE workflows.mine ()`); err == nil {
+			t.Error("the role has more rights than the test means it to have")
+		}
+	}
+}
+
+// Each error says what to run, and nothing has been changed.
+func TestRoleLacksRights(t *testing.T) {
+	t.Parallel()
+	all := strings.Join(grants, "; ")
+	tests := map[string]struct {
+		admin  string // before, as superuser
+		grants string
+		want   string
+	}{
+		"no schema":          {``, ``, `CREATE SCHEMA workflows AUTHORIZATION "{role}"`},
+		"an empty schema":    {`CREATE SCHEMA workflows`, ``, `GRANT USAGE, CREATE ON SCHEMA workflows TO "{role}"`},
+		"no usage":           {`up`, `REVOKE ALL ON SCHEMA workflows FROM {role}`, `GRANT USAGE ON SCHEMA workflows TO "{role}"`},
+		"no version table":   {`up`, grants[0], `GRANT SELECT ON workflows.goose_db_version, workflows.workflow_schema TO "{role}"`},
+		"no schema table":    {`up`, grants[0] + `; GRANT SELECT ON workflows.goose_db_version TO {role}`, `workflows.workflow_schema TO "{role}"`},
+		"another's tables":   {`up, down`, all, `migrate as the owner`},
+		"half of its tables": {`up, down`, all + `; GRANT CREATE ON SCHEMA workflows TO {role}`, `migrate as the owner`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := pgtest.Empty(t)
+			admin := database.Open(t, pgtest.PQ)
+			if strings.HasPrefix(test.admin, "up") {
+				up(t, admin, schema)
+			} else {
+				execute(t, admin, test.admin)
+			}
+			db := database.Role(t, test.grants).Open(t, pgtest.PQ)
+			if test.admin == "up, down" {
+				down(t, admin, schema, 1)
+			}
+			want := strings.ReplaceAll(test.want, `"{role}"`, query[string](t, db, `SELECT quote_ident(current_user)`))
+			wantUnchanged(t, admin, func() {
+				start := time.Now()
+				err := migrations.Up(t.Context(), db, schema)
+				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "permission denied") && !strings.Contains(err.Error(), "must be owner") {
+					t.Errorf("Up = %v, want %q in it", err, want)
+				}
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("Up took %s to find out", took)
+				}
+			})
+		})
+	}
+}
+
+// Three ways to let a role migrate: it may create the schema, it owns the schema, it may create in the schema.
+func TestRoleMayMigrate(t *testing.T) {
+	t.Parallel()
+	for _, grant := range []string{
+		`DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {role}', current_database()); END $$`,
+		`CREATE SCHEMA workflows AUTHORIZATION {role}`,
+		`CREATE SCHEMA workflows; GRANT USAGE, CREATE ON SCHEMA workflows TO {role}`,
+	} {
+		db := pgtest.Empty(t).Role(t, grant).Open(t, pgtest.PGX)
+		up(t, db, schema)
+		down(t, db, schema, 0)
+		up(t, db, schema)
+	}
+}
+
+// The right to create a schema that another tool has just created is not missed.
+func TestSchemaExistsAlready(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t).Open(t, pgtest.PQ)
+	execute(t, db, `CREATE SCHEMA workflows`)
+	up(t, db, schema)
+}
+
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t).Open(t, pgtest.PQ)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := migrations.Up(t.Context(), db, schema)
+	if err == nil || !strings.HasPrefix(err.Error(), "migrations: look at schema workflows: ") || errors.Is(err, migrations.ErrDrift) {
+		t.Errorf("Up = %v", err)
+	}
+}
