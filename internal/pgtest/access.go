@@ -1,0 +1,106 @@
+package pgtest
+
+import (
+	"errors"
+	"maps"
+	"sync"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	_ "github.com/lib/pq"              // driver "postgres"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+)
+
+// An Access is a way to reach a database: a driver, its parameters, a pooler or none.
+type Access struct {
+	// Name is fit for a subtest.
+	Name string
+	// Driver is the name registered with database/sql.
+	Driver string
+	// Params are added to the URL's query.
+	Params map[string]string
+	// Pooled leads through PgBouncer in transaction mode, whose pool is smaller than the number of clients.
+	Pooled bool
+}
+
+// The direct accesses.
+var (
+	PQ       = Access{Name: "pq", Driver: "postgres"}
+	PQBinary = Access{Name: "pq-binary", Driver: "postgres", Params: map[string]string{"binary_parameters": "yes"}}
+	PGX      = Access{Name: "pgx", Driver: "pgx"}
+)
+
+// Accesses are all that the library supports, the direct ones first.
+var Accesses = []Access{PQ, PQBinary, PGX, PQ.pooled(), PQBinary.pooled(), PGX.pooled()}
+
+// execMode is pgx's parameter that says how statements are sent.
+const execMode = "default_query_exec_mode"
+
+// PgxDefaultPooled returns pgx through PgBouncer in the mode that pgx takes when nobody says otherwise, and
+// whether the PgBouncer here is too old for it (before 1.21), so that statements fail. Accesses has pgx in a
+// mode that works instead.
+func PgxDefaultPooled() (a Access, oldPooler bool) {
+	a = PGX.pooled()
+	a.Name = "pgx-default-bouncer"
+	a.Params = map[string]string{execMode: "cache_statement"}
+	old, err := poolerIsOld()
+	return a, err == nil && old
+}
+
+func (a Access) pooled() Access {
+	a.Name += "-bouncer"
+	a.Pooled = true
+	return a
+}
+
+// A bouncer is this process's PgBouncer.
+type bouncer struct {
+	*server.Pooler // reachable for as long as the process lives, see server.Pooler
+	old            bool
+}
+
+var sharedPooler = sync.OnceValues(func() (*bouncer, error) {
+	i, err := shared()
+	if err != nil {
+		return nil, err
+	}
+	old, err := poolerIsOld()
+	if err != nil {
+		return nil, err
+	}
+	p, err := server.StartPooler(background, i.url)
+	return &bouncer{p, old}, err
+})
+
+var poolerIsOld = sync.OnceValues(func() (bool, error) {
+	program, err := server.PoolerProgram()
+	if err != nil {
+		return false, err
+	}
+	keeps, err := server.KeepsPrepared(background, program)
+	return !keeps, err
+})
+
+// pooler returns the PgBouncer, or ends the test: skipped, in words that the wrapper repeats, where there is none.
+func pooler(t testing.TB) *bouncer {
+	t.Helper()
+	p, err := sharedPooler()
+	if errors.Is(err, server.ErrNoPooler) {
+		t.Skip("NOT RUN: pgbouncer")
+	}
+	if err != nil {
+		t.Fatalf("pgtest: pgbouncer: %v", err)
+	}
+	return p
+}
+
+// params returns what the driver needs behind this pooler: pgx prepares statements unless told not to.
+func (b *bouncer) params(a Access) map[string]string {
+	if a.Driver != PGX.Driver || !b.old || a.Params[execMode] != "" {
+		return a.Params
+	}
+	params := map[string]string{execMode: "exec"}
+	maps.Copy(params, a.Params)
+	return params
+}

@@ -1,0 +1,139 @@
+//go:build unix
+
+// Command with-postgres runs a command with a PostgreSQL that it finds or starts, and takes everything down
+// afterwards: one server for a whole run of tests, or for the demo.
+//
+//	go run ./internal/pgtest/with-postgres -- go test ./...
+//
+// Tests find the server in TEST_DATABASE_URL, the demo (-demo) in DATABASE_URL; a value that is set already is
+// used as it is. The exit code is the command's, or 128 and the signal's number. The command has no terminal
+// input and a process group of its own, to which signals are passed on.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+)
+
+const usage = `usage: with-postgres [-demo] [-install] -- command [argument ...]
+
+Runs the command with a PostgreSQL: the server at TEST_DATABASE_URL, else a container where a Docker daemon
+answers, else a throwaway cluster from the programs on this machine. Nothing stays behind.
+
+  -demo     the database is passed and looked for in DATABASE_URL, and keeps fsync on
+  -install  install missing Debian packages first (as root): postgresql when there is no other server,
+            for tests also pgbouncer, and gcc when the command has -race
+
+environment:
+  PGTEST_SERVER     docker or local: that source only
+  PGTEST_BIN        directory of PostgreSQL's programs; preferred to Docker
+  PGTEST_IMAGE      Docker image (postgres:17-alpine)
+  PGTEST_PGBOUNCER  path of the pgbouncer program
+`
+
+type options struct {
+	demo, install bool
+	command       []string
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprint(os.Stderr, usage)
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
+		fmt.Fprintln(os.Stderr, "\nwith-postgres:", err)
+		os.Exit(2)
+	}
+	code, err := o.run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "with-postgres:", err)
+		code = max(code, 1)
+	}
+	if !o.demo {
+		reportMissing()
+	}
+	os.Exit(code)
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("with-postgres", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.BoolVar(&o.demo, "demo", false, "")
+	flags.BoolVar(&o.install, "install", false, "")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if o.command = flags.Args(); len(o.command) == 0 {
+		return o, errors.New("no command given")
+	}
+	return o, nil
+}
+
+// run starts the server, runs the command and takes the server down. The code is the command's.
+func (o options) run() (code int, err error) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, forwarded...)
+	ctx, started := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer started()
+
+	run := server.NewRun()
+	s, err := o.start(ctx, run)
+	if err != nil {
+		return 1, err
+	}
+	started()
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for _, note := range s.Notes {
+		say("not used: %s", note)
+	}
+	say("PostgreSQL %s, %s", s.Version, s.Source)
+
+	env := append(os.Environ(), server.EnvDemoURL+"="+s.URL)
+	if !o.demo {
+		env = append(os.Environ(), server.EnvTestURL+"="+s.URL, server.EnvRun+"="+run)
+	}
+	return supervised(o.command, env, signals, s.Guard)
+}
+
+// start installs what is missing, if asked to, and starts the server.
+func (o options) start(ctx context.Context, run string) (*server.Server, error) {
+	so := server.Options{URL: os.Getenv(server.EnvTestURL), Run: run}
+	if o.demo {
+		so = server.Options{URL: os.Getenv(server.EnvDemoURL), Durable: true}
+	}
+	if o.install && !o.demo {
+		if err := installTools(ctx, o.command); err != nil {
+			return nil, err
+		}
+	}
+	s, err := server.Start(ctx, so)
+	if o.install && errors.Is(err, server.ErrNone) && canInstall() {
+		if err := installPostgres(ctx); err != nil {
+			return nil, err
+		}
+		return server.Start(ctx, so)
+	}
+	return s, err
+}
+
+// reportMissing is the last line of a run of tests, so that nobody takes a skipped test for one that passed.
+func reportMissing() {
+	if _, err := server.PoolerProgram(); err != nil {
+		fmt.Printf("NOT RUN: pgbouncer: %v\n", err)
+	}
+}
+
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "with-postgres: "+format+"\n", args...)
+}
