@@ -64,6 +64,13 @@ type Config struct {
 	// All processes of one schema should agree. Defaults to 30 s; at least 1 s.
 	Lease time.Duration
 
+	// ParkAfter is the longest wait of a run, in [Sleep] or for a next attempt, that is waited for in process. A longer one
+	// parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
+	ParkAfter time.Duration
+
+	// MaxSteps bounds the steps of one run, all of which are loaded when it is claimed. Defaults to 10,000.
+	MaxSteps int
+
 	// Drain bounds how long [Service.Work] lets steps finish once its context has ended; then their contexts are
 	// cancelled. Defaults to 30 s.
 	Drain time.Duration
@@ -94,6 +101,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Concurrency, 100)
 	setDefault(&c.PollInterval, 250*time.Millisecond)
 	setDefault(&c.Lease, 30*time.Second)
+	setDefault(&c.ParkAfter, 5*time.Second)
+	setDefault(&c.MaxSteps, 10_000)
 	setDefault(&c.Drain, 30*time.Second)
 	return c
 }
@@ -130,6 +139,7 @@ func (c Config) validate() error {
 		{"Timeout", int64(c.Timeout)}, {"LockTimeout", int64(c.LockTimeout)},
 		{"PayloadLimit", int64(c.PayloadLimit)}, {"Concurrency", int64(c.Concurrency)},
 		{"PollInterval", int64(c.PollInterval)}, {"Lease", int64(c.Lease)}, {"Drain", int64(c.Drain)},
+		{"ParkAfter", int64(c.ParkAfter)}, {"MaxSteps", int64(c.MaxSteps)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("workflow: Config.%s is negative: use zero for the default", field.name)

@@ -71,6 +71,9 @@ var (
 	// them different names.
 	ErrStepAmbiguous = engine.ErrStepAmbiguous
 
+	// ErrTooManySteps is returned by a step that would be one too many for its run (Config.MaxSteps).
+	ErrTooManySteps = engine.ErrTooManySteps
+
 	// ErrWorking is returned by [Service.Work] while the service works already.
 	ErrWorking = engine.ErrWorking
 
@@ -94,13 +97,19 @@ type Error = store.Error
 // errors.Is(err, &workflow.Error{Code: …}) works on it too.
 type RunError struct {
 	RunID   string
+	Step    string // the step that failed; "" when the function itself did
 	Code    string
 	Message string
 	stored  error
 }
 
-// Error names the run and why it failed.
-func (e *RunError) Error() string { return fmt.Sprintf("run %q failed: %s", e.RunID, e.Message) }
+// Error names the run, the step and why it failed.
+func (e *RunError) Error() string {
+	if e.Step != "" {
+		return fmt.Sprintf("run %q failed in step %q: %s", e.RunID, e.Step, e.Message)
+	}
+	return fmt.Sprintf("run %q failed: %s", e.RunID, e.Message)
+}
 
 // Unwrap returns the stored error.
 func (e *RunError) Unwrap() error { return e.stored }

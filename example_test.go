@@ -100,7 +100,8 @@ func ExampleDo_error() {
 	defer closeAll()
 	charge := workflow.Define("charge", func(ctx context.Context, cents int) (string, error) {
 		return workflow.Do(ctx, "ask the bank", func(context.Context) (string, error) {
-			return "", &workflow.Error{Code: "card_declined", Message: "the bank said no"}
+			// Trying again would not help; any other error would be tried again.
+			return "", workflow.Final(&workflow.Error{Code: "card_declined", Message: "the bank said no"})
 		})
 	})
 	svc.Register(charge)
@@ -117,7 +118,7 @@ func ExampleDo_error() {
 	stop()
 	must(<-done)
 	// Output:
-	// run "order 17" failed: the bank said no
+	// run "order 17" failed in step "ask the bank": the bank said no
 	// true
 }
 

@@ -35,14 +35,15 @@ func (h *Handle[Out]) Result(ctx context.Context) (Out, error) {
 	case RunFailed:
 		return out, runError(run)
 	}
-	return out, run.DecodeOutput(&out)
+	err = run.DecodeOutput(&out)
+	return out, err
 }
 
 func runError(run Run) error {
 	e := &RunError{RunID: run.ID, Message: "no reason was recorded", stored: run.Err}
 	var stored *Error
 	if errors.As(run.Err, &stored) {
-		e.Code, e.Message = stored.Code, stored.Message
+		e.Step, e.Code, e.Message = stored.Step, stored.Code, stored.Message
 	}
 	return e
 }

@@ -45,7 +45,7 @@ func New(config Config) (*Service, error) {
 	}
 	s.engine = engine.New(s.store, engine.Config{
 		Concurrency: config.Concurrency, PollInterval: config.PollInterval, Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease,
-		Drain: config.Drain, Logger: config.Logger,
+		Drain: config.Drain, ParkAfter: config.ParkAfter, MaxSteps: config.MaxSteps, Logger: config.Logger,
 	})
 	return s, nil
 }
@@ -68,6 +68,24 @@ func (s *Service) Init(ctx context.Context) error {
 // nor by two goroutines at once.
 func (s *Service) In(tx *sql.Tx) State {
 	return State{store: s.store.In(tx), shared: s.shared}
+}
+
+// Cancel is [State.Cancel]; a run that this process executes is stopped at once.
+func (s *Service) Cancel(ctx context.Context, id string) error {
+	if err := s.State.Cancel(ctx, id); err != nil {
+		return err
+	}
+	s.engine.Cancelled(id)
+	return nil
+}
+
+// Resume is [State.Resume]; a worker of this process looks for the run at once.
+func (s *Service) Resume(ctx context.Context, id string) error {
+	if err := s.State.Resume(ctx, id); err != nil {
+		return err
+	}
+	s.engine.Created()
+	return nil
 }
 
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those

@@ -26,6 +26,12 @@ type (
 	Step = store.Step
 	// StepStatus is where a step stands.
 	StepStatus = store.StepStatus
+	// StepKind tells steps of the engine apart.
+	StepKind = store.StepKind
+	// Attempts are the failed attempts of a step.
+	Attempts = store.Attempts
+	// RetryPolicy says how often a step is attempted, and how long each next attempt waits.
+	RetryPolicy = store.RetryPolicy
 )
 
 // The statuses of a run.
@@ -90,10 +96,14 @@ func (s State) CreateRun(ctx context.Context, workflow string, input any) (strin
 // exists, it is returned if its workflow and input are the same (compared as JSON); else ErrRunConflict. Callers that race
 // get the same run.
 func (s State) CreateRunWithID(ctx context.Context, id, workflow string, input any) (Run, error) {
+	return s.create(ctx, workflow, input, startOptions{runID: id})
+}
+
+func (s State) create(ctx context.Context, workflow string, input any, o startOptions) (Run, error) {
 	if err := s.ready(ctx, "create run"); err != nil {
 		return Run{}, err
 	}
-	if err := checkRunID(id); err != nil {
+	if err := checkRunID(o.runID); err != nil {
 		return Run{}, err
 	}
 	if err := checkWorkflowName(workflow); err != nil {
@@ -103,7 +113,9 @@ func (s State) CreateRunWithID(ctx context.Context, id, workflow string, input a
 	if err != nil {
 		return Run{}, err
 	}
-	return s.store.CreateRun(ctx, store.NewRun{ID: id, Workflow: workflow, Input: payload})
+	return s.store.CreateRun(ctx, store.NewRun{
+		ID: o.runID, Workflow: workflow, Input: payload, Delay: o.delay, Deadline: o.deadline,
+	})
 }
 
 // GetRun returns a run, or ErrRunNotFound.
@@ -171,6 +183,26 @@ func (s State) UpdateRunStatus(ctx context.Context, id string, to RunStatus, out
 		}
 	}
 	return s.store.UpdateRunStatus(ctx, id, to, payload, store.NewError(err))
+}
+
+// Cancel stops a run, whoever executes it: once Cancel has returned (in a transaction: once that has committed) no write of
+// the run commits. A run that waits is cancelled at once, and the function of one that is executed has its context ended,
+// in another process with its worker's next heartbeat. Cancelling a cancelled run is fine; a completed or failed one is
+// a *TransitionError.
+func (s State) Cancel(ctx context.Context, id string) error {
+	if err := s.readyRun(ctx, "cancel run", id); err != nil {
+		return err
+	}
+	return s.store.CancelRun(ctx, id)
+}
+
+// Resume makes a failed or cancelled run pending, to go on from its last good step: the step that it failed with is
+// attempted again, with as many attempts as at first. A deadline is removed. Any other run is a *TransitionError.
+func (s State) Resume(ctx context.Context, id string) error {
+	if err := s.readyRun(ctx, "resume run", id); err != nil {
+		return err
+	}
+	return s.store.ResumeRun(ctx, id)
 }
 
 // DeleteRun deletes a run and its steps: ErrRunNotFound, or ErrRunOwned while a worker executes it.

@@ -2,8 +2,11 @@ package workflow
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sqlworkflow/workflow/internal/engine"
 )
@@ -13,25 +16,56 @@ import (
 // not call f.
 //
 // f has effects of its own, and the process may die after them and before the record: then f is called again. Make its
-// effects repeatable, for example with a key made of the run's id ([RunID]) and the step's name.
+// effects repeatable, for example with [IdempotencyKey], or use [DoTx] for effects in the same database.
 //
-// The result travels as JSON, the first time too. An error of f is recorded as well and returned as an *[Error]. A name has
-// at most 1,024 bytes and neither # nor /; a name that is reached again in one run becomes name#1, name#2 and so on, in
-// the order of reach.
+// The result travels as JSON, the first time too. An error of f, or a panic, is a failed attempt: the step is tried again
+// as its [RetryPolicy] says, unless the error is [Final], and fails with the last error, as an *[Error]. Failed attempts are
+// kept with their times, the last 20 of them. A long wait for the next attempt parks the run as [Sleep] does.
 //
-// When the run was lost or its worker stops, Do returns the cause of ctx; return it from the workflow's function.
-func Do[T any](ctx context.Context, name string, f func(ctx context.Context) (T, error)) (T, error) {
+// A name has at most 1,024 bytes and neither # nor /. A name that is reached again in one run becomes name#1, name#2 and
+// so on, in the order of reach; goroutines of one run need names of their own, or a [Branch] each.
+//
+// When the run was lost, is parked, or its worker stops, Do returns the cause of ctx: return it from the workflow's function.
+func Do[T any](
+	ctx context.Context, name string, f func(ctx context.Context) (T, error), options ...StepOption,
+) (T, error) {
+	return step[T](ctx, name, options, func(o engine.Options) (json.RawMessage, error) {
+		return engine.Step(ctx, name, o, func(ctx context.Context) (json.RawMessage, error) {
+			value, err := f(ctx)
+			return encodeResult(ctx, name, value, err)
+		})
+	})
+}
+
+// DoTx is [Do] with a transaction of the application's database for f, in which the step is also recorded: what f writes
+// through tx happens exactly once, or not at all when f fails. f must neither commit nor roll back.
+//
+// The transaction begins with the database's default isolation, or that of [WithIsolation]. After a serialization failure or a
+// deadlock it is rolled back and f is called again, a few times, which is not counted as an attempt. While f runs a
+// connection and the locks of its writes are held: keep it short, and call no other service in it.
+func DoTx[T any](
+	ctx context.Context, name string, f func(ctx context.Context, tx *sql.Tx) (T, error), options ...StepOption,
+) (T, error) {
+	return step[T](ctx, name, options, func(o engine.Options) (json.RawMessage, error) {
+		return engine.StepTx(ctx, name, o, func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
+			value, err := f(ctx, tx)
+			return encodeResult(ctx, name, value, err)
+		})
+	})
+}
+
+func step[T any](
+	ctx context.Context, name string, options []StepOption, run func(engine.Options) (json.RawMessage, error),
+) (T, error) {
 	var result T
-	if err := checkStepName(name); err != nil {
+	if err := checkStep(ctx, name); err != nil {
 		return result, err
 	}
-	recorded, err := engine.Step(ctx, name, func(ctx context.Context) (json.RawMessage, error) {
-		value, err := f(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return encode("result of step "+name, value, payloadLimit(ctx))
-	})
+	o, err := stepOptions(options)
+	if err != nil {
+		return result, fmt.Errorf("workflow: step %q: %w", name, err)
+	}
+	recorded, err := run(o)
 	if err != nil {
 		return result, err
 	}
@@ -41,5 +75,97 @@ func Do[T any](ctx context.Context, name string, f func(ctx context.Context) (T,
 	return result, nil
 }
 
-// RunID returns the id of the run that ctx carries, "" outside a run.
-func RunID(ctx context.Context) string { return engine.RunID(ctx) }
+// encodeResult makes what cannot be encoded a final error: it will be no different the next time.
+func encodeResult(ctx context.Context, name string, value any, err error) (json.RawMessage, error) {
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := encode(fmt.Sprintf("result of step %q", name), value, payloadLimit(ctx))
+	return encoded, engine.Final(err)
+}
+
+// Sleep makes the run wait for d, counted from the first time it is reached, by the database's clock. A wait of more than
+// Config.ParkAfter parks the run: it is a row, and costs no goroutine and no memory, for months if need be. Then Sleep
+// returns an error which the workflow's function must return as well; the function is called again when the time has come, on
+// any worker.
+func Sleep(ctx context.Context, name string, d time.Duration) error {
+	if err := checkStep(ctx, name); err != nil {
+		return err
+	}
+	return engine.Sleep(ctx, name, d)
+}
+
+// Branch returns a context for one goroutine of a workflow: step names reached with it are counted by themselves and
+// stored as key/name, so that the goroutines of a run do not share names. A key obeys the rules of a step name; with one
+// that does not, every step of the branch is an error.
+func Branch(ctx context.Context, key string) context.Context {
+	if err := checkStepName(key); err != nil {
+		return context.WithValue(ctx, badBranch{}, err)
+	}
+	return engine.Branch(ctx, key)
+}
+
+// badBranch carries what is wrong with a branch's key.
+type badBranch struct{}
+
+func checkStep(ctx context.Context, name string) error {
+	if err, bad := ctx.Value(badBranch{}).(error); bad {
+		return fmt.Errorf("workflow: branch: %w", err)
+	}
+	return checkStepName(name)
+}
+
+// Final marks an error of a step as one that no further attempt can mend: the step fails at once. It returns nil for nil.
+func Final(err error) error { return engine.Final(err) }
+
+// A StepOption changes how a step is executed.
+type StepOption func(*stepConfig)
+
+type stepConfig struct {
+	retry     RetryPolicy
+	timeout   time.Duration
+	isolation sql.IsolationLevel
+}
+
+// WithRetry sets how often the step is attempted. The policy is resolved once, and stored with the first failed attempt;
+// from then on the stored one counts.
+func WithRetry(policy RetryPolicy) StepOption {
+	return func(c *stepConfig) { c.retry = policy }
+}
+
+// WithTimeout bounds each attempt: its context ends after d, and the attempt has failed. Defaults to no bound.
+func WithTimeout(d time.Duration) StepOption {
+	return func(c *stepConfig) { c.timeout = d }
+}
+
+// WithIsolation sets the isolation of the transaction of [DoTx]. Defaults to the database's default.
+func WithIsolation(level sql.IsolationLevel) StepOption {
+	return func(c *stepConfig) { c.isolation = level }
+}
+
+func stepOptions(options []StepOption) (engine.Options, error) {
+	var c stepConfig
+	for _, option := range options {
+		option(&c)
+	}
+	p := &c.retry
+	setDefault(&p.MaxAttempts, 5)
+	setDefault(&p.FirstDelay, time.Second)
+	setDefault(&p.Factor, 2)
+	setDefault(&p.MaxDelay, 5*time.Minute)
+	setDefault(&p.Jitter, 0.2)
+	p.Jitter = max(p.Jitter, 0)
+	switch {
+	case p.MaxAttempts < 0, p.FirstDelay < 0, p.MaxDelay < 0, c.timeout < 0:
+		return engine.Options{}, fmt.Errorf("%w: a retry policy and a timeout must not be negative", ErrInvalidArgument)
+	case p.Factor < 1, p.Jitter > 1:
+		return engine.Options{}, fmt.Errorf("%w: RetryPolicy.Factor is at least 1 and Jitter at most 1", ErrInvalidArgument)
+	}
+	return engine.Options{Retry: *p, Timeout: c.timeout, Isolation: c.isolation}, nil
+}
+
+// IsPaused reports whether err is how a run stops in good order (parked, or its worker stops) or is lost: not an outcome
+// of its work. A workflow's function that handles errors of its steps passes such an error on.
+func IsPaused(err error) bool {
+	return errors.Is(err, engine.ErrPaused) || errors.Is(err, ErrRunLost)
+}

@@ -90,7 +90,7 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 	declined := &workflow.Error{Code: "card_declined"}
 	handle, _, err := run(b, "decline", func(ctx context.Context, _ int) (int, error) {
 		_, err := workflow.Do(ctx, "charge", func(context.Context) (int, error) {
-			return 0, &workflow.Error{Code: "card_declined", Message: "the bank said no"}
+			return 0, workflow.Final(&workflow.Error{Code: "card_declined", Message: "the bank said no"})
 		})
 		if !errors.Is(err, declined) {
 			t.Errorf("in the workflow: %v, want the code card_declined", err)
@@ -101,7 +101,7 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 	if !errors.As(err, &failed) || !errors.Is(err, declined) {
 		t.Fatalf("result: %v, want a *RunError with the code card_declined", err)
 	}
-	if failed.RunID != handle.RunID() || failed.Code != "card_declined" || failed.Message != "the bank said no" {
+	if failed.RunID != handle.RunID() || failed.Step != "charge" || failed.Code != "card_declined" || failed.Message != "the bank said no" {
 		t.Errorf("result: %+v", failed)
 	}
 	run, err := b.svc.GetRun(t.Context(), handle.RunID())
@@ -115,7 +115,8 @@ func TestPanicsAreFailures(t *testing.T) {
 	b := setup(t)
 	b.work(b.svc)
 	inStep := func(ctx context.Context, _ int) (int, error) {
-		return workflow.Do(ctx, "boom", func(context.Context) (int, error) { panic("in the step") })
+		once := workflow.WithRetry(workflow.RetryPolicy{MaxAttempts: 1})
+		return workflow.Do(ctx, "boom", func(context.Context) (int, error) { panic("in the step") }, once)
 	}
 	inBody := func(context.Context, int) (int, error) { panic("in the body") }
 	for name, fn := range map[string]func(context.Context, int) (int, error){"step": inStep, "body": inBody} {

@@ -2,8 +2,10 @@ package workflow
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -72,7 +74,10 @@ func (s *Service) Register(definitions ...Definition) {
 // A StartOption changes how a run is started.
 type StartOption func(*startOptions)
 
-type startOptions struct{ runID string }
+type startOptions struct {
+	runID           string
+	delay, deadline time.Duration
+}
 
 // WithRunID starts the run under an id of the caller's choice, at most 255 bytes. Starting again with the same id,
 // workflow and input gives a handle to the same run, so a caller that does not know whether it has started a run may
@@ -81,14 +86,46 @@ func WithRunID(id string) StartOption {
 	return func(o *startOptions) { o.runID = id }
 }
 
+// WithDelay makes the run wait for d before it is executed, by the database's clock.
+func WithDelay(d time.Duration) StartOption {
+	return func(o *startOptions) { o.delay = d }
+}
+
+// WithDeadline makes the run fail with code "deadline" when it is not finished within d from its start, by the database's
+// clock. A worker that knows the workflow sees to that; [Service.Resume] removes the deadline.
+func WithDeadline(d time.Duration) StartOption {
+	return func(o *startOptions) { o.deadline = d }
+}
+
 // Start creates a run and returns a handle to it. When it returns, the run is durable: it will be executed by a worker that
 // knows the workflow, in this process or another, now or after a crash. The run does not end with ctx.
 func (w *Workflow[In, Out]) Start(
 	ctx context.Context, s *Service, in In, options ...StartOption,
 ) (*Handle[Out], error) {
+	handle, err := w.create(ctx, s, s.State, in, options)
+	if err == nil {
+		s.engine.Created()
+	}
+	return handle, err
+}
+
+// StartTx is [Workflow.Start] in a transaction of the application, on the same database: the run exists if and only if that
+// commits. The handle's Result waits for it; before the commit it says ErrRunNotFound.
+func (w *Workflow[In, Out]) StartTx(
+	ctx context.Context, s *Service, tx *sql.Tx, in In, options ...StartOption,
+) (*Handle[Out], error) {
+	return w.create(ctx, s, s.In(tx), in, options)
+}
+
+func (w *Workflow[In, Out]) create(
+	ctx context.Context, s *Service, on State, in In, options []StartOption,
+) (*Handle[Out], error) {
 	var o startOptions
 	for _, option := range options {
 		option(&o)
+	}
+	if o.delay < 0 || o.deadline < 0 {
+		return nil, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)
 	}
 	if o.runID == "" {
 		id, err := uuid.NewV7()
@@ -97,11 +134,10 @@ func (w *Workflow[In, Out]) Start(
 		}
 		o.runID = id.String()
 	}
-	run, err := s.CreateRunWithID(ctx, o.runID, w.name, in)
+	run, err := on.create(ctx, w.name, in, o)
 	if err != nil {
 		return nil, err
 	}
-	s.engine.Created()
 	return w.Handle(s, run.ID), nil
 }
 

@@ -27,6 +27,8 @@ var required = []struct {
 	{2, "workflow_schema", "needs_version"},
 	{2, "workflow_workers", "id expires_at"},
 	{2, "workflow_runs", "owner epoch run_at"},
+	{3, "workflow_runs", "deadline_at take_overs progress_at"},
+	{3, "workflow_steps", "kind attempts wake_at"},
 }
 
 // check compares the state with what its version promises.

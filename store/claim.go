@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"time"
 )
 
 // ClaimedRun is a run that now belongs to the worker that claimed it.
@@ -10,7 +12,8 @@ type ClaimedRun struct {
 	ID       string
 	Workflow string
 	Input    json.RawMessage
-	Epoch    int64 // every write of the owner carries it
+	Epoch    int64          // every write of the owner carries it
+	Deadline *time.Duration // from the claim on; nil: none
 }
 
 var claimRuns = define(`
@@ -41,7 +44,7 @@ var claimRuns = define(`
 	SET status = 'running', owner = $1, epoch = run.epoch + 1, run_at = NULL, updated_at = {clock_ms}
 	FROM picked
 	WHERE run.id = picked.id
-	RETURNING run.id, run.workflow, run.input, run.epoch`)
+	RETURNING run.id, run.workflow, run.input, run.epoch, run.deadline_at - {now_ms} AS deadline_in`)
 
 // Claim makes the worker the owner of up to limit runs of the given workflows that may run now. Workflows named first are
 // served first.
@@ -51,10 +54,11 @@ func (s *Store) Claim(ctx context.Context, worker string, workflows []string, li
 		return nil, problem("claim runs", err)
 	}
 	var rows []struct {
-		ID       string `db:"id"`
-		Workflow string `db:"workflow"`
-		Input    jsonb  `db:"input"`
-		Epoch    int64  `db:"epoch"`
+		ID       string        `db:"id"`
+		Workflow string        `db:"workflow"`
+		Input    jsonb         `db:"input"`
+		Epoch    int64         `db:"epoch"`
+		Deadline sql.NullInt64 `db:"deadline_in"`
 	}
 	if err := s.list(ctx, &rows, claimRuns, worker, string(known), limit); err != nil {
 		return nil, problem("claim runs", err)
@@ -62,12 +66,16 @@ func (s *Store) Claim(ctx context.Context, worker string, workflows []string, li
 	claimed := make([]ClaimedRun, len(rows))
 	for i, row := range rows {
 		claimed[i] = ClaimedRun{ID: row.ID, Workflow: row.Workflow, Input: json.RawMessage(row.Input), Epoch: row.Epoch}
+		if row.Deadline.Valid {
+			left := time.Duration(row.Deadline.Int64) * time.Millisecond
+			claimed[i].Deadline = &left
+		}
 	}
 	return claimed, nil
 }
 
 var loadSteps = define(`
-	SELECT run_id, step_name, status, result, error, updated_at
+	SELECT run_id, step_name, status, result, error, updated_at, kind, attempts, wake_at, wake_at - {now_ms} AS wake_in
 	FROM {schema}.workflow_steps
 	WHERE run_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))`)
 

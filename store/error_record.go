@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Error is an error as the database keeps it: JSON {message, code, stack}. What a step or a run failed with comes back
+// Error is an error as the database keeps it: JSON {message, code, stack, step}. What a step or a run failed with comes back
 // as one, and a workflow may return one to set its code:
 //
 //	return &workflow.Error{Code: "card_declined", Message: "the bank said no"}
@@ -15,6 +15,7 @@ type Error struct {
 	Message string `json:"message"`
 	Code    string `json:"code,omitempty"`  // for programs: match on it with [Error.Is]
 	Stack   string `json:"stack,omitempty"` // where a panic came from
+	Step    string `json:"step,omitempty"`  // the step that failed, when a run failed with a step's error
 }
 
 // Error returns the message.
@@ -45,6 +46,7 @@ func NewError(err error) *Error {
 	if errors.As(err, &e) {
 		stored.Code = storable(e.Code, maxCode)
 		stored.Stack = storable(e.Stack, maxStack)
+		stored.Step = e.Step
 	}
 	return stored
 }

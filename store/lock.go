@@ -39,7 +39,7 @@ func (s *Store) ownSection(ctx context.Context, id string, f func(context.Contex
 	defer bound.Stop()
 
 	var outcome error // of f, which is the caller's and not wrapped
-	err := s.transact(ctx, func(tx *sqlx.Tx) error {
+	err := s.transact(ctx, sql.LevelReadCommitted, func(tx *sqlx.Tx) error {
 		joined := s.In(tx.Tx)
 		if err := joined.lockRun(ctx, id); err != nil {
 			return blame(ctx, err)

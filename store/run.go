@@ -102,13 +102,16 @@ type NewRun struct {
 	ID       string
 	Workflow string
 	Input    json.RawMessage
+	Delay    time.Duration // before it may be claimed
+	Deadline time.Duration // from its creation on; 0: none
 }
 
 // The gate is open when the statement is sent alone. In a caller's transaction it is an advisory lock on the id, so that
 // two open transactions that create the same run do not wait for each other here, where waiting has no bound.
 var createRun = define(`
-	INSERT INTO {schema}.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
-	SELECT $1::text, $2::text, 'pending', $3::jsonb, clock.ms, clock.ms, clock.ms
+	INSERT INTO {schema}.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, deadline_at)
+	SELECT $1::text, $2::text, 'pending', $3::jsonb, clock.ms, clock.ms,
+	       least(clock.ms + $5::bigint, clock.ms + $6::bigint), clock.ms + $6::bigint
 	FROM (SELECT {clock_ms} AS ms) AS clock
 	WHERE {gate}
 	ON CONFLICT (id) DO NOTHING
@@ -156,7 +159,8 @@ func (s *Store) createRun(ctx context.Context, run NewRun) (runRow, error) {
 func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 	key := lock.NewKey(lockNamespace, s.opts.Schema, "create", run.ID)
 	insert := func(ctx context.Context) (row runRow, err error) {
-		err = s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key))
+		err = s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key),
+			run.Delay.Milliseconds(), sql.NullInt64{Int64: run.Deadline.Milliseconds(), Valid: run.Deadline > 0})
 		return row, err
 	}
 	row, err := insert(ctx)

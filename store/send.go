@@ -11,10 +11,23 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// A session is what sends a statement: the pool, or a transaction.
+// A session is what sends a statement: the pool, a connection of it, or a transaction.
 type session interface {
 	sqlx.QueryerContext
 	sqlx.ExecerContext
+}
+
+// A beginner is a session that transactions can begin on.
+type beginner interface {
+	session
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
+func (s *Store) pool() beginner {
+	if s.conn != nil {
+		return s.conn
+	}
+	return s.db
 }
 
 // get sends q and scans its only row into dest; sql.ErrNoRows when there is none.
@@ -71,18 +84,20 @@ func (s *Store) send(ctx context.Context, q query, do func(context.Context, sess
 	return s.bounded(ctx, func(ctx context.Context) error {
 		return resend(ctx, func() error {
 			if s.opts.Statements == Single {
-				return do(ctx, s.db, s.text.alone[q])
+				return do(ctx, s.pool(), s.text.alone[q])
 			}
-			return s.transact(ctx, func(tx *sqlx.Tx) error { return do(ctx, tx, s.text.alone[q]) })
+			return s.transact(ctx, sql.LevelReadCommitted, func(tx *sqlx.Tx) error {
+				return do(ctx, tx, s.text.alone[q])
+			})
 		})
 	})
 }
 
 // transact is the one place that begins a transaction. It commits when f returns nil and rolls back when f returns an
-// error or panics. READ COMMITTED is asked for, whatever the application's default: a guard that waited for a lock has
-// to see what the holder wrote.
-func (s *Store) transact(ctx context.Context, f func(*sqlx.Tx) error) error {
-	tx, err := s.db.DB.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+// error or panics. Our own transactions ask for READ COMMITTED, whatever the application's default: a guard that waited
+// for a lock has to see what the holder wrote.
+func (s *Store) transact(ctx context.Context, isolation sql.IsolationLevel, f func(*sqlx.Tx) error) error {
+	tx, err := s.pool().BeginTx(ctx, &sql.TxOptions{Isolation: isolation})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -92,10 +107,16 @@ func (s *Store) transact(ctx context.Context, f func(*sqlx.Tx) error) error {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return &commitError{err}
 	}
 	return nil
 }
+
+// commitError says that a transaction may or may not have been committed, unless the server's error inside says more.
+type commitError struct{ err error }
+
+func (e *commitError) Error() string { return "commit: " + e.err.Error() }
+func (e *commitError) Unwrap() error { return e.err }
 
 // A driver that honours its context returns well within grace of its end.
 const grace = time.Second

@@ -27,8 +27,44 @@ type Step struct {
 	Name      string
 	Status    StepStatus
 	Result    json.RawMessage // nil unless succeeded
-	Err       error           // nil, or an *Error
+	Err       error           // nil, or an *Error: of the newest attempt while the step is retried
 	UpdatedAt time.Time       // zero when never written
+	Kind      StepKind        // "" for a plain step
+	Attempts  *Attempts       // nil when no attempt has failed
+	WakeAt    time.Time       // end of a sleep, or time of the next attempt
+	WakeIn    time.Duration   // WakeAt from the time of reading, by the database's clock
+}
+
+// StepKind tells steps of the engine apart.
+type StepKind string
+
+// The kinds of steps besides plain ones.
+const (
+	TxStep    StepKind = "tx"    // recorded in the transaction of its effects
+	SleepStep StepKind = "sleep" // a wait
+)
+
+// Attempts are the failed attempts of a step, with the policy that the first of them resolved.
+type Attempts struct {
+	Count    int         `json:"count"` // since the run was started or resumed
+	Policy   RetryPolicy `json:"policy"`
+	Failures []Failure   `json:"failures"` // the newest last, at most 20
+}
+
+// Failure is one failed attempt.
+type Failure struct {
+	At    int64  `json:"at"` // Unix milliseconds
+	Error *Error `json:"error"`
+}
+
+// RetryPolicy says how often a step is attempted and how long each next attempt waits; durations are in nanoseconds in
+// the database.
+type RetryPolicy struct {
+	MaxAttempts int           `json:"max_attempts"` // the first one included. Defaults to 5
+	FirstDelay  time.Duration `json:"first_delay"`  // before the second attempt. Defaults to 1 s
+	Factor      float64       `json:"factor"`       // by which each further delay grows. Defaults to 2
+	MaxDelay    time.Duration `json:"max_delay"`    // that no delay exceeds. Defaults to 5 min
+	Jitter      float64       `json:"jitter"`       // part of a delay that is random, 0 to 1. Defaults to 0.2; negative for none
 }
 
 // DecodeResult stores the result in the value that v points to, as [json.Unmarshal] does. It is an error when the step
@@ -44,17 +80,40 @@ type stepRow struct {
 	Result    jsonb          `db:"result"`
 	Error     jsonb          `db:"error"`
 	UpdatedAt sql.NullInt64  `db:"updated_at"`
+	Kind      sql.NullString `db:"kind"`
+	Attempts  jsonb          `db:"attempts"`
+	WakeAt    sql.NullInt64  `db:"wake_at"`
+	WakeIn    sql.NullInt64  `db:"wake_in"`
 }
 
 func (r stepRow) step(runID string) Step {
-	return Step{
+	step := Step{
 		RunID: runID, Name: r.Name.String, Status: StepStatus(r.Status.String),
 		Result: json.RawMessage(r.Result), Err: decodeError(r.Error), UpdatedAt: time.UnixMilli(r.UpdatedAt.Int64),
+		Kind: StepKind(r.Kind.String), Attempts: decodeAttempts(r.Attempts),
+		WakeIn: time.Duration(r.WakeIn.Int64) * time.Millisecond,
 	}
+	if r.WakeAt.Valid {
+		step.WakeAt = time.UnixMilli(r.WakeAt.Int64)
+	}
+	return step
+}
+
+// decodeAttempts forgives what it cannot read: it is history, and a number of attempts.
+func decodeAttempts(column jsonb) *Attempts {
+	if column == nil {
+		return nil
+	}
+	var a Attempts
+	if json.Unmarshal(column, &a) != nil {
+		return nil
+	}
+	return &a
 }
 
 var getStep = define(`
-	SELECT step.step_name, step.status, step.result, step.error, step.updated_at
+	SELECT step.step_name, step.status, step.result, step.error, step.updated_at,
+	       step.kind, step.attempts, step.wake_at, step.wake_at - {now_ms} AS wake_in
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id AND step.step_name = $2
 	WHERE run.id = $1`)
@@ -76,7 +135,8 @@ func (s *Store) GetStepState(ctx context.Context, runID, name string) (Step, err
 }
 
 var listSteps = define(`
-	SELECT step.step_name, step.status, step.result, step.error, step.updated_at
+	SELECT step.step_name, step.status, step.result, step.error, step.updated_at,
+	       step.kind, step.attempts, step.wake_at, step.wake_at - {now_ms} AS wake_in
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id
 	WHERE run.id = $1

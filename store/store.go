@@ -40,7 +40,8 @@ type Store struct {
 	opts Options
 	text rendered
 	db   *sqlx.DB
-	tx   *sqlx.Tx // set by In; then db is not used
+	tx   *sqlx.Tx   // set by In; then db is not used
+	conn *sqlx.Conn // set by Hold; then db is not used
 }
 
 // ours maps columns by tag alone. sqlx keeps a global mapper too, which belongs to the application.
@@ -64,6 +65,25 @@ func (s *Store) In(tx *sql.Tx) *Store {
 	bound.tx = &sqlx.Tx{Tx: tx, Mapper: ours}
 	return &bound
 }
+
+// Hold takes a connection out of the pool and returns the store on it, for statements that must not wait for others to
+// give theirs back. The caller closes it; once it is broken, every statement is an error.
+func (s *Store) Hold(ctx context.Context) (held *Store, closeConn func(), err error) {
+	var conn *sqlx.Conn
+	err = s.bounded(ctx, func(ctx context.Context) (err error) {
+		conn, err = s.db.Connx(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, nil, problem("take a connection", err)
+	}
+	on := *s
+	on.conn = conn
+	return &on, func() { _ = conn.Close() }, nil
+}
+
+// MaxOpen returns the pool's bound on open connections, 0 for none.
+func (s *Store) MaxOpen() int { return s.db.Stats().MaxOpenConnections }
 
 // Tx returns the transaction that the store is bound to, or nil.
 func (s *Store) Tx() *sql.Tx {

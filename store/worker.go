@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"database/sql"
 	"time"
 )
 
@@ -20,14 +20,32 @@ func (s *Store) RegisterWorker(ctx context.Context, id string, lease time.Durati
 }
 
 var heartbeat = define(`
-	UPDATE {schema}.workflow_workers
-	SET expires_at = {clock_ms} + $2::bigint
-	WHERE id = $1 AND expires_at > {now_ms}`)
+	WITH worker AS (
+	    UPDATE {schema}.workflow_workers
+	    SET expires_at = {clock_ms} + $2::bigint
+	    WHERE id = $1 AND expires_at > {now_ms}
+	    RETURNING id
+	)
+	SELECT run.id, run.epoch
+	FROM worker
+	LEFT JOIN {schema}.workflow_runs AS run ON run.owner = worker.id`)
 
-// Heartbeat renews a worker's lease and reports whether it still had one: a lease that has ended is never revived.
-func (s *Store) Heartbeat(ctx context.Context, id string, lease time.Duration) (bool, error) {
-	renewed, err := s.exec(ctx, heartbeat, id, lease.Milliseconds())
-	return renewed == 1, problem("heartbeat", err)
+// Heartbeat renews a worker's lease, reports whether it still had one (a lease that has ended is never revived), and
+// returns the runs that it owns.
+func (s *Store) Heartbeat(ctx context.Context, id string, lease time.Duration) (owned []Owned, alive bool, err error) {
+	var rows []struct {
+		RunID sql.NullString `db:"id"`
+		Epoch sql.NullInt64  `db:"epoch"`
+	}
+	if err := s.list(ctx, &rows, heartbeat, id, lease.Milliseconds()); err != nil {
+		return nil, false, problem("heartbeat", err)
+	}
+	for _, row := range rows {
+		if row.RunID.Valid {
+			owned = append(owned, Owned{RunID: row.RunID.String, Epoch: row.Epoch.Int64})
+		}
+	}
+	return owned, len(rows) > 0, nil
 }
 
 var releaseRuns = define(`
@@ -48,37 +66,39 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (int64, error) {
 	return released, problem("release worker", err)
 }
 
-var releaseRun = define(`
-	UPDATE {schema}.workflow_runs
-	SET status = 'pending', owner = NULL, epoch = epoch + 1, run_at = {clock_ms}, updated_at = {clock_ms}
-	WHERE id = $1 AND epoch = $2::bigint AND status = 'running'`)
-
-// ReleaseRun makes an owned run pending; ErrRunLost when it has another owner by now.
-func (s *Store) ReleaseRun(ctx context.Context, run Owned) error {
-	released, err := s.exec(ctx, releaseRun, run.RunID, run.Epoch)
-	if err == nil && released == 0 {
-		err = ErrRunLost
-	}
-	return problem(fmt.Sprintf("release run %q", run.RunID), err)
-}
-
+// A run that was taken over ten times without a new step between kills its workers: it is not given to an eleventh.
 var takeOver = define(`
 	WITH dead AS (
 	    SELECT id
 	    FROM {schema}.workflow_workers
 	    WHERE expires_at <= {now_ms}
 	), orphans AS MATERIALIZED (
-	    SELECT run.id
+	    SELECT run.id, run.take_overs, run.progress_at
 	    FROM dead
 	    JOIN {schema}.workflow_runs AS run ON run.owner = dead.id
 	    ORDER BY run.id
 	    LIMIT 1000
 	    FOR NO KEY UPDATE OF run SKIP LOCKED
+	), counted AS (
+	    SELECT orphans.id, newest.at AS progress_at,
+	           CASE WHEN newest.at IS DISTINCT FROM orphans.progress_at THEN 1 ELSE orphans.take_overs + 1 END AS take_overs
+	    FROM orphans
+	    CROSS JOIN LATERAL (
+	        SELECT max(updated_at) AS at
+	        FROM {schema}.workflow_steps
+	        WHERE run_id = orphans.id
+	    ) AS newest
 	)
 	UPDATE {schema}.workflow_runs AS run
-	SET status = 'pending', owner = NULL, epoch = run.epoch + 1, run_at = {clock_ms}, updated_at = {clock_ms}
-	FROM orphans
-	WHERE run.id = orphans.id`)
+	SET owner = NULL, epoch = run.epoch + 1, updated_at = {clock_ms},
+	    take_overs = counted.take_overs, progress_at = counted.progress_at,
+	    status = CASE WHEN counted.take_overs >= 10 THEN 'failed' ELSE 'pending' END,
+	    run_at = CASE WHEN counted.take_overs >= 10 THEN NULL ELSE {clock_ms} END,
+	    error = CASE WHEN counted.take_overs >= 10 THEN jsonb_build_object(
+	        'code', 'crash_loop',
+	        'message', 'ten workers in a row died while they executed this run, without a new step between') END
+	FROM counted
+	WHERE run.id = counted.id`)
 
 // A dead worker's row stays for an hour, to be seen, and because a row may only go when no claim of that worker can
 // still be under way.
@@ -87,7 +107,8 @@ var forgetWorkers = define(`
 	WHERE expires_at <= {now_ms} - 3600000
 	  AND NOT EXISTS (SELECT FROM {schema}.workflow_runs WHERE owner = worker.id)`)
 
-// TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many.
+// TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many; a run
+// that has been taken over too often fails instead, with code crash_loop.
 func (s *Store) TakeOver(ctx context.Context) (int64, error) {
 	taken, err := s.exec(ctx, takeOver)
 	if err == nil && taken == 0 {

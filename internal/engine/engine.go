@@ -7,9 +7,12 @@
 // taken over.
 //
 //	worker.go  claims runs into free slots
-//	lease.go   keeps the worker's row alive and stops everything when that fails
-//	run.go     executes one run from its steps to its end
-//	step.go    one step of it: recorded, or done and checkpointed
+//	lease.go   keeps the worker's row alive and stops what was lost
+//	run.go     executes one run from its recorded steps to its end
+//	scope.go   gives each step its key
+//	step.go    one step: recorded, or attempted and checkpointed
+//	retry.go   what becomes of a failed attempt
+//	sleep.go   waits in process, or parks the run
 //	await.go   tells callers how a run ended
 package engine
 
@@ -17,6 +20,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -34,11 +38,16 @@ type Config struct {
 	Lease        time.Duration
 	Heartbeat    time.Duration
 	Drain        time.Duration
+	ParkAfter    time.Duration
+	MaxSteps     int
 	Logger       *slog.Logger
 }
 
 // ErrWorking is returned by Work while the engine works already.
 var ErrWorking = errors.New("this service works already")
+
+// minConns is what Work needs of a pool: one for the heartbeat, one for claims and writes, one for the application.
+const minConns = 3
 
 // Engine executes the runs of the workflows that are registered with it. It is safe for concurrent use.
 type Engine struct {
@@ -75,6 +84,9 @@ func (e *Engine) Register(name string, body Body) bool {
 // Work claims and executes runs until ctx ends; then it lets steps finish for Config.Drain, hands back what is left and
 // returns nil.
 func (e *Engine) Work(ctx context.Context) error {
+	if most := e.store.MaxOpen(); most > 0 && most < minConns {
+		return fmt.Errorf("the pool is bounded to %d connections: call SetMaxOpenConns with at least %d", most, minConns)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	w := newWorker(e)
@@ -108,11 +120,30 @@ func (e *Engine) end() {
 
 // Created tells a worker of this process that there is something to claim.
 func (e *Engine) Created() {
+	if w := e.working(); w != nil {
+		w.nudge()
+	}
+}
+
+// Cancelled stops the run here if this process executes it; others learn of it with their next heartbeat.
+func (e *Engine) Cancelled(runID string) {
+	if w := e.working(); w != nil {
+		w.lost(runID)
+	}
+}
+
+// InFlight returns how many runs this process executes.
+func (e *Engine) InFlight() int {
+	if w := e.working(); w != nil {
+		return len(w.slots)
+	}
+	return 0
+}
+
+func (e *Engine) working() *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.worker != nil {
-		e.worker.nudge()
-	}
+	return e.worker
 }
 
 // Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none.

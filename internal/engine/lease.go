@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,14 +11,11 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// errDraining is the cause of a run's context when its worker stops; the run goes on elsewhere.
-var errDraining = errors.New("the worker is stopping; the run will go on elsewhere")
-
 // A lease is a worker's right to own runs. Its end is decided twice: by the database, for others, and here by the
 // monotonic clock, a margin earlier, so that this process has stopped before others begin; that needs no answer from the
 // database.
 type lease struct {
-	store  *store.Store
+	worker *worker
 	config Config
 	log    *slog.Logger
 	parent context.Context // of the runs under any lease
@@ -31,14 +27,19 @@ type lease struct {
 	until    time.Time               // when held ends unless renewed; the watchdog looks then
 	watchdog *time.Timer
 	draining chan struct{}
+
+	// Used by keep alone.
+	conn      *store.Store // on a connection of its own: an exhausted pool must not lapse the lease
+	closeConn func()
+	unheld    map[store.Owned]bool // owned and not held at the last look
 }
 
-func newLease(st *store.Store, config Config, parent context.Context) *lease {
-	return &lease{store: st, config: config, log: config.Logger, parent: parent, draining: make(chan struct{})}
+func newLease(w *worker, parent context.Context) *lease {
+	return &lease{
+		worker: w, config: w.config, log: w.log, parent: parent,
+		draining: make(chan struct{}), closeConn: func() {},
+	}
 }
-
-// margin is how much earlier than in the database a lease ends here.
-func (l *lease) margin() time.Duration { return l.config.Lease / 10 }
 
 // current returns the context that ends with the lease, and the worker's id, "" when there is none.
 func (l *lease) current() (context.Context, string) {
@@ -48,13 +49,13 @@ func (l *lease) current() (context.Context, string) {
 }
 
 // register takes a new lease under a new id.
-func (l *lease) register(ctx context.Context) error {
+func (l *lease) register(ctx context.Context, on *store.Store) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
 	asked := time.Now()
-	if err := l.store.RegisterWorker(ctx, id.String(), l.config.Lease); err != nil {
+	if err := on.RegisterWorker(ctx, id.String(), l.config.Lease); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -66,8 +67,9 @@ func (l *lease) register(ctx context.Context) error {
 	return nil
 }
 
-// renewed notes a lease that was asked for at a time: the server set its end later than that. It expects mu to be held.
-func (l *lease) renewed(asked time.Time) { l.until = asked.Add(l.config.Lease - l.margin()) }
+// renewed notes a lease that was asked for at a time: the server set its end later than that. A tenth of the lease is
+// the margin. It expects mu to be held.
+func (l *lease) renewed(asked time.Time) { l.until = asked.Add(l.config.Lease - l.config.Lease/10) }
 
 // expire is the watchdog.
 func (l *lease) expire(id string) {
@@ -109,40 +111,94 @@ func (l *lease) keep(ctx context.Context) {
 		}
 		if err := l.beat(ctx); err != nil && ctx.Err() == nil {
 			l.log.Warn("heartbeat", "error", err)
+			l.hangUp() // a new connection next time
 			continue
 		}
-		if taken, err := l.store.TakeOver(ctx); err != nil && ctx.Err() == nil {
+		if taken, err := l.worker.store.TakeOver(ctx); err != nil && ctx.Err() == nil {
 			l.log.Warn("take over", "error", err)
 		} else if taken > 0 {
 			l.log.Info("took over the runs of dead workers", "runs", taken)
+			l.worker.nudge()
 		}
 	}
 }
 
+// beat sends one heartbeat and acts on its answer. It may last no longer than the lease: the next one must be sent.
 func (l *lease) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.config.Lease/2)
+	defer cancel()
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
 	_, id := l.current()
 	if id == "" {
-		return l.register(ctx)
+		return l.register(ctx, l.conn)
 	}
+
+	held, claiming := l.worker.holding() // before the answer, which can then miss none of them
 	asked := time.Now()
-	alive, err := l.store.Heartbeat(ctx, id, l.config.Lease)
+	owned, alive, err := l.conn.Heartbeat(ctx, id, l.config.Lease)
 	if err != nil {
 		return err
 	}
 	if !alive {
 		l.lose(id)
-		return l.register(ctx)
+		return l.register(ctx, l.conn)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.id == id { // the watchdog was not faster
 		l.renewed(asked)
 	}
+	l.mu.Unlock()
+	l.compare(held, owned, claiming)
 	return nil
+}
+
+// compare stops the runs that are held and not owned: cancelled, or taken over. It releases those that are owned and not
+// held, the answer to whose claim was lost: at the second look, so that no claim or release can be under way, and none
+// while one is.
+func (l *lease) compare(held map[store.Owned]*run, owned []store.Owned, claiming bool) {
+	now, stillClaiming := l.worker.holding()
+	unheld := make(map[store.Owned]bool)
+	for _, o := range owned {
+		_, before := held[o]
+		_, after := now[o]
+		delete(held, o)
+		switch {
+		case before || after || claiming || stillClaiming:
+		case l.unheld[o]:
+			l.log.Warn("releasing a run that is owned and not held", "run_id", o.RunID)
+			l.worker.giveBack(o)
+		default:
+			unheld[o] = true
+		}
+	}
+	l.unheld = unheld
+	for _, r := range held {
+		r.lose(store.ErrRunLost)
+	}
+}
+
+// connect makes sure that there is a connection.
+func (l *lease) connect(ctx context.Context) (err error) {
+	if l.conn != nil {
+		return nil
+	}
+	l.conn, l.closeConn, err = l.worker.store.Hold(ctx)
+	if err != nil {
+		l.conn, l.closeConn = nil, func() {}
+	}
+	return err
+}
+
+func (l *lease) hangUp() {
+	l.closeConn()
+	l.conn, l.closeConn = nil, func() {}
 }
 
 // settle ends what the lease holds, once no run is left to need it.
 func (l *lease) settle() {
+	l.hangUp()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watchdog.Stop()
@@ -151,12 +207,3 @@ func (l *lease) settle() {
 
 // drain makes every run stop before its next step.
 func (l *lease) drain() { close(l.draining) }
-
-func (l *lease) isDraining() bool {
-	select {
-	case <-l.draining:
-		return true
-	default:
-		return false
-	}
-}

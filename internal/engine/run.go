@@ -7,74 +7,162 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// A run is one execution in this process, under one epoch.
+// A run is one execution in this process, under one epoch. It has two contexts: own ends when the run is no longer
+// this process's, and with it everything; the body's ends also when the run is to stop in good order (parked, draining),
+// and steps in flight are then allowed to finish.
 type run struct {
-	id    string
-	input json.RawMessage
-	owned store.Owned
-	body  Body
-	store *store.Store
-	lease *lease
-	log   *slog.Logger
+	id       string
+	workflow string
+	input    json.RawMessage
+	owned    store.Owned
+	deadline *time.Duration
+	worker   *worker
+	body     Body
+	store    *store.Store
+	log      *slog.Logger
+
+	own     context.Context
+	loseOwn context.CancelCauseFunc
+	pause   context.CancelCauseFunc // ends the body's context
 
 	mu       sync.Mutex
-	recorded map[string]store.Step // by key
-	reached  map[string]int        // how often each name was reached
-	inFlight map[string]bool       // names
-	ended    bool                  // the body has returned
-	cancel   context.CancelCauseFunc
+	recorded map[string]record // by key
+	scopes   map[string]*scope // by prefix
+	reached  map[string]bool   // keys
+	ahead    int               // loaded steps that have ended and are not reached yet
+	flying   int               // steps in flight
+	quiet    chan struct{}     // replaced and closed whenever flying changes
+	ended    bool              // the body has returned
+	refused  bool              // a step was refused because the run is parking
+	wakeAt   time.Time         // of a parked run
+}
+
+// A record is a step as loaded or written, and when: its WakeIn counts from then.
+type record struct {
+	store.Step
+	at time.Time
 }
 
 func newRun(w *worker, claimed store.ClaimedRun, steps []store.Step) *run {
 	r := &run{
-		id: claimed.ID, input: claimed.Input,
-		owned: store.Owned{RunID: claimed.ID, Epoch: claimed.Epoch},
-		body:  w.engine.body(claimed.Workflow), store: w.store, lease: w.lease,
+		id: claimed.ID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
+		owned:  store.Owned{RunID: claimed.ID, Epoch: claimed.Epoch},
+		worker: w, body: w.engine.body(claimed.Workflow), store: w.store,
 		log:      w.log.With("run_id", claimed.ID, "workflow", claimed.Workflow),
-		recorded: make(map[string]store.Step, len(steps)),
-		reached:  make(map[string]int), inFlight: make(map[string]bool),
+		recorded: make(map[string]record, len(steps)), scopes: make(map[string]*scope),
+		reached: make(map[string]bool), quiet: make(chan struct{}),
 	}
+	now := time.Now()
 	for _, step := range steps {
-		r.recorded[step.Name] = step
+		r.recorded[step.Name] = record{step, now}
+		if hasEnded(step) {
+			r.ahead++
+		}
 	}
+	r.own, r.loseOwn = context.WithCancelCause(context.Background())
 	return r
 }
 
-type runKey struct{}
-
-// RunID returns the id of the run that ctx carries, "" when it carries none.
-func RunID(ctx context.Context) string {
-	if r, ok := ctx.Value(runKey{}).(*run); ok {
-		return r.id
-	}
-	return ""
-}
+// lose stops the run at once: nothing more of it can be written here.
+func (r *run) lose(cause error) { r.loseOwn(cause) }
 
 // execute calls the body and writes its outcome. It returns the run when it finished here, nil when it goes on elsewhere.
-func (r *run) execute(held context.Context) *store.Run {
-	ctx, cancel := context.WithCancelCause(held)
-	defer cancel(nil)
-	r.cancel = cancel
+func (r *run) execute(lease context.Context) *store.Run {
+	stop := context.AfterFunc(lease, func() { r.lose(context.Cause(lease)) })
+	defer stop()
+	defer r.loseOwn(nil)
 
-	output, err := r.callBody(context.WithValue(ctx, runKey{}, r))
+	ctx, pause := context.WithCancelCause(r.own)
+	defer pause(nil)
+	r.pause = pause
+	if r.deadline != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, *r.deadline, errDeadline)
+		defer cancel()
+	}
+
+	output, err := r.callBody(r.scope("").on(ctx))
 	r.mu.Lock()
 	r.ended = true
 	r.mu.Unlock()
 
-	// Whatever a body returns after its run was lost or interrupted is discarded.
-	if cause := context.Cause(ctx); cause != nil {
+	switch cause := context.Cause(ctx); {
+	case cause == nil:
+		if err == nil {
+			err = r.unreached()
+		}
+	case errors.Is(cause, errDeadline):
+		output, err = nil, errDeadline
+	default: // whatever a body returns after its run was lost or paused is discarded
 		r.handBack(cause)
 		return nil
 	}
-	finished, err := r.finish(ctx, output, err)
+	return r.end(output, err)
+}
+
+// errDeadline is what a run fails with when it is not finished in time.
+var errDeadline = &store.Error{Code: "deadline", Message: "the run was not finished by its deadline"}
+
+func (r *run) callBody(ctx context.Context) (output json.RawMessage, err error) {
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, cause // the deadline has passed
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			output, err = nil, panicError(p)
+		}
+	}()
+	return r.body(ctx, r.input)
+}
+
+// panicError keeps the stack of a panic; call it while recovering.
+func panicError(p any) error {
+	return &store.Error{Code: "panic", Message: fmt.Sprintf("panic: %v", p), Stack: string(debug.Stack())}
+}
+
+// unreached returns an error when steps are recorded that the body has not asked for: it is not the body that wrote them.
+func (r *run) unreached() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var keys []string
+	for key, step := range r.recorded {
+		if !r.reached[key] && hasEnded(step.Step) {
+			keys = append(keys, key)
+		}
+	}
+	if keys == nil {
+		return nil
+	}
+	slices.Sort(keys)
+	return nondeterministic("the function returned without reaching recorded steps: %s", strings.Join(keys, ", "))
+}
+
+func hasEnded(step store.Step) bool {
+	return step.Status == store.StepSucceeded || step.Status == store.StepFailed
+}
+
+// nondeterministic stops a run whose function does not do what it did before.
+func nondeterministic(format string, args ...any) error {
+	return &store.Error{
+		Code: "nondeterministic",
+		Message: fmt.Sprintf(format, args...) +
+			" (a workflow's function must do the same each time; give changed steps another name, or a changed workflow)",
+	}
+}
+
+// end writes how the run ended: completed with output, or failed with failure.
+func (r *run) end(output json.RawMessage, failure error) *store.Run {
+	finished, err := r.finish(output, failure)
 	if store.IsRejected(err) { // the output cannot be stored, and never will be
-		finished, err = r.finish(ctx, nil, err)
+		finished, err = r.finish(nil, err)
 	}
 	if err != nil {
 		r.log.Warn("finish", "error", err)
@@ -84,41 +172,38 @@ func (r *run) execute(held context.Context) *store.Run {
 	return finished
 }
 
-// finish writes how the run ended: completed with output, or failed with failure.
-func (r *run) finish(ctx context.Context, output json.RawMessage, failure error) (*store.Run, error) {
+func (r *run) finish(output json.RawMessage, failure error) (*store.Run, error) {
 	finished := &store.Run{ID: r.id, Status: store.RunCompleted, Output: output}
 	stored := store.NewError(failure)
 	if stored != nil {
 		finished.Status, finished.Output, finished.Err = store.RunFailed, nil, stored
 	}
-	return finished, r.persist(ctx, func(ctx context.Context) error {
+	return finished, r.persist(func(ctx context.Context) error {
 		return r.store.FinishRun(ctx, r.owned, finished.Status, finished.Output, stored)
 	})
 }
 
-func (r *run) callBody(ctx context.Context) (output json.RawMessage, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			output, err = nil, panicError(p)
-		}
-	}()
-	return r.body(ctx, r.input)
-}
-
-// panicError keeps the stack of a panic, which it must be called in.
-func panicError(p any) error {
-	return &store.Error{Code: "panic", Message: fmt.Sprintf("panic: %v", p), Stack: string(debug.Stack())}
-}
-
-// handBack makes the run pending again if it is still ours.
+// handBack gives up a run that is still ours: parked until it has waited, else for anybody to claim.
 func (r *run) handBack(cause error) {
 	if errors.Is(cause, store.ErrRunLost) {
 		return
 	}
-	// On a connection that works again, or not at all: then the run waits for the end of the lease.
-	err := r.store.ReleaseRun(context.Background(), r.owned)
+	if !errors.Is(cause, errParked) || r.own.Err() != nil {
+		r.worker.giveBack(r.owned)
+		return
+	}
+	r.awaitFlying()
+	r.mu.Lock()
+	refused, wakeIn := r.refused, time.Until(r.wakeAt)
+	r.mu.Unlock()
+	r.worker.setPatience(r.id, refused)
+	if refused { // another goroutine had something to do
+		r.worker.giveBack(r.owned)
+		return
+	}
+	err := r.persist(func(ctx context.Context) error { return r.store.ParkRun(ctx, r.owned, max(0, wakeIn)) })
 	if err != nil && !errors.Is(err, store.ErrRunLost) {
-		r.log.Warn("release", "error", err)
+		r.log.Warn("park", "error", err)
 	}
 }
 
@@ -127,16 +212,16 @@ const (
 	maxPause   = 2 * time.Second
 )
 
-// persist sends a write until it is acknowledged or refused, for as long as the run is held here: what has happened must
-// be recorded, and a database that was away for a moment must not make it happen twice. The write carries its guard and
-// is safe to repeat. It is not cut short by the end of ctx, which says that the run may be lost; the guard knows.
-func (r *run) persist(ctx context.Context, write func(context.Context) error) error {
+// persist sends a write until it is acknowledged or refused, for as long as the run is ours: what has happened must be
+// recorded, and a database that was away for a moment must not make it happen twice. The write carries its guard and is
+// safe to repeat. It is not cut short when the run seems lost; the guard knows.
+func (r *run) persist(write func(context.Context) error) error {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		err := write(context.WithoutCancel(ctx))
-		if err == nil || errors.Is(err, store.ErrRunLost) || store.IsRejected(err) || ctx.Err() != nil {
+		err := write(context.WithoutCancel(r.own))
+		if err == nil || errors.Is(err, store.ErrRunLost) || store.IsRejected(err) || r.own.Err() != nil {
 			return err
 		}
 		r.log.Warn("write will be repeated", "error", err)
-		wait(ctx, nil, pause)
+		wait(r.own, nil, pause)
 	}
 }

@@ -2,142 +2,180 @@ package engine
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"time"
 
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Misuse of a step.
-var (
-	ErrOutsideRun    = errors.New("a step was reached outside a run: pass on the context that the workflow got")
-	ErrRunEnded      = errors.New("a step was reached after the workflow's function had returned")
-	ErrStepNested    = errors.New("a step was reached inside another step")
-	ErrStepAmbiguous = errors.New("a step was reached while another of the same name is in flight")
-)
+// Options of a step.
+type Options struct {
+	Retry     store.RetryPolicy // with every field set
+	Timeout   time.Duration     // of one attempt; 0: none
+	Isolation sql.IsolationLevel
+}
 
-type stepKey struct{}
+// Func is what a step does, on encoded values.
+type Func func(context.Context) (json.RawMessage, error)
+
+// TxFunc is what a transactional step does.
+type TxFunc func(context.Context, *sql.Tx) (json.RawMessage, error)
 
 // Step returns what the step of this name has recorded; the first time it calls f and records that. A name that is
 // reached again becomes name#1, name#2 and so on, in the order of reach. The error of a failed step is an *store.Error,
 // the first time too, so that a replay and the first run are the same.
-func Step(
-	ctx context.Context, name string, f func(context.Context) (json.RawMessage, error),
-) (json.RawMessage, error) {
-	r, ok := ctx.Value(runKey{}).(*run)
-	if !ok {
-		return nil, ErrOutsideRun
-	}
-	if ctx.Value(stepKey{}) != nil {
-		return nil, ErrStepNested
-	}
-	key, err := r.enter(name)
-	if err != nil {
-		return nil, err
-	}
-	defer r.leave(name)
-
-	// What is recorded is served before anything is asked of ctx: a replay must not depend on it.
-	if step, ok := r.lookUp(key); ok {
-		return outcome(step)
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		return nil, cause
-	}
-	if r.lease.isDraining() {
-		r.cancel(errDraining)
-		return nil, errDraining
-	}
-	return r.perform(ctx, key, f)
-}
-
-// enter gives the step its key.
-func (r *run) enter(name string) (string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.ended:
-		return "", ErrRunEnded
-	case r.inFlight[name]:
-		return "", ErrStepAmbiguous
-	}
-	r.inFlight[name] = true
-	n := r.reached[name]
-	r.reached[name]++
-	if n == 0 {
-		return name, nil
-	}
-	return fmt.Sprintf("%s#%d", name, n), nil
-}
-
-func (r *run) leave(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.inFlight, name)
-}
-
-func (r *run) lookUp(key string) (store.Step, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	step, ok := r.recorded[key]
-	ended := step.Status == store.StepSucceeded || step.Status == store.StepFailed
-	return step, ok && ended
-}
-
-// perform calls f and records how it ended. When the run was lost or interrupted meanwhile, a failure of f is most
-// likely that, and is not recorded; a success is, if the guard lets it.
-func (r *run) perform(
-	ctx context.Context, key string, f func(context.Context) (json.RawMessage, error),
-) (json.RawMessage, error) {
-	result, err := callStep(context.WithValue(ctx, stepKey{}, key), f)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return nil, cause
-	}
-	recorded, err := r.checkpoint(ctx, key, result, err)
-	if store.IsRejected(err) { // the result cannot be stored, and never will be
-		recorded, err = r.checkpoint(ctx, key, nil, err)
-	}
-	if err != nil {
-		r.cancel(err) // nothing more can be recorded under this epoch
-		return nil, err
-	}
-	r.mu.Lock()
-	r.recorded[key] = recorded
-	r.mu.Unlock()
-	return outcome(recorded)
-}
-
-// checkpoint records how a step ended: succeeded with result, or failed with failure. It returns what is recorded, which
-// is an earlier success if there was one.
-func (r *run) checkpoint(
-	ctx context.Context, key string, result json.RawMessage, failure error,
-) (recorded store.Step, err error) {
-	step := store.NewStep{RunID: r.id, Name: key, Status: store.StepSucceeded, Result: result}
-	if failure != nil {
-		step.Status, step.Result, step.Err = store.StepFailed, nil, store.NewError(failure)
-	}
-	err = r.persist(ctx, func(ctx context.Context) error {
-		recorded, err = r.store.Checkpoint(ctx, r.owned, step)
-		return err
+func Step(ctx context.Context, name string, o Options, f Func) (json.RawMessage, error) {
+	return do(ctx, name, "", o, func(ctx context.Context, r *run, key string) (store.Step, error) {
+		result, err := call(func() (json.RawMessage, error) { return f(ctx) })
+		if err != nil {
+			return store.Step{}, &attemptError{err}
+		}
+		return r.checkpoint(store.Checkpoint{Name: key, Result: result})
 	})
-	return recorded, err
 }
 
-func callStep(
-	ctx context.Context, f func(context.Context) (json.RawMessage, error),
-) (result json.RawMessage, err error) {
+// StepTx is [Step] with a transaction for f, in which the result is recorded: what f writes through it happens exactly
+// once.
+func StepTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMessage, error) {
+	return do(ctx, name, store.TxStep, o, func(ctx context.Context, r *run, key string) (store.Step, error) {
+		step, err := r.store.CheckpointTx(ctx, r.owned, key, o.Isolation,
+			func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
+				return call(func() (json.RawMessage, error) { return f(ctx, tx) })
+			})
+		if err != nil && !errors.Is(err, store.ErrRunLost) {
+			return store.Step{}, &attemptError{err} // f's error, or the server's: both leave nothing behind
+		}
+		return step, err
+	})
+}
+
+// A try attempts a step once and records its success. What f is to blame for is an *attemptError; anything else ends the
+// run here.
+type try func(ctx context.Context, r *run, key string) (store.Step, error)
+
+type attemptError struct{ err error }
+
+func (e *attemptError) Error() string { return e.err.Error() }
+
+// call calls f and makes a panic an error.
+func call(f func() (json.RawMessage, error)) (result json.RawMessage, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			result, err = nil, panicError(p)
 		}
 	}()
-	return f(ctx)
+	return f()
 }
 
-func outcome(step store.Step) (json.RawMessage, error) {
-	if step.Status == store.StepFailed {
-		return nil, step.Err
+func do(ctx context.Context, name string, kind store.StepKind, o Options, once try) (json.RawMessage, error) {
+	s, key, err := enter(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	return step.Result, nil
+	defer s.leave(name)
+	r := s.run
+
+	// What is recorded is served before anything is asked of ctx: a replay must not depend on it.
+	step, err := r.lookUp(key, kind)
+	if err != nil {
+		return nil, err
+	}
+	if hasEnded(step.Step) {
+		return outcome(step.Step)
+	}
+	recorded, err := r.attempts(ctx, key, kind, step, o, once)
+	if err != nil {
+		return nil, err
+	}
+	return outcome(recorded)
+}
+
+// lookUp returns what is recorded under the key, and an error when that is a step of another kind.
+func (r *run) lookUp(key string, kind store.StepKind) (record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	step, ok := r.recorded[key]
+	if ok && step.Kind != kind && (step.Status == store.StepSucceeded || step.Kind != "") {
+		names := map[store.StepKind]string{"": "a plain step", store.TxStep: "a transactional step", store.SleepStep: "a sleep"}
+		err := nondeterministic("step %q is recorded as %s and was reached as %s", key, names[step.Kind], names[kind])
+		return step, err
+	}
+	return step, nil
+}
+
+// admit says whether a new attempt, or a wait, may begin.
+func (r *run) admit(ctx context.Context) error {
+	select {
+	case <-r.worker.lease.draining:
+		r.pause(errDraining)
+		return errDraining
+	default:
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errParked) {
+		r.mu.Lock()
+		r.refused = true
+		r.mu.Unlock()
+	}
+	return cause
+}
+
+// inFlight returns the context of one attempt: ended by what ends ctx, but not by a pause of the run, which lets steps
+// finish.
+func (r *run) inFlight(ctx context.Context, c *current, timeout time.Duration) (context.Context, context.CancelFunc) {
+	attempt, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), stepKey{}, c))
+	stopOwn := context.AfterFunc(r.own, func() { cancel(context.Cause(r.own)) })
+	stopCtx := context.AfterFunc(ctx, func() {
+		if !r.paused() {
+			cancel(context.Cause(ctx))
+		}
+	})
+	stopTimeout := func() {}
+	if timeout > 0 {
+		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
+	}
+	r.fly(+1)
+	return attempt, func() {
+		r.fly(-1)
+		stopTimeout()
+		stopCtx()
+		stopOwn()
+		cancel(nil)
+	}
+}
+
+var errStepTimeout = &store.Error{Code: "step_timeout", Message: "the attempt took longer than the step's timeout"}
+
+// checkpoint records the success of a step and returns what is recorded, which is an earlier success if there was one.
+func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
+	err = r.persist(func(ctx context.Context) error {
+		step, err = r.store.Checkpoint(ctx, r.owned, c)
+		return err
+	})
+	if store.IsRejected(err) { // the result cannot be stored, and never will be
+		err = &attemptError{Final(err)}
+	}
+	return step, err
+}
+
+func (r *run) remember(key string, step store.Step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recorded[key] = record{step, time.Now()}
+}
+
+// outcome is what a step returns: the same the first time and in every replay.
+func outcome(step store.Step) (json.RawMessage, error) {
+	if step.Status != store.StepFailed {
+		return step.Result, nil
+	}
+	var stored *store.Error
+	if errors.As(step.Err, &stored) {
+		named := *stored
+		named.Step = step.Name
+		return nil, &named
+	}
+	return nil, step.Err
 }

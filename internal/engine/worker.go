@@ -21,6 +21,11 @@ type worker struct {
 	wake  chan struct{} // one token: look for runs now
 	slots chan struct{} // one token for each run in flight
 	runs  sync.WaitGroup
+
+	mu       sync.Mutex
+	held     map[string]*run // what slots are taken by
+	claiming bool            // between sending a claim and holding what it brought
+	patience map[string]time.Duration
 }
 
 const claimBatch = 50
@@ -29,6 +34,7 @@ func newWorker(e *Engine) *worker {
 	return &worker{
 		engine: e, store: e.store, config: e.config, log: e.config.Logger,
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, e.config.Concurrency),
+		held: make(map[string]*run), patience: make(map[string]time.Duration),
 	}
 }
 
@@ -44,8 +50,8 @@ func (w *worker) nudge() {
 func (w *worker) work(ctx context.Context) error {
 	runs, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	w.lease = newLease(w.store, w.config, runs)
-	if err := w.lease.register(ctx); err != nil {
+	w.lease = newLease(w, runs)
+	if err := w.lease.register(ctx, w.store); err != nil {
 		return err
 	}
 
@@ -65,11 +71,10 @@ func (w *worker) claimLoop(ctx context.Context) {
 	pause := w.config.PollInterval
 	for ctx.Err() == nil {
 		started, err := w.fill(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
+		if err != nil && ctx.Err() == nil {
 			w.log.Warn("claim", "error", err)
 			pause = min(2*pause, 20*w.config.PollInterval)
-		default:
+		} else {
 			pause = w.config.PollInterval
 		}
 		if started > 0 {
@@ -90,11 +95,13 @@ func (w *worker) claimLoop(ctx context.Context) {
 // fill claims runs into the free slots and starts them.
 func (w *worker) fill(ctx context.Context) (int, error) {
 	free := min(cap(w.slots)-len(w.slots), claimBatch)
-	held, id := w.lease.current()
+	lease, id := w.lease.current()
 	names := w.engine.known()
 	if free == 0 || id == "" || len(names) == 0 {
 		return 0, nil
 	}
+	w.setClaiming(true)
+	defer w.setClaiming(false)
 	claimed, err := w.store.Claim(ctx, id, names, free)
 	if err != nil || len(claimed) == 0 {
 		return 0, err
@@ -108,32 +115,70 @@ func (w *worker) fill(ctx context.Context) (int, error) {
 	// the runs are still this worker's to hand back.
 	steps, err := w.store.LoadSteps(context.WithoutCancel(ctx), ids)
 	if err != nil {
-		w.giveBack(claimed)
+		for _, c := range claimed {
+			w.giveBack(store.Owned{RunID: c.ID, Epoch: c.Epoch})
+		}
 		return 0, err
 	}
 	for _, c := range claimed {
-		w.start(held, newRun(w, c, steps[c.ID]))
+		w.start(lease, newRun(w, c, steps[c.ID]))
 	}
 	return len(claimed), nil
 }
 
-func (w *worker) start(held context.Context, r *run) {
+func (w *worker) setClaiming(claiming bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claiming = claiming
+}
+
+func (w *worker) start(lease context.Context, r *run) {
 	w.slots <- struct{}{}
+	w.mu.Lock()
+	w.held[r.id] = r
+	w.mu.Unlock()
 	w.engine.awaits.hold(r.id)
 	w.runs.Go(func() {
-		defer func() { <-w.slots }()
-		finished := r.execute(held)
+		finished := r.execute(lease)
+		w.mu.Lock()
+		if w.held[r.id] == r { // it may be here again already, under a later epoch
+			delete(w.held, r.id)
+		}
+		w.mu.Unlock()
+		<-w.slots
 		w.engine.awaits.drop(r.id, finished)
 	})
 }
 
-// giveBack makes claimed runs pending again.
-func (w *worker) giveBack(claimed []store.ClaimedRun) {
-	for _, c := range claimed {
-		if err := w.store.ReleaseRun(context.Background(), store.Owned{RunID: c.ID, Epoch: c.Epoch}); err != nil {
-			w.log.Warn("release", "run_id", c.ID, "error", err)
-		}
+// lost stops a run that is no longer this worker's.
+func (w *worker) lost(runID string) {
+	w.mu.Lock()
+	r := w.held[runID]
+	w.mu.Unlock()
+	if r != nil {
+		r.lose(store.ErrRunLost)
 	}
+}
+
+// holding returns the runs that are held, and whether a claim is under way.
+func (w *worker) holding() (map[store.Owned]*run, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held := make(map[store.Owned]*run, len(w.held))
+	for _, r := range w.held {
+		held[r.owned] = r
+	}
+	return held, w.claiming
+}
+
+// giveBack makes a run pending again if it is still this worker's. Should that fail, the run waits for the release of
+// what is owned and not held, or for the end of the lease.
+func (w *worker) giveBack(owned store.Owned) {
+	if err := w.store.ReleaseRun(context.Background(), owned); err != nil {
+		w.log.Warn("release", "run_id", owned.RunID, "error", err)
+		return
+	}
+	w.nudge()
 }
 
 // drain waits for the runs in flight: first for the steps that they are in, for which they have Config.Drain, then for
@@ -153,9 +198,10 @@ func (w *worker) drain(stop context.CancelCauseFunc) {
 	case <-timer.C:
 	}
 	stop(errDraining)
+	timer.Reset(abandonAfter)
 	select {
 	case <-done:
-	case <-time.After(abandonAfter):
+	case <-timer.C:
 		w.log.Warn("runs do not end with their context and are left behind; their writes will be refused",
 			"runs", len(w.slots))
 	}

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Final marks an error as one that no further attempt can mend.
+func Final(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &finalError{err}
+}
+
+type finalError struct{ err error }
+
+func (e *finalError) Error() string { return e.err.Error() }
+func (e *finalError) Unwrap() error { return e.err }
+
+func isFinal(err error) bool {
+	var final *finalError
+	return errors.As(err, &final)
+}
+
+// attempts tries a step until it succeeds or has failed for good, and returns it as recorded. Between attempts the run
+// waits as a sleep does.
+func (r *run) attempts(
+	ctx context.Context, key string, kind store.StepKind, step record, o Options, once try,
+) (store.Step, error) {
+	history := store.Attempts{Policy: o.Retry}
+	if step.Attempts != nil {
+		history = *step.Attempts // the policy is resolved once, with the first failure
+	}
+	if step.Status == store.StepPending && step.Attempts != nil {
+		if err := r.waitUntil(ctx, step.at.Add(step.WakeIn)); err != nil {
+			return store.Step{}, err
+		}
+	}
+	for {
+		if err := r.admit(ctx); err != nil {
+			return store.Step{}, err
+		}
+		c := &current{run: r, key: key, attempt: history.Count + 1}
+		recorded, err := r.attempt(ctx, c, o, once)
+		var failed *attemptError
+		if !errors.As(err, &failed) {
+			if err == nil {
+				r.remember(key, recorded)
+			}
+			return recorded, err
+		}
+		recorded, err = r.recordFailure(c, kind, history, failed.err)
+		if err != nil {
+			return store.Step{}, err
+		}
+		r.remember(key, recorded)
+		if recorded.Status != store.StepPending {
+			return recorded, nil
+		}
+		history = *recorded.Attempts
+		if err := r.waitUntil(ctx, time.Now().Add(recorded.WakeIn)); err != nil {
+			return store.Step{}, err
+		}
+	}
+}
+
+// attempt tries once. A failure after the run was lost or its caller gave up is most likely that, and not the step's: its
+// error is then the cause. So is a checkpoint that was refused: nothing more can be recorded under this epoch.
+func (r *run) attempt(ctx context.Context, c *current, o Options, once try) (store.Step, error) {
+	attempt, land := r.inFlight(ctx, c, o.Timeout)
+	defer land()
+	started := time.Now()
+	recorded, err := once(attempt, r, c.key)
+	var failed *attemptError
+	switch cause := context.Cause(attempt); {
+	case err == nil:
+		r.log.Debug("step succeeded", "step", c.key, "attempt", c.attempt, "duration", time.Since(started))
+		return recorded, nil
+	case !errors.As(err, &failed):
+		r.lose(err)
+		return store.Step{}, err
+	case errors.Is(cause, errStepTimeout) && cause != nil:
+		return store.Step{}, &attemptError{errStepTimeout}
+	case cause != nil:
+		return store.Step{}, cause
+	}
+	r.log.Info("step attempt failed", "step", c.key, "attempt", c.attempt, "error", failed.err)
+	return store.Step{}, failed
+}
+
+// recordFailure writes the failed attempt, with the time of the next one if there is to be one.
+func (r *run) recordFailure(
+	c *current, kind store.StepKind, history store.Attempts, failure error,
+) (recorded store.Step, err error) {
+	history.Count++
+	failed := store.FailedAttempt{Name: c.key, Kind: kind, Err: store.NewError(failure), Attempts: history}
+	if !isFinal(failure) && history.Count < history.Policy.MaxAttempts {
+		delay := backoff(history.Policy, history.Count, rand.Float64())
+		failed.RetryIn = &delay
+	}
+	err = r.persist(func(ctx context.Context) error {
+		recorded, err = r.store.RecordFailure(ctx, r.owned, failed)
+		return err
+	})
+	if err != nil {
+		r.lose(err)
+	}
+	return recorded, err
+}
+
+// backoff returns the delay after the nth failed attempt: exponential, capped, then reduced by a random part of the
+// jitter, so that what failed together is not tried together again. random is in [0, 1).
+func backoff(p store.RetryPolicy, n int, random float64) time.Duration {
+	delay := float64(p.FirstDelay) * math.Pow(p.Factor, float64(n-1))
+	delay = min(delay, float64(p.MaxDelay))
+	return time.Duration(delay * (1 - p.Jitter*random))
+}
