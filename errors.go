@@ -44,7 +44,7 @@ var (
 
 	// ErrInvalidArgument is returned, before anything reaches the server, for a name, id, status or payload that
 	// cannot be stored. The message says which and why.
-	ErrInvalidArgument = errors.New("invalid argument")
+	ErrInvalidArgument = store.ErrInvalidArgument
 
 	// ErrPayloadTooLarge is returned, before anything reaches the server, for an input, output or result whose
 	// JSON is longer than Config.PayloadLimit.

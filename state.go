@@ -75,7 +75,7 @@ func (s *shared) ready(ctx context.Context, op string) error {
 	if s.closed.Load() {
 		return fmt.Errorf("workflow: %s: %w", op, ErrClosed)
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := store.Why(ctx); err != nil {
 		return fmt.Errorf("workflow: %s: %w", op, err)
 	}
 	return nil

@@ -18,8 +18,13 @@ type Error struct {
 	Step    string `json:"step,omitempty"`  // the step that failed, when a run failed with a step's error
 }
 
-// Error returns the message.
-func (e *Error) Error() string { return e.Message }
+// Error returns the message, or the code when there is none.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Code
+	}
+	return e.Message
+}
 
 // Is reports whether target is an *Error with the same code, which must not be empty.
 func (e *Error) Is(target error) bool {
@@ -44,6 +49,9 @@ func NewError(err error) *Error {
 	stored := &Error{Message: storable(err.Error(), maxMessage)}
 	var e *Error
 	if errors.As(err, &e) {
+		if e.Message == "" && stored.Message == storable(e.Code, maxMessage) {
+			stored.Message = ""
+		}
 		stored.Code = storable(e.Code, maxCode)
 		stored.Stack = storable(e.Stack, maxStack)
 		stored.Step = e.Step
@@ -75,9 +83,13 @@ func decodeError(column jsonb) error {
 	if column == nil {
 		return nil
 	}
-	var e Error
-	if json.Unmarshal(column, &e) != nil || e.Message == "" {
+	var stored struct {
+		Error
+		Message *string `json:"message"`
+	}
+	if json.Unmarshal(column, &stored) != nil || stored.Message == nil {
 		return &Error{Message: string(column)}
 	}
-	return &e
+	stored.Error.Message = *stored.Message
+	return &stored.Error
 }

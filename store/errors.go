@@ -35,6 +35,10 @@ var (
 	// Config.LockTimeout. A transaction of the caller stays usable.
 	ErrLockTimeout = lock.ErrTimeout
 
+	// ErrInvalidArgument is returned, before anything reaches the server, for a name, id, status or payload that
+	// cannot be stored, or a cursor that no page has given out. The message says which and why.
+	ErrInvalidArgument = errors.New("invalid argument")
+
 	// ErrTimeout is returned when the database gave no answer within Config.Timeout. The call may or may not have
 	// taken effect.
 	ErrTimeout = errors.New("no answer from the database in time")

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -25,9 +25,6 @@ type RunPage struct {
 	Runs []Run
 	Next string // Cursor of the next page; "" when this is the last one
 }
-
-// ErrCursor is returned for a cursor that no page has given out.
-var ErrCursor = errors.New("cursor is not one that a page returned as Next")
 
 // Keyset paging: the next page starts behind the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
@@ -75,7 +72,7 @@ func parseCursor(cursor string) (createdAt int64, id string, err error) {
 	ms, id, found := strings.Cut(cursor, ".")
 	createdAt, err = strconv.ParseInt(ms, 10, 64)
 	if !found || err != nil {
-		return 0, "", ErrCursor
+		return 0, "", fmt.Errorf("RunFilter.Cursor %q: %w: no page returned it as Next", cursor, ErrInvalidArgument)
 	}
 	return createdAt, id, nil
 }

@@ -29,7 +29,7 @@ func (s *Store) WithRunLock(ctx context.Context, id string, f func(context.Conte
 	return section(ctx, id, f)
 }
 
-// ownSection begins the transaction. The way to the lock is bounded, f is not.
+// ownSection begins the transaction. The way to the lock and the commit are bounded, f is not.
 func (s *Store) ownSection(ctx context.Context, id string, f func(context.Context, *Store) error) error {
 	op := fmt.Sprintf("lock run %q", id)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -41,11 +41,12 @@ func (s *Store) ownSection(ctx context.Context, id string, f func(context.Contex
 	var outcome error // of f, which is the caller's and not wrapped
 	err := s.transact(ctx, sql.LevelReadCommitted, func(tx *sqlx.Tx) error {
 		joined := s.In(tx.Tx)
-		if err := joined.lockRun(ctx, id); err != nil {
-			return blame(ctx, err)
+		if err := await(ctx, func() error { return joined.lockRun(ctx, id) }); err != nil {
+			return err
 		}
 		bound.Stop()
 		outcome = f(ctx, joined)
+		bound.Reset(s.opts.Timeout) // for the commit
 		return outcome
 	})
 	if outcome != nil {
@@ -98,7 +99,7 @@ func (s *Store) lockRun(ctx context.Context, id string) error {
 	var locked string
 	err := s.get(ctx, &locked, lockFreeRow, id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return s.waitForRow(ctx, id)
+		return s.waitForRow(ctx, lockRow, id)
 	}
 	return err
 }
@@ -115,16 +116,22 @@ var lockRow = define(`
 	WHERE id = $1
 	FOR NO KEY UPDATE`)
 
+// What references the run holds FOR KEY SHARE on it, which only this one waits for.
+var lockRowToDelete = define(`
+	SELECT id
+	FROM {schema}.workflow_runs
+	WHERE id = $1
+	FOR UPDATE`)
+
 // waitForRow locks the run's row for the rest of the transaction, waiting for others within Options.LockTimeout;
 // ErrRunNotFound when there is none. A time-out leaves the transaction usable.
-func (s *Store) waitForRow(ctx context.Context, id string) error {
-	err := lock.Within(ctx, s.tx.Tx, s.opts.LockTimeout, func(ctx context.Context) error {
+func (s *Store) waitForRow(ctx context.Context, q query, id string) error {
+	return lock.Within(ctx, s.tx.Tx, s.opts.LockTimeout, func(ctx context.Context) error {
 		var locked string
-		err := s.get(ctx, &locked, lockRow, id)
+		err := s.get(ctx, &locked, q, id)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrRunNotFound
 		}
 		return err
 	})
-	return err
 }

@@ -9,6 +9,7 @@ import "strings"
 //	{clock_ms}  Unix milliseconds now: a caller's old transaction must not stamp the past. For values
 //	{share}     the guard's row lock where the run only has to stay as it is
 //	{update}    the guard's row lock where the statement changes the run
+//	{delete}    the guard's row lock where the statement deletes the run
 //	{gate}      see [createRun]
 type query int
 
@@ -36,10 +37,11 @@ func render(schema string) rendered {
 	quoted := `"` + strings.ReplaceAll(schema, `"`, `""`) + `"`
 	alone := strings.NewReplacer(
 		"{schema}", quoted, "{now_ms}", nowMS, "{clock_ms}", clockMS,
-		"{share}", "FOR SHARE", "{update}", "FOR NO KEY UPDATE", "{gate}", "$4::bigint IS NOT NULL")
+		"{share}", "FOR SHARE", "{update}", "FOR NO KEY UPDATE", "{delete}", "FOR UPDATE", "{gate}", "$4::bigint IS NOT NULL")
 	inTx := strings.NewReplacer(
 		"{schema}", quoted, "{now_ms}", nowMS, "{clock_ms}", clockMS,
 		"{share}", "FOR NO KEY UPDATE SKIP LOCKED", "{update}", "FOR NO KEY UPDATE SKIP LOCKED",
+		"{delete}", "FOR UPDATE SKIP LOCKED",
 		"{gate}", "pg_try_advisory_xact_lock($4::bigint)")
 
 	var r rendered

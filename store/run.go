@@ -107,7 +107,7 @@ type NewRun struct {
 }
 
 // The gate is open when the statement is sent alone. In a caller's transaction it is an advisory lock on the id, so that
-// two open transactions that create the same run do not wait for each other here, where waiting has no bound.
+// this does not wait here, without a bound, for another open transaction that creates or deletes the same run.
 var createRun = define(`
 	INSERT INTO {schema}.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, deadline_at)
 	SELECT $1::text, $2::text, 'pending', $3::jsonb, clock.ms, clock.ms,
@@ -157,7 +157,7 @@ func (s *Store) createRun(ctx context.Context, run NewRun) (runRow, error) {
 
 // insertRun returns sql.ErrNoRows when a run with this id exists.
 func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
-	key := lock.NewKey(lockNamespace, s.opts.Schema, "create", run.ID)
+	key := s.gate(run.ID)
 	insert := func(ctx context.Context) (row runRow, err error) {
 		err = s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key),
 			run.Delay.Milliseconds(), sql.NullInt64{Int64: run.Deadline.Milliseconds(), Valid: run.Deadline > 0})
@@ -168,11 +168,15 @@ func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 		return row, err
 	}
 
-	// Either the run exists, or the gate was closed: wait for the transaction that creates it.
+	// Either the run exists, or the gate was closed: wait for who closed it.
 	if err := lock.AcquireWithin(ctx, s.tx.Tx, key, s.opts.LockTimeout); err != nil {
 		return runRow{}, err
 	}
 	return insert(ctx)
+}
+
+func (s *Store) gate(runID string) lock.Key {
+	return lock.NewKey(lockNamespace, s.opts.Schema, "gate", runID)
 }
 
 var getRun = define(`
@@ -198,7 +202,7 @@ var deleteRun = define(`
 	    SELECT id, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	    {update}
+	    {delete}
 	), deleted AS (
 	    -- The foreign key takes the steps along.
 	    DELETE FROM {schema}.workflow_runs
@@ -209,10 +213,19 @@ var deleteRun = define(`
 
 // DeleteRun deletes a run and its steps; ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {
+	return problem(fmt.Sprintf("delete run %q", id), s.deleteRun(ctx, id))
+}
+
+func (s *Store) deleteRun(ctx context.Context, id string) error {
+	if s.tx != nil {
+		if err := lock.AcquireWithin(ctx, s.tx.Tx, s.gate(id), s.opts.LockTimeout); err != nil {
+			return err
+		}
+	}
 	var owned bool
-	err := s.guarded(ctx, &owned, deleteRun, id)
+	err := s.guardedBy(ctx, lockRowToDelete, &owned, deleteRun, id)
 	if err == nil && owned {
 		err = ErrRunOwned
 	}
-	return problem(fmt.Sprintf("delete run %q", id), err)
+	return err
 }

@@ -61,10 +61,15 @@ func (s *Store) exec(ctx context.Context, q query, args ...any) (int64, error) {
 // guarded sends a write whose guard answers with one row when the run exists. Inside a caller's transaction the guard
 // skips a row that others have locked: then it waits for that row within the bound, and sends the write again.
 func (s *Store) guarded(ctx context.Context, dest any, q query, runID string, args ...any) error {
+	return s.guardedBy(ctx, lockRow, dest, q, runID, args...)
+}
+
+// guardedBy is guarded with the statement that waits for the row lock that q's guard takes.
+func (s *Store) guardedBy(ctx context.Context, wait query, dest any, q query, runID string, args ...any) error {
 	args = append([]any{runID}, args...)
 	err := s.get(ctx, dest, q, args...)
 	if errors.Is(err, sql.ErrNoRows) && s.tx != nil {
-		if err = s.waitForRow(ctx, runID); err != nil {
+		if err = s.waitForRow(ctx, wait, runID); err != nil {
 			return err
 		}
 		err = s.get(ctx, dest, q, args...)
@@ -97,16 +102,26 @@ func (s *Store) send(ctx context.Context, q query, do func(context.Context, sess
 // error or panics. Our own transactions ask for READ COMMITTED, whatever the application's default: a guard that waited
 // for a lock has to see what the holder wrote.
 func (s *Store) transact(ctx context.Context, isolation sql.IsolationLevel, f func(*sqlx.Tx) error) error {
-	tx, err := s.pool().BeginTx(ctx, &sql.TxOptions{Isolation: isolation})
+	begun := make(chan *sql.Tx, 1)
+	err := await(ctx, func() error {
+		tx, err := s.pool().BeginTx(ctx, &sql.TxOptions{Isolation: isolation})
+		begun <- tx
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit there is nothing to roll back
+	tx := <-begun
+	// On a dead network a driver may neither roll back nor return; the server does so when the connection ends. After
+	// Commit there is nothing to roll back.
+	ended, end := context.WithCancel(context.WithoutCancel(ctx))
+	end()
+	defer func() { _ = await(ended, tx.Rollback) }()
 
 	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := await(ctx, tx.Commit); err != nil {
 		return &commitError{err}
 	}
 	return nil
@@ -121,15 +136,18 @@ func (e *commitError) Unwrap() error { return e.err }
 // A driver that honours its context returns well within grace of its end.
 const grace = time.Second
 
-// bounded calls f with a context that ends after Options.Timeout. When f does not return soon after its context has
-// ended (lib/pq on a dead network), the caller is released and f is left behind: f must not touch anything that the
-// caller uses after an error.
+// bounded calls f with a context that ends after Options.Timeout, as await does.
 func (s *Store) bounded(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, timeoutError(s.opts.Timeout))
 	defer cancel()
+	return await(ctx, func() error { return f(ctx) })
+}
 
+// await calls f, which honours ctx if the driver does. When f does not return soon after ctx has ended (lib/pq on a dead
+// network), the caller is released and f is left behind: f must not touch anything that the caller uses after an error.
+func await(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
+	go func() { done <- f() }()
 	select {
 	case err := <-done:
 		return blame(ctx, err)
@@ -151,11 +169,20 @@ func blame(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	cause := context.Cause(ctx)
-	if errors.Is(err, cause) {
+	why := Why(ctx)
+	if errors.Is(err, why) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", cause, err)
+	return fmt.Errorf("%w: %w", why, err)
+}
+
+// Why returns why ctx has ended: its error, and its cause if that says more; nil while it has not.
+func Why(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 const (
