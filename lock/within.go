@@ -41,7 +41,8 @@ func Within(ctx context.Context, tx *sql.Tx, wait time.Duration, f func(ctx cont
 		err = fmt.Errorf("%w after %s: %w", ErrTimeout, time.Duration(ms)*time.Millisecond, err)
 	}
 	if undoErr := undo(ctx, tx); undoErr != nil {
-		return fmt.Errorf("%w (the transaction cannot go on: %v)", err, undoErr)
+		// As text: its SQLSTATE is not the one to go by.
+		return fmt.Errorf("%w (the transaction cannot go on: %s)", err, undoErr.Error())
 	}
 	return err
 }

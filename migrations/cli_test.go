@@ -16,7 +16,7 @@ import (
 func TestGooseCommand(t *testing.T) {
 	t.Parallel()
 	program := buildGoose(t)
-	for _, name := range []string{schema, "jobs"} {
+	for _, name := range []string{schema, "other_schema"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := pgtest.Empty(t)

@@ -71,10 +71,10 @@ func TestGolden(t *testing.T) {
 func TestGoldenInOtherSchema(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t).Open(t, pgtest.PGX)
-	up(t, db, "jobs")
-	got := strings.ReplaceAll(dumpTables(t, db, "jobs"), "jobs.", schema+".")
+	up(t, db, "other_schema")
+	got := strings.ReplaceAll(dumpTables(t, db, "other_schema"), "other_schema.", schema+".")
 	if diff := cmp.Diff(goldenSchema(t), got+"\n"); diff != "" {
-		t.Errorf("schema jobs differs from %s (-want +got):\n%s", golden, diff)
+		t.Errorf("schema other_schema differs from %s (-want +got):\n%s", golden, diff)
 	}
 	if query[bool](t, db, `SELECT to_regnamespace('`+schema+`') IS NOT NULL`) {
 		t.Errorf("schema %s was made too", schema)

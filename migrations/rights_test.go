@@ -92,12 +92,35 @@ func TestRoleMayMigrate(t *testing.T) {
 	}
 }
 
-// The right to create a schema that another tool has just created is not missed.
-func TestSchemaExistsAlready(t *testing.T) {
+// Another tool, which takes no lock, creates the schema between our look and our attempt.
+func TestSchemaIsCreatedMeanwhile(t *testing.T) {
 	t.Parallel()
-	db := pgtest.Empty(t).Open(t, pgtest.PQ)
-	execute(t, db, `CREATE SCHEMA workflows`)
-	up(t, db, schema)
+	for _, access := range accesses() {
+		t.Run(access.Name, func(t *testing.T) {
+			t.Parallel()
+			database := pgtest.Empty(t)
+			db, admin := database.Open(t, access), database.Open(t, pgtest.PQ)
+			tx, err := admin.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			if _, err := tx.ExecContext(t.Context(), `CREATE SCHEMA workflows`); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- migrations.Up(t.Context(), db, schema) }()
+			await(t, admin, `
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			wantStatus(t, db, migrations.Latest())
+		})
+	}
 }
 
 func TestUnreachable(t *testing.T) {

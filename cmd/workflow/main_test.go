@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/migrations"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// workflow runs the command with DATABASE_URL set to databaseURL.
+func workflow(ctx context.Context, databaseURL string, args ...string) result {
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, args, &stdout, &stderr, func(name string) string {
+		if name == "DATABASE_URL" {
+			return databaseURL
+		}
+		return ""
+	})
+	return result{code, stdout.String(), stderr.String()}
+}
+
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	databaseURL := pgtest.Empty(t).URL()
+	latest := int(migrations.Latest())
+	steps := []struct {
+		args    string
+		applied int // migrations, from the first on
+	}{
+		{"status", 0},
+		{"up", latest},
+		{"up", latest},
+		{"status --schema other", 0},
+		{"down", latest - 1},
+		{"up -schema=other", latest},
+		{"down --to 0 --schema other", 0},
+		{"status", latest - 1},
+		{"down --to 1", 1},
+		{"down", 0},
+		{"down", 0},
+	}
+	for _, step := range steps {
+		got := workflow(t.Context(), databaseURL, append([]string{"migrate"}, strings.Fields(step.args)...)...)
+		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+		if got.code != exitOK || got.stderr != "" || len(lines) != 1+latest {
+			t.Fatalf("%s: exit code %d\n%s%s", step.args, got.code, got.stdout, got.stderr)
+		}
+		for i, line := range lines[1:] {
+			if applied := i < step.applied; strings.HasSuffix(line, "UTC") != applied || strings.HasSuffix(line, "pending") == applied {
+				t.Errorf("%s: line %q, want the first %d applied", step.args, line, step.applied)
+			}
+		}
+	}
+}
+
+func TestStatusTable(t *testing.T) {
+	t.Parallel()
+	got := workflow(t.Context(), "postgres://not.used.invalid/", "migrate", "status", "--database-url", pgtest.Empty(t).URL())
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	if len(lines) < 3 || strings.Join(strings.Fields(lines[0]), " ") != "VERSION MIGRATION APPLIED" {
+		t.Fatalf("table:\n%s%s", got.stdout, got.stderr)
+	}
+	for i, line := range lines[1:] {
+		aligned := strings.Index(line, "pending") == strings.Index(lines[0], "APPLIED")
+		if fields := strings.Fields(line); len(fields) != 3 || fields[0] != strconv.Itoa(i+1) || !aligned {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
+func TestNewerSchemaIsShown(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	if _, err := database.Open(t, pgtest.PQ).ExecContext(t.Context(),
+		`INSERT INTO workflows.goose_db_version (version_id, is_applied) VALUES (99, true)`); err != nil {
+		t.Fatal(err)
+	}
+	got := workflow(t.Context(), database.URL(), "migrate", "up")
+	if got.code != exitOK || !strings.Contains(got.stdout, "99       (of a newer release)") || !strings.Contains(got.stderr, "level=WARN") {
+		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	got = workflow(t.Context(), database.URL(), "migrate", "down")
+	if got.code != exitFailed || !strings.Contains(got.stderr, "unknown to this release") {
+		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	tests := map[string][]string{
+		"help":                  {"Usage: workflow <command>", "migrate "},
+		"--help":                {"Usage: workflow <command>"},
+		"migrate -h":            {"up ", "down ", "status "},
+		"migrate up -h":         {"--database-url URL", "$DATABASE_URL", "--schema name", "(default workflows)"},
+		"migrate down --help":   {"--to N", "rows"},
+		"migrate status --help": {"--database-url"},
+	}
+	for args, want := range tests {
+		got := workflow(t.Context(), "postgres://u:hunter2@h/d", strings.Fields(args)...)
+		if got.code != exitOK || got.stderr != "" || strings.Contains(got.stdout, "hunter2") {
+			t.Errorf("%s: exit code %d\n%s%s", args, got.code, got.stdout, got.stderr)
+		}
+		for _, part := range want {
+			if !strings.Contains(got.stdout, part) {
+				t.Errorf("%s: no %q in\n%s", args, part, got.stdout)
+			}
+		}
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	t.Parallel()
+	const good = "postgres://u@h/d"
+	tests := []struct{ url, args, want string }{
+		{good, "", "a command is missing"},
+		{good, "migrat", `unknown command "migrat"`},
+		{good, "migrate", "a command is missing"},
+		{good, "migrate sideways", `unknown command "sideways"`},
+		{good, "migrate up --to 1", "not defined: -to"},
+		{good, "migrate up now", `"now" is one word too many`},
+		{good, "migrate down --to x", `invalid value "x"`},
+		{good, "migrate up --schema User", "--schema: schema name"},
+		{good, "migrate up --schema user", "reserved"},
+		{"", "migrate up", "set --database-url or DATABASE_URL"},
+	}
+	for _, test := range tests {
+		got := workflow(t.Context(), test.url, strings.Fields(test.args)...)
+		if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, test.want) || !strings.Contains(got.stderr, "Usage: ") {
+			t.Errorf("workflow %s: exit code %d, want %q and the usage\n%s%s", test.args, got.code, test.want, got.stdout, got.stderr)
+		}
+	}
+}
+
+// Whatever is wrong with an address, the password in it is not printed.
+func TestPasswordIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	server, err := url.Parse(pgtest.Empty(t).URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		url  string
+		code int
+	}{
+		{"postgres://u:hunter2@127.0.0.1:1/d", exitFailed}, // nobody listens there
+		{"postgres://nobody:hunter2@" + server.Host + "/no_such_database?sslmode=disable", exitFailed},
+		{"postgres://u:hunter2@127.0.0.1:port/d", exitUsage},
+		{"postgres://u:hunter2/more@127.0.0.1/d", exitUsage},
+		{"postgres://u:%zzhunter2@127.0.0.1/d", exitUsage},
+		{"postgres://u:hunter2@127.0.0.1/d?sslmode=perhaps", exitUsage},
+		{"host=127.0.0.1 password=hunter2 sslmode", exitUsage},
+		{"host=127.0.0.1 password='hunter2", exitUsage},
+		{"mysql://u:hunter2@127.0.0.1/d", exitUsage},
+	}
+	for _, test := range tests {
+		for _, command := range []string{"up", "down", "status"} {
+			got := workflow(t.Context(), test.url, "migrate", command)
+			if text := got.stdout + got.stderr; got.code != test.code || strings.Contains(text, "hunter2") {
+				t.Errorf("%s %s: exit code %d, want %d without the password\n%s", command, test.url, got.code, test.code, text)
+			}
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := workflow(ctx, pgtest.Empty(t).URL(), "migrate", "up")
+	if got.code != exitFailed || !strings.Contains(got.stderr, "context canceled") {
+		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+func TestEnvironmentIsReadThroughGetenv(t *testing.T) {
+	t.Setenv("DATABASE_URL", "postgres://u@h/d")
+	if got := workflow(t.Context(), "", "migrate", "status"); got.code != exitUsage {
+		t.Errorf("exit code %d with DATABASE_URL=%s", got.code, os.Getenv("DATABASE_URL"))
+	}
+}

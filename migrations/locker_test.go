@@ -1,0 +1,152 @@
+package migrations_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/lock"
+	"github.com/sqlworkflow/workflow/migrations"
+)
+
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t).Open(t, pgtest.PGX)
+	db.SetMaxOpenConns(1)
+	wantUnchanged(t, db, func() {
+		start := time.Now()
+		err := migrations.Up(t.Context(), db, schema)
+		if err == nil || !strings.Contains(err.Error(), "SetMaxOpenConns(2)") {
+			t.Errorf("Up = %v, want the mend", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("Up took %s to find out", took)
+		}
+	})
+	db.SetMaxOpenConns(2)
+	up(t, db, schema)
+	db.SetMaxOpenConns(1)
+	up(t, db, schema) // nothing to do
+}
+
+func TestNoSecondConnection(t *testing.T) {
+	t.Parallel()
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
+		t.Run(access.Name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.Empty(t).Open(t, access)
+			busy, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer busy.Close()
+			db.SetMaxOpenConns(2)
+			err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(patience, 50*time.Millisecond))
+			if err == nil || !strings.Contains(err.Error(), "second connection") {
+				t.Errorf("Up = %v, want a word about the second connection", err)
+			}
+		})
+	}
+}
+
+// Another process that migrates for too long is an error that says so, and so is the end of the context.
+func TestLockIsHeldElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, access := range accesses() {
+		t.Run(access.Name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.Empty(t).Open(t, access)
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			if err := lock.Acquire(t.Context(), tx, lock.NewKey("sqlworkflow", "", "migrations", "")); err != nil {
+				t.Fatal(err)
+			}
+			wantUnchanged(t, db, func() {
+				err := migrations.Up(t.Context(), db, schema, migrations.WithWaits(250*time.Millisecond, patience))
+				if !errors.Is(err, lock.ErrTimeout) {
+					t.Errorf("Up = %v, want lock.ErrTimeout", err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+				defer cancel()
+				err = migrations.Up(ctx, db, schema)
+				if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "migrate schema workflows: wait for the migration lock") {
+					t.Errorf("Up = %v, want context.DeadlineExceeded and what it waited for", err)
+				}
+			})
+			if err := tx.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			up(t, db, schema)
+		})
+	}
+}
+
+// No limit of the server on idle transactions ends the lock while the migrations run.
+func TestLockOutlivesIdleTimeout(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Empty(t)
+	admin := database.Open(t, pgtest.PQ)
+	up(t, admin, schema)
+	down(t, admin, schema, 1)
+	execute(t, admin, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''100ms''', current_database()); END $$`)
+	tx, err := admin.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), `LOCK TABLE workflows.workflow_runs`); err != nil { // the migration waits for it
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	db := database.Open(t, pgtest.PQ)
+	go func() { done <- migrations.Up(t.Context(), db, schema) }()
+	await(t, admin, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'workflows.workflow_runs'::regclass)`)
+	time.Sleep(300 * time.Millisecond) // longer than the limit
+	if !query[bool](t, admin, `
+SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database AND datname = current_database()
+               WHERE locktype = 'advisory' AND granted)`) {
+		t.Error("the migration lock is gone while a migration runs")
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func await(t *testing.T, db *sql.DB, condition string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !query[bool](t, db, condition); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came true: %s", condition)
+		}
+	}
+}
+
+// pgx's default mode fails behind a PgBouncer before 1.21, soon if not at once; the error names the setting.
+func TestOldPooler(t *testing.T) {
+	t.Parallel()
+	access, old := pgtest.PgxDefaultPooled()
+	database := pgtest.New(t)
+	var failed error
+	for range 20 {
+		if err := migrations.Up(t.Context(), database.Open(t, access), schema); err != nil {
+			failed = err
+			break
+		}
+	}
+	switch {
+	case old && (failed == nil || !strings.Contains(failed.Error(), "default_query_exec_mode=exec")):
+		t.Errorf("Up = %v, want an error with the mend", failed)
+	case !old && failed != nil:
+		t.Errorf("Up = %v", failed)
+	}
+}
