@@ -2,106 +2,15 @@ package workflow_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
-
-// bench is a database with a table for effects, and a service on it in this process.
-type bench struct {
-	t   *testing.T
-	pg  *pgtest.Database
-	db  *sql.DB
-	svc *workflow.Service
-}
-
-func setup(t *testing.T) *bench {
-	t.Helper()
-	pg := pgtest.New(t)
-	db := pg.Open(t, pgtest.PGX)
-	if _, err := db.Exec("CREATE TABLE effects (run_id TEXT, step TEXT, pid TEXT)"); err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, pg: pg, db: db}
-	b.svc = b.service()
-	return b
-}
-
-// service returns another service on the database, as another process would have.
-func (b *bench) service() *workflow.Service {
-	b.t.Helper()
-	svc, err := workflow.New(workflow.Config{DB: b.db, Lease: testLease, PollInterval: 20 * time.Millisecond})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() {
-		if err := svc.Close(); err != nil {
-			b.t.Error(err)
-		}
-	})
-	return svc
-}
-
-// work makes a service work until the test ends, or until the function that it returns is called.
-func (b *bench) work(svc *workflow.Service) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- svc.Work(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			b.t.Errorf("work: %v", err)
-		}
-	}
-	b.t.Cleanup(stop)
-	return stop
-}
-
-// effects returns how often each step of a run took effect, and in which process.
-func (b *bench) effects(runID string) map[string][]string {
-	b.t.Helper()
-	rows, err := b.db.Query("SELECT step, pid FROM effects WHERE run_id = $1 ORDER BY step, pid", runID)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer rows.Close()
-	effects := make(map[string][]string)
-	for rows.Next() {
-		var step, pid string
-		if err := rows.Scan(&step, &pid); err != nil {
-			b.t.Fatal(err)
-		}
-		effects[step] = append(effects[step], pid)
-	}
-	if err := rows.Err(); err != nil {
-		b.t.Fatal(err)
-	}
-	return effects
-}
-
-// within bounds a wait for something that must happen.
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func noHold(context.Context) {}
-
-func untold(error) {}
 
 // A worker is killed inside the second step: another one takes over after the lease and does that step alone.
 func TestKilledWorkerIsTakenOver(t *testing.T) {

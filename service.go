@@ -88,6 +88,9 @@ func (s *Service) Resume(ctx context.Context, id string) error {
 	return nil
 }
 
+// InFlight returns how many runs this process executes now.
+func (s *Service) InFlight() int { return s.engine.InFlight() }
+
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those
 // whose worker has died. Then it claims nothing more, lets steps in flight finish for Config.Drain, hands the runs back
 // for others to go on with, and returns nil. A service works at most once at a time (ErrWorking).

@@ -112,11 +112,7 @@ func (s *Store) transact(ctx context.Context, isolation sql.IsolationLevel, f fu
 		return fmt.Errorf("begin: %w", err)
 	}
 	tx := <-begun
-	// On a dead network a driver may neither roll back nor return; the server does so when the connection ends. After
-	// Commit there is nothing to roll back.
-	ended, end := context.WithCancel(context.WithoutCancel(ctx))
-	end()
-	defer func() { _ = await(ended, tx.Rollback) }()
+	defer leave(tx.Rollback) // nothing to do after Commit
 
 	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
 		return err
@@ -162,6 +158,14 @@ func await(ctx context.Context, f func() error) error {
 	case <-left.C:
 		return blame(ctx, errors.New("the driver did not return"))
 	}
+}
+
+// leave calls f, whose outcome does not matter, and returns soon even if f does not: on a dead network a driver may neither
+// roll back nor return, and the server ends the transaction with the connection.
+func leave(f func() error) {
+	ended, end := context.WithCancel(context.Background())
+	end()
+	_ = await(ended, f)
 }
 
 // blame puts the reason why ctx ended into the error that its end caused: drivers report it in their own ways.

@@ -79,7 +79,7 @@ func (s *Store) Hold(ctx context.Context) (held *Store, closeConn func(), err er
 	}
 	on := *s
 	on.conn = conn
-	return &on, func() { _ = conn.Close() }, nil
+	return &on, func() { leave(conn.Close) }, nil
 }
 
 // MaxOpen returns the pool's bound on open connections, 0 for none.

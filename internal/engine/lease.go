@@ -109,27 +109,33 @@ func (l *lease) keep(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
-		if err := l.beat(ctx); err != nil && ctx.Err() == nil {
+		if err := l.tick(ctx); err != nil && ctx.Err() == nil {
 			l.log.Warn("heartbeat", "error", err)
 			l.hangUp() // a new connection next time
-			continue
-		}
-		if taken, err := l.worker.store.TakeOver(ctx); err != nil && ctx.Err() == nil {
-			l.log.Warn("take over", "error", err)
-		} else if taken > 0 {
-			l.log.Info("took over the runs of dead workers", "runs", taken)
-			l.worker.nudge()
 		}
 	}
 }
 
-// beat sends one heartbeat and acts on its answer. It may last no longer than the lease: the next one must be sent.
-func (l *lease) beat(ctx context.Context) error {
+// tick sends one heartbeat and looks for dead workers. It lasts at most half of the lease: the next one must be sent.
+func (l *lease) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Lease/2)
 	defer cancel()
 	if err := l.connect(ctx); err != nil {
 		return err
 	}
+	if err := l.beat(ctx); err != nil {
+		return err
+	}
+	taken, err := l.conn.TakeOver(ctx)
+	if taken > 0 {
+		l.log.Info("took over the runs of dead workers", "runs", taken)
+		l.worker.nudge()
+	}
+	return err
+}
+
+// beat renews the lease, or takes a new one, and acts on what the database says of the runs.
+func (l *lease) beat(ctx context.Context) error {
 	_, id := l.current()
 	if id == "" {
 		return l.register(ctx, l.conn)

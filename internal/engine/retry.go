@@ -43,38 +43,42 @@ func (r *run) attempts(
 		}
 	}
 	for {
-		if err := r.admit(ctx); err != nil {
-			return store.Step{}, err
-		}
-		c := &current{run: r, key: key, attempt: history.Count + 1}
-		recorded, err := r.attempt(ctx, c, o, once)
-		var failed *attemptError
-		if !errors.As(err, &failed) {
-			if err == nil {
-				r.remember(key, recorded)
-			}
-			return recorded, err
-		}
-		recorded, err = r.recordFailure(c, kind, history, failed.err)
-		if err != nil {
-			return store.Step{}, err
-		}
-		r.remember(key, recorded)
-		if recorded.Status != store.StepPending {
-			return recorded, nil
+		recorded, err := r.attemptAndRecord(ctx, key, kind, history, o, once)
+		if err != nil || recorded.Status != store.StepPending {
+			return recorded.Step, err
 		}
 		history = *recorded.Attempts
-		if err := r.waitUntil(ctx, time.Now().Add(recorded.WakeIn)); err != nil {
+		if err := r.waitUntil(ctx, recorded.at.Add(recorded.WakeIn)); err != nil {
 			return store.Step{}, err
 		}
 	}
 }
 
+// attemptAndRecord is in flight from before the attempt until its outcome, good or bad, is recorded.
+func (r *run) attemptAndRecord(
+	ctx context.Context, key string, kind store.StepKind, history store.Attempts, o Options, once try,
+) (record, error) {
+	if err := r.takeOff(ctx); err != nil {
+		return record{}, err
+	}
+	defer r.land()
+	c := &current{run: r, key: key, attempt: history.Count + 1}
+	recorded, err := r.attempt(ctx, c, o, once)
+	var failed *attemptError
+	if errors.As(err, &failed) {
+		recorded, err = r.recordFailure(c, kind, history, failed.err)
+	}
+	if err != nil {
+		return record{}, err
+	}
+	return r.remember(key, recorded), nil
+}
+
 // attempt tries once. A failure after the run was lost or its caller gave up is most likely that, and not the step's: its
 // error is then the cause. So is a checkpoint that was refused: nothing more can be recorded under this epoch.
 func (r *run) attempt(ctx context.Context, c *current, o Options, once try) (store.Step, error) {
-	attempt, land := r.inFlight(ctx, c, o.Timeout)
-	defer land()
+	attempt, end := r.attemptContext(ctx, c, o.Timeout)
+	defer end()
 	started := time.Now()
 	recorded, err := once(attempt, r, c.key)
 	var failed *attemptError

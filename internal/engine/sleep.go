@@ -31,19 +31,24 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 		return err
 	}
 	if step.Status != store.StepSucceeded {
-		if err := r.admit(ctx); err != nil {
+		if step, err = r.beginSleep(ctx, key, max(d, 0)); err != nil {
 			return err
 		}
-		d = max(d, 0)
-		written, err := r.checkpoint(store.Checkpoint{Name: key, Kind: store.SleepStep, WakeIn: &d})
-		if err != nil {
-			r.lose(err)
-			return err
-		}
-		r.remember(key, written)
-		step = record{written, time.Now()}
 	}
 	return r.waitUntil(ctx, step.at.Add(step.WakeIn))
+}
+
+func (r *run) beginSleep(ctx context.Context, key string, d time.Duration) (record, error) {
+	if err := r.takeOff(ctx); err != nil {
+		return record{}, err
+	}
+	defer r.land()
+	step, err := r.checkpoint(store.Checkpoint{Name: key, Kind: store.SleepStep, WakeIn: &d})
+	if err != nil {
+		r.lose(err)
+		return record{}, err
+	}
+	return r.remember(key, step), nil
 }
 
 // waitUntil waits for a time of the monotonic clock. A long wait parks the run, once no other goroutine of it is in a step.
@@ -82,13 +87,10 @@ func (r *run) park(ctx context.Context, at time.Time) error {
 		}
 		select {
 		case <-quiet:
-			r.mu.Lock()
-			if r.wakeAt.IsZero() || at.Before(r.wakeAt) {
-				r.wakeAt = at
+			if r.ground(at) {
+				r.pause(errParked)
+				return errParked
 			}
-			r.mu.Unlock()
-			r.pause(errParked)
-			return errParked
 		case <-changed:
 		case <-ctx.Done():
 			if timer != nil {
@@ -104,6 +106,19 @@ func (r *run) park(ctx context.Context, at time.Time) error {
 			timer.Stop()
 		}
 	}
+}
+
+// ground makes the run park, unless a step has taken off.
+func (r *run) ground(at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flying > 0 {
+		return false
+	}
+	if r.wakeAt.IsZero() || at.Before(r.wakeAt) {
+		r.wakeAt = at
+	}
+	return true
 }
 
 // sooner makes a parked run wake at the earliest of its waits.
@@ -131,10 +146,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// fly counts the steps in flight.
+// fly counts the steps in flight. It expects mu to be held.
 func (r *run) fly(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.flying += n
 	close(r.quiet)
 	r.quiet = make(chan struct{})

@@ -105,26 +105,36 @@ func (r *run) lookUp(key string, kind store.StepKind) (record, error) {
 	return step, nil
 }
 
-// admit says whether a new attempt, or a wait, may begin.
-func (r *run) admit(ctx context.Context) error {
-	select {
-	case <-r.worker.lease.draining:
+// takeOff says whether something new may begin, and counts it as in flight until land: the run is not parked before.
+func (r *run) takeOff(ctx context.Context) error {
+	if isClosed(r.worker.lease.draining) {
 		r.pause(errDraining)
 		return errDraining
-	default:
 	}
-	cause := context.Cause(ctx)
-	if errors.Is(cause, errParked) {
-		r.mu.Lock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.wakeAt.IsZero() {
 		r.refused = true
-		r.mu.Unlock()
+		return errParked
 	}
-	return cause
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	r.fly(+1)
+	return nil
 }
 
-// inFlight returns the context of one attempt: ended by what ends ctx, but not by a pause of the run, which lets steps
-// finish.
-func (r *run) inFlight(ctx context.Context, c *current, timeout time.Duration) (context.Context, context.CancelFunc) {
+func (r *run) land() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fly(-1)
+}
+
+// attemptContext returns the context of one attempt: ended by what ends ctx, but not by a pause of the run, which lets
+// steps finish.
+func (r *run) attemptContext(
+	ctx context.Context, c *current, timeout time.Duration,
+) (context.Context, context.CancelFunc) {
 	attempt, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), stepKey{}, c))
 	stopOwn := context.AfterFunc(r.own, func() { cancel(context.Cause(r.own)) })
 	stopCtx := context.AfterFunc(ctx, func() {
@@ -136,9 +146,7 @@ func (r *run) inFlight(ctx context.Context, c *current, timeout time.Duration) (
 	if timeout > 0 {
 		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
 	}
-	r.fly(+1)
 	return attempt, func() {
-		r.fly(-1)
 		stopTimeout()
 		stopCtx()
 		stopOwn()
@@ -160,10 +168,11 @@ func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
 	return step, err
 }
 
-func (r *run) remember(key string, step store.Step) {
+func (r *run) remember(key string, step store.Step) record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.recorded[key] = record{step, time.Now()}
+	return r.recorded[key]
 }
 
 // outcome is what a step returns: the same the first time and in every replay.

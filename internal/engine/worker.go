@@ -144,6 +144,9 @@ func (w *worker) start(lease context.Context, r *run) {
 		if w.held[r.id] == r { // it may be here again already, under a later epoch
 			delete(w.held, r.id)
 		}
+		if finished != nil {
+			delete(w.patience, r.id)
+		}
 		w.mu.Unlock()
 		<-w.slots
 		w.engine.awaits.drop(r.id, finished)

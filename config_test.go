@@ -1,0 +1,119 @@
+package workflow
+
+import (
+	"database/sql"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Every error names the field and the mend.
+func TestConfigErrors(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("pgx", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for name, test := range map[string]struct {
+		config Config
+		want   []string
+	}{
+		"neither DB nor DSN":    {Config{}, []string{"Config.DB", "Config.DSN", "set one"}},
+		"both DB and DSN":       {Config{DB: db, DSN: "postgres://x"}, []string{"Config.DB", "Config.DSN", "set one"}},
+		"unregistered driver":   {Config{DSN: "postgres://x", Driver: "mysql"}, []string{"Config.Driver", `"mysql"`, "import"}},
+		"DSN that is none":      {Config{DSN: "postgres://me:secret@[::1"}, []string{"Config.DSN", "URL"}},
+		"schema, upper case":    {Config{DB: db, Schema: "Workflows"}, []string{"Config.Schema", `"Workflows"`, "lower-case"}},
+		"schema, quote":         {Config{DB: db, Schema: `a"b`}, []string{"Config.Schema"}},
+		"schema, reserved":      {Config{DB: db, Schema: "user"}, []string{"Config.Schema", "reserved"}},
+		"schema, pg_":           {Config{DB: db, Schema: "pg_work"}, []string{"Config.Schema"}},
+		"schema, too long":      {Config{DB: db, Schema: strings.Repeat("a", 64)}, []string{"Config.Schema", "64"}},
+		"schema, not ASCII":     {Config{DB: db, Schema: "café"}, []string{"Config.Schema"}},
+		"schema, digit first":   {Config{DB: db, Schema: "1a"}, []string{"Config.Schema", "digit"}},
+		"statements":            {Config{DB: db, Statements: 9}, []string{"Config.Statements", "Auto"}},
+		"statements, negative":  {Config{DB: db, Statements: -1}, []string{"Config.Statements", "Auto"}},
+		"negative timeout":      {Config{DB: db, Timeout: -1}, []string{"Config.Timeout"}},
+		"negative lock timeout": {Config{DB: db, LockTimeout: -time.Second}, []string{"Config.LockTimeout"}},
+		"negative limit":        {Config{DB: db, PayloadLimit: -1}, []string{"Config.PayloadLimit"}},
+		"negative concurrency":  {Config{DB: db, Concurrency: -1}, []string{"Config.Concurrency"}},
+		"negative poll":         {Config{DB: db, PollInterval: -1}, []string{"Config.PollInterval"}},
+		"negative drain":        {Config{DB: db, Drain: -1}, []string{"Config.Drain"}},
+		"negative park":         {Config{DB: db, ParkAfter: -1}, []string{"Config.ParkAfter"}},
+		"negative steps":        {Config{DB: db, MaxSteps: -1}, []string{"Config.MaxSteps"}},
+		"negative lease":        {Config{DB: db, Lease: -1}, []string{"Config.Lease"}},
+		"short lease":           {Config{DB: db, Lease: time.Millisecond}, []string{"Config.Lease", "1s"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			svc, err := New(test.config)
+			if err == nil || svc != nil {
+				t.Fatalf("New = %v, %v, want an error", svc, err)
+			}
+			for _, part := range append(test.want, "workflow: ") {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not contain %q", err, part)
+				}
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("error %q shows the password", err)
+			}
+		})
+	}
+}
+
+// The defaults of DESIGN section 9.
+func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
+	got := Config{}.withDefaults()
+	if got.Logger == nil {
+		t.Error("no logger")
+	}
+	got.Logger = nil
+	want := Config{
+		Driver: "postgres", Schema: "workflows", Timeout: 30 * time.Second, LockTimeout: 10 * time.Second,
+		PayloadLimit: 1 << 20, Concurrency: 100, PollInterval: 250 * time.Millisecond, Lease: 30 * time.Second, Drain: 30 * time.Second,
+		ParkAfter: 5 * time.Second, MaxSteps: 10_000,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+// A pool of our own sends single statements wherever that is safe: with lib/pq only in binary mode.
+func TestOwnPoolStatements(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		driver, dsn string
+		statements  Statements
+		want        Statements // Auto: store decides by the driver
+	}{
+		"lib/pq":                   {"postgres", "postgres://h/d", Auto, Single},
+		"lib/pq, keywords":         {"postgres", "host=h dbname=d", Auto, Single},
+		"lib/pq, told yes":         {"postgres", "postgres://h/d?binary_parameters=yes", Auto, Single},
+		"lib/pq, told no":          {"postgres", "postgres://h/d?binary_parameters=no", Auto, Auto},
+		"lib/pq, keywords told no": {"postgres", "host=h binary_parameters=no", Auto, Auto},
+		"lib/pq, InTx":             {"postgres", "postgres://h/d", InTx, InTx},
+		"pgx":                      {"pgx", "postgres://h/d", Auto, Auto},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, got, err := Config{DSN: test.dsn, Driver: test.driver, Statements: test.statements}.withDefaults().open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if got != test.want {
+				t.Errorf("statements = %d, want %d", got, test.want)
+			}
+			if store.IsPQ(db) != (test.driver == "postgres") {
+				t.Errorf("IsPQ = %t", store.IsPQ(db))
+			}
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+// Stats is the state of a schema at one moment.
+type Stats struct {
+	Runs    map[RunStatus]int64 // every status is a key
+	Workers int                 // whose lease has not ended
+	Lag     time.Duration       // for how long the oldest run that may be claimed has been waiting; 0: there is none
+}
+
+// One pass over all runs, about 0.15 s for a million narrow rows on a warm cache. No index holds the finished ones, on
+// purpose: it would cost every run a write. The pass that counts them counts the others too, all in one snapshot.
+var getStats = define(`
+	SELECT count(*) FILTER (WHERE status = 'pending')   AS pending,
+	       count(*) FILTER (WHERE status = 'running')   AS running,
+	       count(*) FILTER (WHERE status = 'suspended') AS suspended,
+	       count(*) FILTER (WHERE status = 'completed') AS completed,
+	       count(*) FILTER (WHERE status = 'failed')    AS failed,
+	       count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+	       {now_ms} - min(run_at) FILTER (WHERE status IN ('pending', 'suspended') AND run_at <= {now_ms}) AS lag,
+	       (SELECT count(*)
+	        FROM {schema}.workflow_workers
+	        WHERE expires_at > {now_ms}) AS workers
+	FROM {schema}.workflow_runs`)
+
+// GetStats counts runs and workers, by the database's clock.
+func (s *Store) GetStats(ctx context.Context) (Stats, error) {
+	var row struct {
+		Pending   int64         `db:"pending"`
+		Running   int64         `db:"running"`
+		Suspended int64         `db:"suspended"`
+		Completed int64         `db:"completed"`
+		Failed    int64         `db:"failed"`
+		Cancelled int64         `db:"cancelled"`
+		Lag       sql.NullInt64 `db:"lag"`
+		Workers   int           `db:"workers"`
+	}
+	if err := s.get(ctx, &row, getStats); err != nil {
+		return Stats{}, problem("stats", err)
+	}
+	return Stats{
+		Runs: map[RunStatus]int64{
+			RunPending: row.Pending, RunRunning: row.Running, RunSuspended: row.Suspended,
+			RunCompleted: row.Completed, RunFailed: row.Failed, RunCancelled: row.Cancelled,
+		},
+		Workers: row.Workers,
+		Lag:     time.Duration(row.Lag.Int64) * time.Millisecond,
+	}, nil
+}
