@@ -25,6 +25,26 @@
 // process or another, and [Handle.Result] waits for it. A run belongs to one worker at a time; when that dies, another takes
 // over once its lease has ended ([Config].Lease).
 //
+// # Steps
+//
+// A step of [Do] may run again when the process dies between its effect and its record; [IdempotencyKey] gives it a key that is
+// the same each time. A step of [DoTx] has a transaction, in which it is also recorded: its writes happen exactly once. A
+// step that fails is tried again ([WithRetry], [Final]), and [Sleep] makes a run wait, for months if need be: long waits are
+// rows, not goroutines. A run may have goroutines, with a [Branch] each.
+//
+// # Rules for a workflow's function
+//
+// It is called again after a crash, a long wait or a deploy, and must then do the same between its steps: no clock, no random
+// numbers, no I/O and no state from outside; these belong into steps. It passes on the context that it got, and returns the error
+// of a step that says that the run is paused ([IsPaused]). What does not match its record stops the run with code
+// nondeterministic, so give a changed workflow another name while unfinished runs of the old one are left.
+//
+// # Starting, stopping
+//
+// [Workflow.Start] takes an id ([WithRunID]), a delay and a deadline; [Workflow.StartTx] joins your transaction. [Service.Cancel]
+// stops a run wherever it is executed, and [Service.Resume] goes on from the last good step of one that failed. When Work's
+// context ends, steps in flight have [Config].Drain to finish and the runs are handed back.
+//
 // # The state API
 //
 // Applications that execute their work themselves keep its state with [State]: create a run, record its steps, move its
