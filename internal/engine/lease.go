@@ -34,7 +34,7 @@ type lease struct {
 	unheld    map[store.Owned]bool // owned and not held at the last look
 }
 
-func newLease(w *worker, parent context.Context) *lease {
+func newLease(parent context.Context, w *worker) *lease {
 	return &lease{
 		worker: w, config: w.config, log: w.log, parent: parent,
 		draining: make(chan struct{}), closeConn: func() {},

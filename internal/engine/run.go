@@ -196,11 +196,12 @@ func (r *run) handBack(cause error) {
 	r.mu.Lock()
 	refused, wakeIn := r.refused, time.Until(r.wakeAt)
 	r.mu.Unlock()
-	r.worker.setPatience(r.id, refused)
 	if refused { // another goroutine had something to do
+		r.worker.bePatient(r.id)
 		r.worker.giveBack(r.owned)
 		return
 	}
+	r.worker.forgetPatience(r.id)
 	err := r.persist(func(ctx context.Context) error { return r.store.ParkRun(ctx, r.owned, max(0, wakeIn)) })
 	if err != nil && !errors.Is(err, store.ErrRunLost) {
 		r.log.Warn("park", "error", err)

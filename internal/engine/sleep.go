@@ -186,13 +186,15 @@ func (w *worker) patienceWith(runID string) time.Duration {
 	return max(firstPatience, w.patience[runID])
 }
 
-// setPatience doubles it after a park that refused a step, and forgets it after one that did not.
-func (w *worker) setPatience(runID string, refused bool) {
+// bePatient doubles it, after a park that refused a step.
+func (w *worker) bePatient(runID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !refused {
-		delete(w.patience, runID)
-		return
-	}
 	w.patience[runID] = min(maxPatience, 2*max(firstPatience, w.patience[runID]))
+}
+
+func (w *worker) forgetPatience(runID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.patience, runID)
 }

@@ -50,7 +50,7 @@ func (w *worker) nudge() {
 func (w *worker) work(ctx context.Context) error {
 	runs, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	w.lease = newLease(w, runs)
+	w.lease = newLease(runs, w)
 	if err := w.lease.register(ctx, w.store); err != nil {
 		return err
 	}
