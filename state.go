@@ -30,6 +30,8 @@ type (
 	StepKind = store.StepKind
 	// Attempts are the failed attempts of a step.
 	Attempts = store.Attempts
+	// Failure is one failed attempt.
+	Failure = store.Failure
 	// RetryPolicy says how often a step is attempted, and how long each next attempt waits.
 	RetryPolicy = store.RetryPolicy
 )
@@ -51,6 +53,12 @@ const (
 	StepRunning   = store.StepRunning   // being executed
 	StepSucceeded = store.StepSucceeded // has a result; final
 	StepFailed    = store.StepFailed    // has an error; may still succeed
+)
+
+// The kinds of steps besides plain ones.
+const (
+	TxStep    = store.TxStep    // recorded in the transaction of its effects
+	SleepStep = store.SleepStep // a wait
 )
 
 // State is the state API: it creates, reads and moves runs and their steps by hand, which is how an application drives

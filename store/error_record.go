@@ -20,6 +20,9 @@ type Error struct {
 
 // Error returns the message, or the code when there is none.
 func (e *Error) Error() string {
+	if e == nil { // in an error that is not nil: a mistake that must not hide a failure
+		return "<nil>"
+	}
 	if e.Message == "" {
 		return e.Code
 	}
@@ -48,7 +51,7 @@ func NewError(err error) *Error {
 	}
 	stored := &Error{Message: storable(err.Error(), maxMessage)}
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e != nil {
 		if e.Message == "" && stored.Message == storable(e.Code, maxMessage) {
 			stored.Message = ""
 		}

@@ -115,8 +115,9 @@ func mendFor(state string) string {
 		return "the README lists the GRANTs that the application's role needs"
 	case duplicateStatement, missingStatement, protocolViolation:
 		return "a pooler shares server connections and does not keep prepared statements: " +
-			"use PgBouncer 1.21 or later with max_prepared_statements, " +
-			"or add default_query_exec_mode=exec to the pgx connection string"
+			"with pgx use PgBouncer 1.21 or later with max_prepared_statements, " +
+			"or add default_query_exec_mode=exec to its connection string; " +
+			"with lib/pq add binary_parameters=yes, or leave Config.Statements at Auto"
 	default:
 		return ""
 	}

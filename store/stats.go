@@ -13,8 +13,8 @@ type Stats struct {
 	Lag     time.Duration       // for how long the oldest run that may be claimed has been waiting; 0: there is none
 }
 
-// One pass over all runs, about 0.15 s for a million narrow rows on a warm cache. No index holds the finished ones, on
-// purpose: it would cost every run a write. The pass that counts them counts the others too, all in one snapshot.
+// One pass over the table: 0.3 s for a million runs of 500 bytes each, in memory. No index holds finished runs, on purpose: it
+// would cost each run a write. And the pass that counts them counts the rest too, all in one snapshot.
 var getStats = define(`
 	SELECT count(*) FILTER (WHERE status = 'pending')   AS pending,
 	       count(*) FILTER (WHERE status = 'running')   AS running,

@@ -1,6 +1,6 @@
-// Command workflow looks after the tables of sqlworkflow from a shell.
+// Command workflow looks after the tables of sqlworkflow from a shell, and into them: workflow migrate up, down and status,
+// workflow runs, and workflow show RUN. Each command explains itself with -h.
 //
-// Today it migrates them: workflow migrate up, down and status. Each command explains itself with -h.
 // The exit code is 0 when all went well, 1 when the operation failed, 2 when the command line is wrong.
 package main
 
@@ -48,15 +48,19 @@ type group struct {
 var root = group{
 	usage: `Usage: workflow <command>
 
-Look after the tables of sqlworkflow.
+Look after the tables of sqlworkflow, and into them.
 
 Commands:
   migrate    create, update and remove the tables
+  runs       list runs, newest first
+  show       show a run and its steps
 
 "workflow <command> -h" tells more.
 `,
 	commands: map[string]func(*cli, context.Context, []string) int{
 		"migrate": func(c *cli, ctx context.Context, args []string) int { return c.dispatch(ctx, migrate, args) },
+		"runs":    (*cli).runs,
+		"show":    (*cli).show,
 	},
 }
 

@@ -22,8 +22,8 @@ type result struct {
 	stdout, stderr string
 }
 
-// workflow runs the command with DATABASE_URL set to databaseURL.
-func workflow(ctx context.Context, databaseURL string, args ...string) result {
+// invoke runs the command with DATABASE_URL set to databaseURL.
+func invoke(ctx context.Context, databaseURL string, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, args, &stdout, &stderr, func(name string) string {
 		if name == "DATABASE_URL" {
@@ -55,7 +55,7 @@ func TestMigrate(t *testing.T) {
 		{"down", 0},
 	}
 	for _, step := range steps {
-		got := workflow(t.Context(), databaseURL, append([]string{"migrate"}, strings.Fields(step.args)...)...)
+		got := invoke(t.Context(), databaseURL, append([]string{"migrate"}, strings.Fields(step.args)...)...)
 		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 		if got.code != exitOK || got.stderr != "" || len(lines) != 1+latest {
 			t.Fatalf("%s: exit code %d\n%s%s", step.args, got.code, got.stdout, got.stderr)
@@ -70,7 +70,7 @@ func TestMigrate(t *testing.T) {
 
 func TestStatusTable(t *testing.T) {
 	t.Parallel()
-	got := workflow(t.Context(), "postgres://not.used.invalid/", "migrate", "status", "--database-url", pgtest.Empty(t).URL())
+	got := invoke(t.Context(), "postgres://not.used.invalid/", "migrate", "status", "--database-url", pgtest.Empty(t).URL())
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 	if len(lines) < 3 || strings.Join(strings.Fields(lines[0]), " ") != "VERSION MIGRATION APPLIED" {
 		t.Fatalf("table:\n%s%s", got.stdout, got.stderr)
@@ -90,11 +90,11 @@ func TestNewerSchemaIsShown(t *testing.T) {
 		`INSERT INTO workflows.goose_db_version (version_id, is_applied) VALUES (99, true)`); err != nil {
 		t.Fatal(err)
 	}
-	got := workflow(t.Context(), database.URL(), "migrate", "up")
+	got := invoke(t.Context(), database.URL(), "migrate", "up")
 	if got.code != exitOK || !strings.Contains(got.stdout, "99       (of a newer release)") || !strings.Contains(got.stderr, "level=WARN") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
-	got = workflow(t.Context(), database.URL(), "migrate", "down")
+	got = invoke(t.Context(), database.URL(), "migrate", "down")
 	if got.code != exitFailed || !strings.Contains(got.stderr, "unknown to this release") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
@@ -111,7 +111,7 @@ func TestHelp(t *testing.T) {
 		"migrate status --help": {"--database-url"},
 	}
 	for args, want := range tests {
-		got := workflow(t.Context(), "postgres://u:hunter2@h/d", strings.Fields(args)...)
+		got := invoke(t.Context(), "postgres://u:hunter2@h/d", strings.Fields(args)...)
 		if got.code != exitOK || got.stderr != "" || strings.Contains(got.stdout, "hunter2") {
 			t.Errorf("%s: exit code %d\n%s%s", args, got.code, got.stdout, got.stderr)
 		}
@@ -139,7 +139,7 @@ func TestWrongUsage(t *testing.T) {
 		{"", "migrate up", "set --database-url or DATABASE_URL"},
 	}
 	for _, test := range tests {
-		got := workflow(t.Context(), test.url, strings.Fields(test.args)...)
+		got := invoke(t.Context(), test.url, strings.Fields(test.args)...)
 		if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, test.want) || !strings.Contains(got.stderr, "Usage: ") {
 			t.Errorf("workflow %s: exit code %d, want %q and the usage\n%s%s", test.args, got.code, test.want, got.stdout, got.stderr)
 		}
@@ -169,7 +169,7 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 	}
 	for _, test := range tests {
 		for _, command := range []string{"up", "down", "status"} {
-			got := workflow(t.Context(), test.url, "migrate", command)
+			got := invoke(t.Context(), test.url, "migrate", command)
 			if text := got.stdout + got.stderr; got.code != test.code || strings.Contains(text, "hunter2") {
 				t.Errorf("%s %s: exit code %d, want %d without the password\n%s", command, test.url, got.code, test.code, text)
 			}
@@ -181,7 +181,7 @@ func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	got := workflow(ctx, pgtest.Empty(t).URL(), "migrate", "up")
+	got := invoke(ctx, pgtest.Empty(t).URL(), "migrate", "up")
 	if got.code != exitFailed || !strings.Contains(got.stderr, "context canceled") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
@@ -189,7 +189,7 @@ func TestInterrupted(t *testing.T) {
 
 func TestEnvironmentIsReadThroughGetenv(t *testing.T) {
 	t.Setenv("DATABASE_URL", "postgres://u@h/d")
-	if got := workflow(t.Context(), "", "migrate", "status"); got.code != exitUsage {
+	if got := invoke(t.Context(), "", "migrate", "status"); got.code != exitUsage {
 		t.Errorf("exit code %d with DATABASE_URL=%s", got.code, os.Getenv("DATABASE_URL"))
 	}
 }

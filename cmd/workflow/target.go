@@ -47,7 +47,7 @@ func (t *target) help() string {
 	b.WriteString(t.usage + "\nFlags:\n")
 	t.VisitAll(func(f *flag.Flag) {
 		kind, usage := flag.UnquoteUsage(f)
-		if f.DefValue != "" && !strings.Contains(usage, "(default") {
+		if f.DefValue != "" && f.DefValue != "false" && !strings.Contains(usage, "(default") {
 			usage += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(&b, "  --%-20s %s\n", f.Name+" "+kind, usage)

@@ -1,4 +1,4 @@
-// Command orders takes the orders in a CSV file, each in a durable run of four steps.
+// Command orders takes the orders in a CSV file, each in a durable run of five steps.
 //
 //	DATABASE_URL=postgres://… go run ./examples/orders examples/orders/orders.csv
 //
@@ -6,7 +6,7 @@
 // twice. (`make demo` does just that.) Start it twice at the same time, and the two share the work.
 //
 //	order.go    the workflow: begin here
-//	shop.go     the shop's tables, and steps that may safely run again
+//	shop.go     the shop's tables, and what the steps do in them
 //	payment.go  a pretend payment provider
 //	lines.go    the lines of the file
 //	main.go     puts it together
@@ -64,7 +64,8 @@ func run(ctx context.Context, args []string) error {
 		DB:          db,
 		Schema:      "example_workflows",
 		Concurrency: 16,
-		Lease:       2 * time.Second, // short, so that the runs of a killed process are taken over soon
+		Lease:       2 * time.Second,        // short, so that the runs of a killed process are taken over soon
+		ParkAfter:   200 * time.Millisecond, // short, so that cooling off frees the run's place for another
 		Logger:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

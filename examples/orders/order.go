@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,33 +29,52 @@ type Receipt struct {
 	ConfirmedAt time.Time
 }
 
-// takeOrder is the workflow. After a crash it is called again from the top, and each Do that has a recorded result
-// returns that instead of calling its function: so the work goes on at the step in which the process died.
+// coolOff is for how long the customer may still call the order off. Here it is short; a day would cost no more.
+const coolOff = 400 * time.Millisecond
+
+// Between its attempts a charge waits 50 ms, then 100 ms and so on, until the provider has failed ten times.
+var patient = workflow.RetryPolicy{MaxAttempts: 10, FirstDelay: 50 * time.Millisecond, MaxDelay: time.Second}
+
+// takeOrder is the workflow. After a crash, or when it has waited, it is called again from the top, and each step that is
+// recorded returns its record instead of calling its function: so the work goes on where it was.
 //
-// That step may have had its effect already, only not its record. So each step here may safely run again; shop.go says
-// for each how.
+// There are two kinds of steps. What a transactional one (DoTx) writes is committed together with its record: it happens
+// exactly once. A plain one (Do) may have had its effect before a crash and not its record: it must be safe to repeat.
 func (s *shop) takeOrder(ctx context.Context, line Line) (Receipt, error) {
 	order, err := workflow.Do(ctx, "validate", func(ctx context.Context) (Order, error) {
-		return s.validate(ctx, line)
+		return s.validate(ctx, line) // which only reads
 	})
 	if err != nil {
 		return Receipt{}, err // the run fails with the step's error
 	}
-	cents, err := workflow.Do(ctx, "reserve", func(ctx context.Context) (int, error) {
-		return s.reserve(ctx, line, order)
+	cents, err := workflow.DoTx(ctx, "reserve", func(ctx context.Context, tx *sql.Tx) (int, error) {
+		return s.reserve(ctx, tx, line, order)
 	})
 	if err != nil {
+		return Receipt{}, err
+	}
+	// Meanwhile the run is a row in a table: no goroutine waits, and any process may go on with it.
+	if err := workflow.Sleep(ctx, "cool off", coolOff); err != nil {
 		return Receipt{}, err
 	}
 	payment, err := workflow.Do(ctx, "charge", func(ctx context.Context) (string, error) {
-		// The key is the same whenever this step runs, so the provider knows a repeated request.
-		return s.payments.charge(ctx, workflow.RunID(ctx)+"/charge", order.Number, cents)
-	})
+		// The key is the same in every attempt, so the provider knows a repeated request.
+		id, err := s.payments.charge(ctx, workflow.IdempotencyKey(ctx), order.Number, cents)
+		if errors.Is(err, errDeclined) {
+			return "", refuse(line, cardDeclined, "the card of %s was declined", order.Customer)
+		}
+		return id, err // any other error is tried again
+	}, workflow.WithRetry(patient))
+	if errors.Is(err, &workflow.Error{Code: cardDeclined}) {
+		if _, err := workflow.DoTx(ctx, "release", s.release); err != nil {
+			return Receipt{}, err
+		}
+	}
 	if err != nil {
 		return Receipt{}, err
 	}
-	confirmedAt, err := workflow.Do(ctx, "confirm", func(ctx context.Context) (time.Time, error) {
-		return s.confirm(ctx, order, cents)
+	confirmedAt, err := workflow.DoTx(ctx, "confirm", func(ctx context.Context, tx *sql.Tx) (time.Time, error) {
+		return s.confirm(ctx, tx, order, cents)
 	})
 	if err != nil {
 		return Receipt{}, err
@@ -68,9 +89,12 @@ const (
 	unknownArticle = "unknown article"
 	duplicateOrder = "duplicate order"
 	outOfStock     = "out of stock"
+	cardDeclined   = "card declined"
 )
 
-// refuse returns an error that names the line. Its code is kept with it, for programs to match on.
+// refuse returns an error that names the line. Its code is kept with it, for programs to match on. It is final: another
+// attempt would find the same.
 func refuse(line Line, code, format string, args ...any) error {
-	return &workflow.Error{Code: code, Message: fmt.Sprintf("line %d: ", line.Number) + fmt.Sprintf(format, args...)}
+	message := fmt.Sprintf("line %d: ", line.Number) + fmt.Sprintf(format, args...)
+	return workflow.Final(&workflow.Error{Code: code, Message: message})
 }

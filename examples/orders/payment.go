@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -14,10 +15,21 @@ type payments struct {
 	db *sql.DB // the provider's, in truth
 }
 
+// What may go wrong: the provider says no, which is final, or there is no answer, which tells nothing.
+var (
+	errDeclined = errors.New("card declined")
+	errNoAnswer = errors.New("no answer from the payment provider")
+)
+
+const cardLimit = 800_00 // cents
+
 // charge returns the id of the payment.
 func (p *payments) charge(ctx context.Context, key, reference string, cents int) (id string, err error) {
 	if err := network(ctx); err != nil {
 		return "", err
+	}
+	if cents > cardLimit {
+		return "", errDeclined
 	}
 	var number int64
 	var charged int
@@ -31,16 +43,19 @@ func (p *payments) charge(ctx context.Context, key, reference string, cents int)
 	if charged != cents {
 		return "", fmt.Errorf("payment %s: the key was used for %d cents before, not %d", key, charged, cents)
 	}
-	// A process that dies here has charged the card and does not know.
+	// If the process dies here, or the answer is lost, the card is charged and we do not know.
 	return fmt.Sprintf("pay_%d", number), network(ctx)
 }
 
-// network takes its time.
+// network takes its time, and now and then loses what it should carry.
 func network(ctx context.Context) error {
 	select {
 	case <-time.After(5*time.Millisecond + rand.N(30*time.Millisecond)):
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if rand.N(15) == 0 {
+		return errNoAnswer
+	}
+	return nil
 }

@@ -27,13 +27,14 @@ type report struct {
 	facts     facts
 }
 
-// facts are the shop's side.
+// facts are the shop's side, and what its own tables do not tell but the library's do.
 type facts struct {
 	sold       int // orders that are reserved, charged and confirmed
 	twice      int // steps whose effect is there twice
 	unbalanced int // articles of which more or less is missing than is reserved
 	charges    int
-	requests   int // for charges; more than charges when steps ran again
+	requests   int // for charges; more than charges when answers were lost
+	retried    int // attempts of steps that failed and were made again
 }
 
 func newReport(ctx context.Context, service *workflow.Service, db *sql.DB, lines []Line) (*report, error) {
@@ -113,10 +114,12 @@ func (f *facts) read(ctx context.Context, db *sql.DB, file string) error {
 		         SELECT coalesce(sum(quantity), 0) FROM example_shop.reservations WHERE article = a.code)),
 		    (SELECT count(*) FROM example_shop.payments JOIN example_shop.orders ON number = reference WHERE file = $1),
 		    (SELECT coalesce(sum(requests), 0)
-		     FROM example_shop.payments JOIN example_shop.orders ON number = reference WHERE file = $1)`,
-		file).Scan(&f.sold, &f.twice, &f.unbalanced, &f.charges, &f.requests)
+		     FROM example_shop.payments JOIN example_shop.orders ON number = reference WHERE file = $1),
+		    (SELECT coalesce(sum(jsonb_array_length(attempts -> 'failures')), 0) - count(*) FILTER (WHERE status = 'failed')
+		     FROM example_workflows.workflow_steps WHERE starts_with(run_id, $1 || ':'))`,
+		file).Scan(&f.sold, &f.twice, &f.unbalanced, &f.charges, &f.requests, &f.retried)
 	if err != nil {
-		return fmt.Errorf("ask the shop's tables: %w", err)
+		return fmt.Errorf("ask the tables: %w", err)
 	}
 	return nil
 }
@@ -167,6 +170,7 @@ func (r *report) print(out io.Writer) {
 	}
 	row("steps that ran twice\t%d\t(an order reserved, charged or confirmed more than once)", r.facts.twice)
 	row("charges\t%d\t(requested %d times; a repeated request is answered with the first charge)", r.facts.charges, r.facts.requests)
+	row("attempts that failed\t%d\t(and were made again: the provider does not always answer)", r.facts.retried)
 	row("stock ledger balanced\t%s\t(delivered = left + reserved, for each article)", balanced)
 	row("time\t%.1f s\t(from the first order to the last)", r.last.Sub(r.first).Seconds())
 	w.Flush()

@@ -45,26 +45,20 @@ func (s *shop) validate(ctx context.Context, line Line) (Order, error) {
 	return order, nil
 }
 
-// reserve enters the order, takes its articles from the stock and returns what they cost. It may run again: all that it
-// writes is one transaction, which begins with a row under the run's id. When that is there, all of it is.
-func (s *shop) reserve(ctx context.Context, line Line, order Order) (cents int, err error) {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-
+// reserve enters the order, takes its articles from the stock and returns what they cost. All of it is one transaction
+// with the record of the step, so it need not ask whether it has been here before. An error undoes it.
+func (s *shop) reserve(ctx context.Context, tx *sql.Tx, line Line, order Order) (cents int, err error) {
 	runID := workflow.RunID(ctx)
 	err = tx.QueryRowContext(ctx, `
 		INSERT INTO example_shop.orders (number, run_id, line, file, customer, cents)
 		SELECT $1, $2, $3, $4, $5, cents * $6
 		FROM example_shop.articles
 		WHERE code = $7
-		ON CONFLICT DO NOTHING
+		ON CONFLICT (number) DO NOTHING
 		RETURNING cents`,
 		order.Number, runID, line.Number, line.File, order.Customer, order.Quantity, order.Article).Scan(&cents)
 	if errors.Is(err, sql.ErrNoRows) {
-		return placed(ctx, tx, line, order)
+		return 0, duplicate(ctx, tx, line, order)
 	}
 	if err != nil {
 		return 0, err
@@ -82,40 +76,41 @@ func (s *shop) reserve(ctx context.Context, line Line, order Order) (cents int, 
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO example_shop.reservations (run_id, order_number, article, quantity) VALUES ($1, $2, $3, $4)`,
 		runID, order.Number, order.Article, order.Quantity)
-	if err != nil {
-		return 0, err
-	}
-	return cents, tx.Commit()
+	return cents, err
 }
 
-// placed returns the cost of an order that this run has reserved already, before a crash. When another line has the order
-// number, the line is a duplicate.
-func placed(ctx context.Context, tx *sql.Tx, line Line, order Order) (cents int, err error) {
+// duplicate says which line has placed the order.
+func duplicate(ctx context.Context, tx *sql.Tx, line Line, order Order) error {
 	var first Line
-	err = tx.QueryRowContext(ctx, `SELECT file, line, cents FROM example_shop.orders WHERE number = $1`,
-		order.Number).Scan(&first.File, &first.Number, &cents)
+	err := tx.QueryRowContext(ctx, `SELECT file, line FROM example_shop.orders WHERE number = $1`,
+		order.Number).Scan(&first.File, &first.Number)
+	if err != nil {
+		return err
+	}
+	return refuse(line, duplicateOrder, "order %s was already placed by line %d of %s", order.Number, first.Number, first.File)
+}
+
+// release undoes what reserve did, and returns how many pieces are back.
+func (s *shop) release(ctx context.Context, tx *sql.Tx) (pieces int, err error) {
+	runID := workflow.RunID(ctx)
+	err = tx.QueryRowContext(ctx, `
+		WITH gone AS (DELETE FROM example_shop.reservations WHERE run_id = $1 RETURNING article, quantity)
+		UPDATE example_shop.articles SET stock = stock + gone.quantity FROM gone WHERE code = gone.article
+		RETURNING gone.quantity`, runID).Scan(&pieces)
 	if err != nil {
 		return 0, err
 	}
-	if first.ID() != line.ID() {
-		return 0, refuse(line, duplicateOrder, "order %s was already placed by line %d of %s",
-			order.Number, first.Number, first.File)
-	}
-	return cents, nil
+	_, err = tx.ExecContext(ctx, `DELETE FROM example_shop.orders WHERE run_id = $1`, runID)
+	return pieces, err
 }
 
-// confirm writes the mail to the customer. It may run again: the run's id is the key, and the first mail stays.
-func (s *shop) confirm(ctx context.Context, order Order, cents int) (at time.Time, err error) {
+// confirm writes the mail to the customer.
+func (s *shop) confirm(ctx context.Context, tx *sql.Tx, order Order, cents int) (at time.Time, err error) {
 	mail := fmt.Sprintf("Dear %s, your order %s for %d.%02d € is on its way.",
 		order.Customer, order.Number, cents/100, cents%100)
-	_, err = s.db.ExecContext(ctx, `
+	err = tx.QueryRowContext(ctx, `
 		INSERT INTO example_shop.confirmations (run_id, order_number, mail) VALUES ($1, $2, $3)
-		ON CONFLICT (run_id) DO NOTHING`,
-		workflow.RunID(ctx), order.Number, mail)
-	if err != nil {
-		return at, err
-	}
-	err = s.db.QueryRowContext(ctx, `SELECT confirmed_at FROM example_shop.confirmations WHERE run_id = $1`,
-		workflow.RunID(ctx)).Scan(&at)
+		RETURNING confirmed_at`,
+		workflow.RunID(ctx), order.Number, mail).Scan(&at)
 	return at, err
 }

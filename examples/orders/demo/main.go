@@ -69,13 +69,13 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("build %s: %w\n%s", program, err, out)
 	}
 
-	fmt.Printf("%d orders, four durable steps each. The process will be killed halfway.\n\n$ orders %s\n", lines, orders)
+	fmt.Printf("%d orders, five durable steps each. The process will be killed halfway.\n\n$ orders %s\n", lines, orders)
 	before, err := killHalfway(ctx, db, command(ctx, binary), lines)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nKilled (SIGKILL): %d orders were completed, %d in progress.\n\n$ orders %s\n",
-		before.completed, before.running, orders)
+	fmt.Printf("\nKilled (SIGKILL): %d orders were completed, %d in progress, %d cooling off.\n\n$ orders %s\n",
+		before.completed, before.running, before.parked, orders)
 	if err := command(ctx, binary).Run(); err != nil {
 		return fmt.Errorf("the second process: %w", err)
 	}
@@ -95,7 +95,7 @@ func command(ctx context.Context, binary string) *exec.Cmd {
 	return cmd
 }
 
-type counts struct{ completed, running int }
+type counts struct{ completed, running, parked int }
 
 var errEarly = errors.New("the first process ended before it could be killed")
 
@@ -130,8 +130,9 @@ func killHalfway(ctx context.Context, db *sql.DB, cmd *exec.Cmd, lines int) (cou
 
 func count(ctx context.Context, db *sql.DB) (c counts, err error) {
 	err = db.QueryRowContext(ctx, `
-		SELECT count(*) FILTER (WHERE status = 'completed'), count(*) FILTER (WHERE status = 'running')
-		FROM example_workflows.workflow_runs`).Scan(&c.completed, &c.running)
+		SELECT count(*) FILTER (WHERE status = 'completed'), count(*) FILTER (WHERE status = 'running'),
+		       count(*) FILTER (WHERE status = 'suspended')
+		FROM example_workflows.workflow_runs`).Scan(&c.completed, &c.running, &c.parked)
 	var problem *pq.Error
 	if errors.As(err, &problem) && problem.Code.Name() == "undefined_table" { // the program has only just begun
 		return counts{}, nil

@@ -13,7 +13,7 @@ const faults = `
 	WITH runs AS (
 	    SELECT run.id, run.status,
 	           (SELECT count(*) FROM example_shop.reservations WHERE run_id = run.id) AS reserved,
-	           (SELECT count(*) FROM example_shop.payments WHERE key = run.id || '/charge') AS charged,
+	           (SELECT count(*) FROM example_shop.payments JOIN example_shop.orders ON number = reference WHERE run_id = run.id) AS charged,
 	           (SELECT count(*) FROM example_shop.confirmations WHERE run_id = run.id) AS confirmed
 	    FROM example_workflows.workflow_runs AS run
 	)
@@ -25,10 +25,13 @@ const faults = `
 	SELECT 'failed runs with a reservation, a charge or a confirmation', count(*)
 	FROM runs WHERE status = 'failed' AND (reserved, charged, confirmed) <> (0, 0, 0)
 	UNION ALL
-	SELECT 'completed runs without four succeeded steps', count(*)
+	SELECT 'completed runs without five succeeded steps', count(*)
 	FROM runs
-	WHERE status = 'completed' AND 4 <> (
+	WHERE status = 'completed' AND 5 <> (
 	    SELECT count(*) FROM example_workflows.workflow_steps AS step WHERE step.run_id = runs.id AND step.status = 'succeeded')
+	UNION ALL
+	SELECT 'charges without an order', count(*)
+	FROM example_shop.payments WHERE reference NOT IN (SELECT number FROM example_shop.orders)
 	UNION ALL
 	SELECT 'orders charged twice', count(*)
 	FROM (SELECT FROM example_shop.payments GROUP BY reference HAVING count(*) > 1) AS twice

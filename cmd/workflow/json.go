@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/sqlworkflow/workflow"
+)
+
+// What --json prints: the columns of the tables under their names, times in RFC 3339.
+type (
+	runJSON struct {
+		ID        string             `json:"id"`
+		Workflow  string             `json:"workflow"`
+		Status    workflow.RunStatus `json:"status"`
+		Input     json.RawMessage    `json:"input"`
+		Output    json.RawMessage    `json:"output,omitempty"`
+		Error     *workflow.Error    `json:"error,omitempty"`
+		Owner     string             `json:"owner,omitempty"`
+		RunAt     time.Time          `json:"run_at,omitzero"`
+		CreatedAt time.Time          `json:"created_at"`
+		UpdatedAt time.Time          `json:"updated_at"`
+	}
+	runWithStepsJSON struct {
+		runJSON
+		Steps []stepJSON `json:"steps"`
+	}
+	stepJSON struct {
+		Name      string              `json:"name"`
+		Status    workflow.StepStatus `json:"status"`
+		Kind      workflow.StepKind   `json:"kind,omitempty"`
+		Result    json.RawMessage     `json:"result,omitempty"`
+		Error     *workflow.Error     `json:"error,omitempty"`
+		Attempts  *attemptsJSON       `json:"attempts,omitempty"`
+		WakeAt    time.Time           `json:"wake_at,omitzero"`
+		UpdatedAt time.Time           `json:"updated_at"`
+	}
+	attemptsJSON struct {
+		Failed   int                  `json:"failed"` // since the run was started or resumed
+		Policy   workflow.RetryPolicy `json:"policy"` // durations in nanoseconds, as in the database
+		Failures []failureJSON        `json:"failures"`
+	}
+	failureJSON struct {
+		At    time.Time       `json:"at"`
+		Error *workflow.Error `json:"error"`
+	}
+)
+
+func encodeRuns(runs []workflow.Run) []runJSON {
+	encoded := make([]runJSON, len(runs)) // [] rather than null
+	for i, run := range runs {
+		encoded[i] = encodeRun(run)
+	}
+	return encoded
+}
+
+func encodeRun(run workflow.Run) runJSON {
+	return runJSON{
+		ID: run.ID, Workflow: run.Workflow, Status: run.Status, Input: run.Input, Output: run.Output, Error: stored(run.Err),
+		Owner: run.Owner, RunAt: utc(run.RunAt), CreatedAt: utc(run.CreatedAt), UpdatedAt: utc(run.UpdatedAt),
+	}
+}
+
+func encodeRunWithSteps(run workflow.Run, steps []workflow.Step) runWithStepsJSON {
+	encoded := runWithStepsJSON{runJSON: encodeRun(run), Steps: make([]stepJSON, len(steps))}
+	for i, step := range steps {
+		encoded.Steps[i] = stepJSON{
+			Name: step.Name, Status: step.Status, Kind: step.Kind, Result: step.Result, Error: stored(step.Err),
+			Attempts: encodeAttempts(step.Attempts), WakeAt: utc(step.WakeAt), UpdatedAt: utc(step.UpdatedAt),
+		}
+	}
+	return encoded
+}
+
+func encodeAttempts(attempts *workflow.Attempts) *attemptsJSON {
+	if attempts == nil {
+		return nil
+	}
+	encoded := &attemptsJSON{Failed: attempts.Count, Policy: attempts.Policy, Failures: make([]failureJSON, len(attempts.Failures))}
+	for i, f := range attempts.Failures {
+		encoded.Failures[i] = failureJSON{At: utc(time.UnixMilli(f.At)), Error: f.Error}
+	}
+	return encoded
+}
+
+func stored(err error) *workflow.Error {
+	var e *workflow.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

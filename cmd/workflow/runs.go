@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/sqlworkflow/workflow"
+)
+
+const runsUsage = `Usage: workflow runs [flags]
+
+List runs, newest first. The last column tells why a run failed, who executes it, or when it goes on.
+`
+
+func (c *cli) runs(ctx context.Context, args []string) int {
+	t := newTarget("runs", runsUsage)
+	of := t.String("workflow", "", "only runs of the workflow with this `name`")
+	status := t.String("status", "", "only runs with this `status`, such as running or failed")
+	limit := t.Int("limit", 20, "list at most `N` runs")
+	asJSON := t.Bool("json", false, "print a JSON array, with inputs and outputs")
+	return c.onState(ctx, t, args, func(service *workflow.Service) error {
+		filter := workflow.RunFilter{Workflow: *of, Status: workflow.RunStatus(*status)}
+		if *limit < 1 {
+			return fmt.Errorf("%w: --limit must be at least 1", workflow.ErrInvalidArgument)
+		}
+		if *status != "" && !filter.Status.Valid() {
+			return fmt.Errorf("%w: --status %q: use pending, running, suspended, completed, failed or cancelled",
+				workflow.ErrInvalidArgument, *status)
+		}
+		runs, more, err := newest(ctx, service, filter, *limit)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(c.stdout, encodeRuns(runs))
+		}
+		if err := printRuns(c.stdout, runs); err != nil || !more {
+			return err
+		}
+		_, err = fmt.Fprintf(c.stdout, "Older runs are left out; --limit %d shows as many again.\n", 2**limit)
+		return err
+	})
+}
+
+// onState calls read with the state API of the schema that the flags name. What read finds wrong with its arguments is
+// wrong usage.
+func (c *cli) onState(ctx context.Context, t *target, args []string, read func(*workflow.Service) error) int {
+	db, code := c.open(t, args)
+	if db == nil {
+		return code
+	}
+	defer db.Close()
+	service, err := workflow.New(workflow.Config{DB: db, Schema: *t.schema})
+	if err == nil {
+		defer service.Close()
+		err = read(service)
+	}
+	if err == nil {
+		return exitOK
+	}
+	problem := strings.TrimPrefix(err.Error(), "workflow: ")
+	if errors.Is(err, workflow.ErrInvalidArgument) && ctx.Err() == nil {
+		return c.wrongUsage(problem, t.help())
+	}
+	fmt.Fprintf(c.stderr, "workflow: %s\n", problem)
+	return exitFailed
+}
+
+const pageSize = 1000
+
+// newest returns up to limit runs, and whether there are more.
+func newest(
+	ctx context.Context, service *workflow.Service, filter workflow.RunFilter, limit int,
+) (runs []workflow.Run, more bool, err error) {
+	for {
+		filter.Limit = min(limit-len(runs), pageSize)
+		page, err := service.ListRuns(ctx, filter)
+		if err != nil {
+			return nil, false, err
+		}
+		runs = append(runs, page.Runs...)
+		if len(runs) == limit || page.Next == "" {
+			return runs, page.Next != "", nil
+		}
+		filter.Cursor = page.Next
+	}
+}
+
+func printRuns(w io.Writer, runs []workflow.Run) error {
+	rows := [][]string{{"RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "CHANGED (UTC)", "NOTE"}}
+	for _, run := range runs {
+		rows = append(rows, []string{
+			printable(run.ID), printable(run.Workflow), string(run.Status), moment(run.CreatedAt), moment(run.UpdatedAt),
+			cut(note(run)),
+		})
+	}
+	return printTable(w, rows)
+}
+
+// note says what there is to say about a run in its state.
+func note(run workflow.Run) string {
+	switch {
+	case run.Err != nil:
+		return failure(stored(run.Err))
+	case run.Owner != "":
+		return "by worker " + run.Owner
+	case run.RunAt.After(run.UpdatedAt):
+		return "goes on at " + moment(run.RunAt) + " UTC"
+	case run.RunAt.IsZero() && !run.Status.Finished():
+		return "driven by hand"
+	default:
+		return ""
+	}
+}
