@@ -1,0 +1,307 @@
+package store_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+func TestGetStepStateNeverWritten(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		id := b.newRun(t)
+		for _, key := range []string{"s", "s#1", "branch/s"} { // keys that the engine writes can be read
+			got, err := b.svc.GetStepState(t.Context(), id, key)
+			must(t, err)
+			want := workflow.Step{RunID: id, Name: key, Status: workflow.StepPending}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("step (-want +got):\n%s", diff)
+			}
+		}
+		_, err := b.svc.GetStepState(t.Context(), "nobody", "s")
+		wantIs(t, err, workflow.ErrRunNotFound)
+		_, err = b.svc.ListSteps(t.Context(), "nobody")
+		wantIs(t, err, workflow.ErrRunNotFound)
+		steps, err := b.svc.ListSteps(t.Context(), id)
+		must(t, err)
+		if len(steps) != 0 {
+			t.Errorf("steps = %v, want none", steps)
+		}
+	})
+}
+
+// write is one write to a step, as an application makes it.
+type write struct {
+	name string
+	to   func(t *testing.T, state workflow.State, run, step string) error
+}
+
+func scheduled() write {
+	return write{"scheduled", func(t *testing.T, state workflow.State, run, step string) error {
+		return state.SetStepScheduled(t.Context(), run, step)
+	}}
+}
+
+func succeeds(with any) write {
+	return write{fmt.Sprintf("result %v", with), func(t *testing.T, state workflow.State, run, step string) error {
+		return state.SetStepResult(t.Context(), run, step, with)
+	}}
+}
+
+func fails(message string) write {
+	return write{"error " + message, func(t *testing.T, state workflow.State, run, step string) error {
+		return state.SetStepError(t.Context(), run, step, errors.New(message))
+	}}
+}
+
+// What a step is after two writes, whatever they are.
+func TestStepWrites(t *testing.T) {
+	type state struct {
+		Status workflow.StepStatus
+		Result string // "" is none
+		Err    string // "" is none
+	}
+	var (
+		isScheduled = state{Status: workflow.StepScheduled}
+		isOne       = state{Status: workflow.StepSucceeded, Result: "1"}
+		isFailed    = state{Status: workflow.StepFailed, Err: "boom"}
+	)
+	tests := []struct {
+		first, second write
+		err           error // of the second
+		want          state
+	}{
+		{scheduled(), scheduled(), nil, isScheduled},
+		{scheduled(), succeeds(1), nil, isOne},
+		{scheduled(), fails("boom"), nil, isFailed},
+		{fails("boom"), scheduled(), nil, isScheduled},
+		{fails("boom"), succeeds(1), nil, isOne},
+		{fails("boom"), fails("boom"), nil, isFailed},
+		{fails("bang"), fails("boom"), nil, isFailed},
+		{succeeds(1), succeeds(1), nil, isOne},
+		{succeeds(1), succeeds(json.RawMessage("1.0")), nil, isOne},
+		{succeeds(1), succeeds(2), workflow.ErrStepFinished, isOne},
+		{succeeds(1), succeeds("1"), workflow.ErrStepFinished, isOne},
+		{succeeds(1), succeeds(nil), workflow.ErrStepFinished, isOne},
+		{succeeds(1), scheduled(), workflow.ErrStepFinished, isOne},
+		{succeeds(1), fails("boom"), workflow.ErrStepFinished, isOne},
+		{succeeds(nil), succeeds(nil), nil, state{Status: workflow.StepSucceeded, Result: "null"}},
+		{succeeds(nil), succeeds(0), workflow.ErrStepFinished, state{Status: workflow.StepSucceeded, Result: "null"}},
+		{succeeds(false), succeeds(nil), workflow.ErrStepFinished, state{Status: workflow.StepSucceeded, Result: "false"}},
+		{succeeds(0), fails("boom"), workflow.ErrStepFinished, state{Status: workflow.StepSucceeded, Result: "0"}},
+		{succeeds(""), succeeds(""), nil, state{Status: workflow.StepSucceeded, Result: `""`}},
+	}
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		for _, test := range tests {
+			t.Run(test.first.name+", "+test.second.name, func(t *testing.T) {
+				id := b.newRun(t)
+				must(t, test.first.to(t, b.svc.State, id, "s"))
+				wantIs(t, test.second.to(t, b.svc.State, id, "s"), test.err)
+
+				step, err := b.svc.GetStepState(t.Context(), id, "s")
+				must(t, err)
+				got := state{Status: step.Status, Result: string(step.Result)}
+				if step.Err != nil {
+					got.Err = step.Err.Error()
+				}
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("step (-want +got):\n%s", diff)
+				}
+				if step.UpdatedAt.IsZero() || step.RunID != id || step.Name != "s" {
+					t.Errorf("step = %+v", step)
+				}
+			})
+		}
+	})
+}
+
+// Steps are written while the run is pending, running by hand or suspended, and refused otherwise.
+func TestStepWritesByRunStatus(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		for _, w := range []write{scheduled(), succeeds(1), fails("boom")} {
+			for _, status := range runStatuses {
+				t.Run(w.name+", "+string(status), func(t *testing.T) {
+					var want error
+					if status.Finished() {
+						want = workflow.ErrRunFinished
+					}
+					id := b.runIn(t, status)
+					wantIs(t, w.to(t, b.svc.State, id, "s"), want)
+					b.wantStep(t, id, want == nil)
+				})
+			}
+			t.Run(w.name+", owned", func(t *testing.T) {
+				id := b.ownedRun(t)
+				wantIs(t, w.to(t, b.svc.State, id, "s"), workflow.ErrRunOwned)
+				b.wantStep(t, id, false)
+			})
+			t.Run(w.name+", unknown", func(t *testing.T) {
+				wantIs(t, w.to(t, b.svc.State, "nobody", "s"), workflow.ErrRunNotFound)
+				b.wantStep(t, "nobody", false)
+			})
+		}
+	})
+}
+
+// wantStep checks whether the run has a step "s".
+func (b *bundle) wantStep(t *testing.T, id string, want bool) {
+	t.Helper()
+	got := one[bool](t, b.side,
+		`SELECT EXISTS (SELECT FROM workflows.workflow_steps WHERE run_id = $1 AND step_name = 's')`, id)
+	if got != want {
+		t.Errorf("step written = %t, want %t", got, want)
+	}
+}
+
+// A run that finished keeps its steps as they were, also against writes that would change nothing.
+func TestFinishedRunKeepsSteps(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		id := b.newRun(t)
+		must(t, b.svc.SetStepError(t.Context(), id, "s", errors.New("boom")))
+		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, errors.New("boom")))
+		wantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 1), workflow.ErrRunFinished)
+		step, err := b.svc.GetStepState(t.Context(), id, "s")
+		must(t, err)
+		if step.Status != workflow.StepFailed {
+			t.Errorf("status = %s, want failed", step.Status)
+		}
+	})
+}
+
+func TestErrorsComeBack(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		for name, test := range map[string]struct {
+			err  error
+			want *workflow.Error
+		}{
+			"plain":       {errors.New("boom"), &workflow.Error{Message: "boom"}},
+			"coded":       {&workflow.Error{Code: "card_declined", Message: "no"}, &workflow.Error{Code: "card_declined", Message: "no"}},
+			"wrapped":     {fmt.Errorf("charge: %w", &workflow.Error{Code: "c", Message: "no", Stack: "main.go:1"}), &workflow.Error{Code: "c", Message: "charge: no", Stack: "main.go:1"}},
+			"joined":      {errors.Join(errors.New("a"), &workflow.Error{Code: "c", Message: "b"}), &workflow.Error{Code: "c", Message: "a\nb"}},
+			"not ASCII":   {errors.New("Müller ☕ \"'\\ <&>"), &workflow.Error{Message: "Müller ☕ \"'\\ <&>"}},
+			"NUL":         {errors.New("a\x00b"), &workflow.Error{Message: "a\uFFFDb"}},
+			"not UTF-8":   {errors.New("a\xffb"), &workflow.Error{Message: "a\uFFFDb"}},
+			"like JSON":   {errors.New(`{"code":"x"}`), &workflow.Error{Message: `{"code":"x"}`}},
+			"code alone":  {&workflow.Error{Code: "card_declined"}, &workflow.Error{Code: "card_declined"}},
+			"no message":  {errors.New(""), &workflow.Error{}},
+			"code as NUL": {&workflow.Error{Code: "a\x00", Message: "m"}, &workflow.Error{Code: "a\uFFFD", Message: "m"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				id := b.newRun(t)
+				must(t, b.svc.SetStepError(t.Context(), id, "s", test.err))
+				step, err := b.svc.GetStepState(t.Context(), id, "s")
+				must(t, err)
+				wantError(t, "step", step.Err, test.want)
+				steps, err := b.svc.ListSteps(t.Context(), id)
+				must(t, err)
+				wantError(t, "listed step", steps[0].Err, test.want)
+
+				must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, test.err))
+				run, err := b.svc.GetRun(t.Context(), id)
+				must(t, err)
+				wantError(t, "run", run.Err, test.want)
+				must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, test.err)) // equal to itself
+			})
+		}
+	})
+}
+
+func wantError(t *testing.T, of string, got error, want *workflow.Error) {
+	t.Helper()
+	if diff := cmp.Diff(error(want), got); diff != "" {
+		t.Errorf("error of the %s (-want +got):\n%s", of, diff)
+	}
+	if want.Code != "" && !errors.Is(got, &workflow.Error{Code: want.Code}) {
+		t.Errorf("error of the %s does not match on code %q", of, want.Code)
+	}
+}
+
+// The stored form is a document that others read: {message, code, stack}.
+func TestErrorDocument(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		id := b.newRun(t)
+		must(t, b.svc.SetStepError(t.Context(), id, "s", &workflow.Error{Message: "m", Code: "c", Stack: "at x"}))
+		got := one[string](t, b.side, `SELECT error FROM workflows.workflow_steps WHERE run_id = $1`, id)
+		wantJSON(t, "error", json.RawMessage(got), `{"message": "m", "code": "c", "stack": "at x"}`)
+	})
+}
+
+// An error is cut rather than refused, within what the column can hold, and equal to itself after that.
+func TestLongErrors(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		id := b.newRun(t)
+		long := &workflow.Error{
+			Message: strings.Repeat("é", 1<<20), Code: strings.Repeat("☕", 1000), Stack: strings.Repeat("s", 1<<20),
+		}
+		must(t, b.svc.SetStepError(t.Context(), id, "s", long))
+		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))
+		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))
+		run, err := b.svc.GetRun(t.Context(), id)
+		must(t, err)
+		var got *workflow.Error
+		if !errors.As(run.Err, &got) || len(got.Message) == 0 || len(got.Message) > 64<<10 || len(got.Stack) > 64<<10 {
+			t.Errorf("error of %d bytes", len(run.Err.Error()))
+		}
+	})
+}
+
+func TestListSteps(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		id := b.newRun(t)
+		must(t, b.svc.SetStepResult(t.Context(), id, "b", []int{1}))
+		must(t, b.svc.SetStepScheduled(t.Context(), id, "a"))
+		exec(t, b.side, `UPDATE workflows.workflow_steps SET updated_at = updated_at - 1000 WHERE step_name = 'b'`)
+		must(t, b.svc.SetStepError(t.Context(), b.newRun(t), "of another run", errors.New("x")))
+
+		steps, err := b.svc.ListSteps(t.Context(), id)
+		must(t, err)
+		var got []string
+		for _, s := range steps {
+			got = append(got, fmt.Sprintf("%s %s %s", s.Name, s.Status, s.Result))
+			same, err := b.svc.GetStepState(t.Context(), id, s.Name)
+			must(t, err)
+			if diff := cmp.Diff(same, s); diff != "" {
+				t.Errorf("listed step differs from the one got (-got +listed):\n%s", diff)
+			}
+		}
+		if diff := cmp.Diff([]string{"b succeeded [1]", "a scheduled "}, got); diff != "" {
+			t.Errorf("steps (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Of callers that race with different results exactly one wins, and every reader sees its result.
+func TestRacingResults(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		for range 5 {
+			id := b.newRun(t)
+			errs := together(16, func(i int) error { return b.svc.SetStepResult(t.Context(), id, "s", i/2) })
+			step, err := b.svc.GetStepState(t.Context(), id, "s")
+			must(t, err)
+			var won int
+			must(t, step.DecodeResult(&won))
+			for i, err := range errs {
+				if i/2 == won {
+					must(t, err)
+				} else {
+					wantIs(t, err, workflow.ErrStepFinished)
+				}
+			}
+		}
+	})
+}
