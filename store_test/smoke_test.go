@@ -49,7 +49,9 @@ func (b *bundle) smoke(t *testing.T) {
 			must(t, state.SetStepResult(ctx, id, "s", 1))
 			return errOfFn
 		}), errOfFn)
-		b.wantStep(t, id, false)
+		if b.hasStep(t, id) {
+			t.Error("the step was written")
+		}
 	})
 	for _, isolation := range []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable} {
 		id := fmt.Sprint(isolation)
