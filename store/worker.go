@@ -53,15 +53,16 @@ var releaseRuns = define(`
 	SET status = 'pending', owner = NULL, epoch = epoch + 1, run_at = {clock_ms}, updated_at = {clock_ms}
 	WHERE owner = $1`)
 
-var removeWorker = define(`
-	DELETE FROM {schema}.workflow_workers
+var endLease = define(`
+	UPDATE {schema}.workflow_workers
+	SET expires_at = {clock_ms}
 	WHERE id = $1`)
 
-// ReleaseWorker hands the runs of a worker back and removes it. It returns how many there were.
-func (s *Store) ReleaseWorker(ctx context.Context, id string) (int64, error) {
-	released, err := s.exec(ctx, releaseRuns, id)
-	if err == nil {
-		_, err = s.exec(ctx, removeWorker, id)
+// ReleaseWorker ends a worker's lease and hands its runs back. It returns how many there were. The worker's row stays, as
+// a dead worker's does: a claim of it that is still under way in the server would be nobody's to take over.
+func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, err error) {
+	if _, err = s.exec(ctx, endLease, id); err == nil {
+		released, err = s.exec(ctx, releaseRuns, id)
 	}
 	return released, problem("release worker", err)
 }

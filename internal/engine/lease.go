@@ -116,9 +116,10 @@ func (l *lease) keep(ctx context.Context) {
 	}
 }
 
-// tick sends one heartbeat and looks for dead workers. It lasts at most half of the lease: the next one must be sent.
+// tick sends one heartbeat and looks for dead workers. It lasts at most a third of the lease, so that on a connection that
+// is dead there is time for another one.
 func (l *lease) tick(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, l.config.Lease/2)
+	ctx, cancel := context.WithTimeout(ctx, l.config.Lease/3)
 	defer cancel()
 	if err := l.connect(ctx); err != nil {
 		return err

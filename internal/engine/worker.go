@@ -58,11 +58,11 @@ func (w *worker) work(ctx context.Context) error {
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	var keeper sync.WaitGroup
 	keeper.Go(func() { w.lease.keep(keeping) })
-	defer keeper.Wait()
-	defer stopKeeping()
 
 	w.claimLoop(ctx)
 	w.drain(stop)
+	stopKeeping()
+	keeper.Wait() // no heartbeat takes up again what is given up now
 	return w.release(ctx)
 }
 
@@ -135,8 +135,12 @@ func (w *worker) setClaiming(claiming bool) {
 func (w *worker) start(lease context.Context, r *run) {
 	w.slots <- struct{}{}
 	w.mu.Lock()
+	older := w.held[r.id] // cancelled and resumed elsewhere, and here again before a heartbeat could tell
 	w.held[r.id] = r
 	w.mu.Unlock()
+	if older != nil {
+		older.lose(store.ErrRunLost)
+	}
 	w.engine.awaits.hold(r.id)
 	w.runs.Go(func() {
 		finished := r.execute(lease)
@@ -213,7 +217,7 @@ func (w *worker) drain(stop context.CancelCauseFunc) {
 // A function that ignores the end of its context for longer is left behind.
 const abandonAfter = time.Second
 
-// release hands back whatever this worker still owns and removes its row.
+// release hands back whatever this worker still owns and ends its lease.
 func (w *worker) release(ctx context.Context) error {
 	_, id := w.lease.current()
 	if id == "" {

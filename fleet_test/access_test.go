@@ -1,0 +1,80 @@
+package fleet_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// Workers by every access execute runs with steps of every kind, under each isolation that an application may have made
+// its database's default.
+func TestEveryAccess(t *testing.T) {
+	t.Parallel()
+	for _, isolation := range []string{"read committed", "serializable"} {
+		for _, access := range pgtest.Accesses {
+			t.Run(access.Name+" "+isolation, func(t *testing.T) {
+				t.Parallel()
+				runs := 40
+				if !pgtest.Full() {
+					runs = 4
+					if isolation == "serializable" && access.Name != pgtest.PQ.Name && access.Name != pgtest.PGX.Name {
+						t.Skip("in full mode")
+					}
+				}
+				f := setup(t)
+				f.exec(fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'", one[string](f, "SELECT current_database()"), isolation))
+				f.pass(access, runs)
+			})
+		}
+	}
+}
+
+func (f *fleet) pass(access pgtest.Access, runs int) {
+	t := f.t
+	services := make([]*workflow.Service, 2)
+	for i := range services {
+		db := f.pg.Open(t, access)
+		db.SetMaxOpenConns(8)
+		db.SetMaxIdleConns(8)
+		services[i] = f.service(db, nil)
+		services[i].Register(journey(f.db))
+		f.work(services[i])
+	}
+	db := f.pg.Open(t, access)
+	client := f.service(db, nil)
+	ctx := within(t, patience)
+	var handles []*workflow.Handle[int]
+	for n := range runs {
+		tx, err := db.BeginTx(ctx, nil)
+		must(t, err)
+		handle, err := journey(nil).StartTx(ctx, client, tx, n, workflow.WithRunID(runID(n)))
+		must(t, err)
+		if n == 1 {
+			must(t, tx.Rollback())
+			handle, err = journey(nil).Start(ctx, client, n, workflow.WithRunID(runID(n)))
+			must(t, err)
+		} else {
+			must(t, tx.Commit())
+		}
+		handles = append(handles, handle)
+	}
+	// One run is cancelled on its way, and resumed.
+	f.until("a step is recorded", func() bool {
+		return f.count("SELECT count(*) FROM workflows.workflow_steps WHERE run_id = $1", runID(0)) > 0
+	})
+	err := client.Cancel(ctx, runID(0))
+	var late *workflow.TransitionError
+	if err == nil {
+		if _, err := handles[0].Result(ctx); !errors.Is(err, workflow.ErrRunCancelled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		must(t, client.Resume(ctx, runID(0)))
+	} else if !errors.As(err, &late) {
+		t.Error(err)
+	}
+	f.results(handles)
+	f.verify()
+}
