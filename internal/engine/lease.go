@@ -31,7 +31,7 @@ type lease struct {
 	// Used by keep alone.
 	conn      *store.Store // on a connection of its own: an exhausted pool must not lapse the lease
 	closeConn func()
-	unheld    map[store.Owned]bool // owned and not held at the last look
+	unheld    map[store.Owned]int // owned and not held at the last look: claims sent until the first such look
 }
 
 func newLease(parent context.Context, w *worker) *lease {
@@ -142,7 +142,7 @@ func (l *lease) beat(ctx context.Context) error {
 		return l.register(ctx, l.conn)
 	}
 
-	held, claiming := l.worker.holding() // before the answer, which can then miss none of them
+	held, _ := l.worker.holding() // before the answer, which can then miss none of them
 	asked := time.Now()
 	owned, alive, err := l.conn.Heartbeat(ctx, id, l.config.Lease)
 	if err != nil {
@@ -157,27 +157,32 @@ func (l *lease) beat(ctx context.Context) error {
 		l.renewed(asked)
 	}
 	l.mu.Unlock()
-	l.compare(held, owned, claiming)
+	l.compare(held, owned)
 	return nil
 }
 
 // compare stops the runs that are held and not owned: cancelled, or taken over. It releases those that are owned and not
-// held, the answer to whose claim was lost: at the second look, so that no claim or release can be under way, and none
-// while one is.
-func (l *lease) compare(held map[store.Owned]*run, owned []store.Owned, claiming bool) {
-	now, stillClaiming := l.worker.holding()
-	unheld := make(map[store.Owned]bool)
+// held, the answer to whose claim was lost: once every claim that was sent until they were first seen is done, and at the
+// second look at the earliest, so that no release of them can be under way.
+func (l *lease) compare(held map[store.Owned]*run, owned []store.Owned) {
+	now, claims := l.worker.holding()
+	unheld := make(map[store.Owned]int)
 	for _, o := range owned {
 		_, before := held[o]
 		_, after := now[o]
 		delete(held, o)
+		if before || after {
+			continue
+		}
+		sent, seen := l.unheld[o]
 		switch {
-		case before || after || claiming || stillClaiming:
-		case l.unheld[o]:
+		case seen && claims.done >= sent:
 			l.log.Warn("releasing a run that is owned and not held", "run_id", o.RunID)
 			l.worker.giveBack(o)
+		case seen:
+			unheld[o] = sent
 		default:
-			unheld[o] = true
+			unheld[o] = claims.sent
 		}
 	}
 	l.unheld = unheld

@@ -24,9 +24,12 @@ type worker struct {
 
 	mu       sync.Mutex
 	held     map[string]*run // what slots are taken by
-	claiming bool            // between sending a claim and holding what it brought
+	claims   claims
 	patience map[string]time.Duration
 }
+
+// claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
+type claims struct{ sent, done int }
 
 const claimBatch = 50
 
@@ -100,8 +103,8 @@ func (w *worker) fill(ctx context.Context) (int, error) {
 	if free == 0 || id == "" || len(names) == 0 {
 		return 0, nil
 	}
-	w.setClaiming(true)
-	defer w.setClaiming(false)
+	w.count(func(c *claims) { c.sent++ })
+	defer w.count(func(c *claims) { c.done++ })
 	claimed, err := w.store.Claim(ctx, id, names, free)
 	if err != nil || len(claimed) == 0 {
 		return 0, err
@@ -126,10 +129,10 @@ func (w *worker) fill(ctx context.Context) (int, error) {
 	return len(claimed), nil
 }
 
-func (w *worker) setClaiming(claiming bool) {
+func (w *worker) count(change func(*claims)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.claiming = claiming
+	change(&w.claims)
 }
 
 func (w *worker) start(lease context.Context, r *run) {
@@ -167,15 +170,15 @@ func (w *worker) lost(runID string) {
 	}
 }
 
-// holding returns the runs that are held, and whether a claim is under way.
-func (w *worker) holding() (map[store.Owned]*run, bool) {
+// holding returns the runs that are held, and the claims so far.
+func (w *worker) holding() (map[store.Owned]*run, claims) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	held := make(map[store.Owned]*run, len(w.held))
 	for _, r := range w.held {
 		held[r.owned] = r
 	}
-	return held, w.claiming
+	return held, w.claims
 }
 
 // giveBack makes a run pending again if it is still this worker's. Should that fail, the run waits for the release of
