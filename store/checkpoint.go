@@ -140,7 +140,10 @@ func (s *Store) recorded(ctx context.Context, run Owned, name string) (Step, err
 	if errors.Is(err, sql.ErrNoRows) {
 		return Step{}, ErrRunLost
 	}
-	return row.step(run.RunID), err
+	if err != nil {
+		return Step{}, err
+	}
+	return row.step(run.RunID), nil
 }
 
 // At most so many failures of a step are kept.
@@ -208,5 +211,8 @@ func (s *Store) RecordFailure(ctx context.Context, run Owned, a FailedAttempt) (
 		step, err := s.recorded(ctx, run, a.Name)
 		return step, problem(op, err)
 	}
-	return row.step(run.RunID), problem(op, err)
+	if err != nil {
+		return Step{}, problem(op, err)
+	}
+	return row.step(run.RunID), nil
 }

@@ -148,8 +148,11 @@ func (s *Store) createRun(ctx context.Context, run NewRun) (runRow, error) {
 		if err == nil && !found.Same {
 			return runRow{}, ErrRunConflict
 		}
+		if err == nil {
+			return found.runRow, nil
+		}
 		if !errors.Is(err, sql.ErrNoRows) {
-			return found.runRow, err
+			return runRow{}, err
 		}
 	}
 	return runRow{}, errors.New("other callers create and delete a run with this id at the same time")
@@ -158,10 +161,14 @@ func (s *Store) createRun(ctx context.Context, run NewRun) (runRow, error) {
 // insertRun returns sql.ErrNoRows when a run with this id exists.
 func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 	key := s.gate(run.ID)
-	insert := func(ctx context.Context) (row runRow, err error) {
-		err = s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key),
+	insert := func(ctx context.Context) (runRow, error) {
+		var row runRow
+		err := s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key),
 			run.Delay.Milliseconds(), sql.NullInt64{Int64: run.Deadline.Milliseconds(), Valid: run.Deadline > 0})
-		return row, err
+		if err != nil { // a call that was left behind may still write to row
+			return runRow{}, err
+		}
+		return row, nil
 	}
 	row, err := insert(ctx)
 	if s.tx == nil || !errors.Is(err, sql.ErrNoRows) {

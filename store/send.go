@@ -55,7 +55,10 @@ func (s *Store) exec(ctx context.Context, q query, args ...any) (int64, error) {
 		written, err = result.RowsAffected()
 		return err
 	})
-	return written, err
+	if err != nil { // a call that was left behind may still write to it
+		return 0, err
+	}
+	return written, nil
 }
 
 // guarded sends a write whose guard answers with one row when the run exists. Inside a caller's transaction the guard

@@ -64,6 +64,9 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, e
 	if _, err = s.exec(ctx, endLease, id); err == nil {
 		released, err = s.exec(ctx, releaseRuns, id)
 	}
+	if err == nil {
+		_, err = s.exec(ctx, forgetWorkers)
+	}
 	return released, problem("release worker", err)
 }
 
@@ -112,7 +115,7 @@ var forgetWorkers = define(`
 // that has been taken over too often fails instead, with code crash_loop.
 func (s *Store) TakeOver(ctx context.Context) (int64, error) {
 	taken, err := s.exec(ctx, takeOver)
-	if err == nil && taken == 0 {
+	if err == nil && taken > 0 {
 		_, err = s.exec(ctx, forgetWorkers)
 	}
 	return taken, problem("take over runs", err)

@@ -1,0 +1,224 @@
+package engine_test
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// A ledger of statements by what they are for.
+type costs map[string]int
+
+// A counted service, and what it has sent.
+type counted struct {
+	way     way
+	svc     *workflow.Service
+	side    *sql.DB
+	counter *counting.Counter
+
+	mu    sync.Mutex
+	costs costs
+	total counting.Counts
+}
+
+func count(t *testing.T, way way, change func(*workflow.Config)) *counted {
+	t.Helper()
+	pg := pgtest.New(t)
+	db, counter, err := counting.Open(way.access.Driver, pg.AccessURL(t, way.access))
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	config := workflow.Config{DB: db, Statements: way.statements, PollInterval: time.Hour, Lease: time.Hour}
+	change(&config)
+	svc, err := workflow.New(config)
+	must(t, err)
+	t.Cleanup(func() { must(t, svc.Close()) })
+	return &counted{way: way, svc: svc, side: pg.Open(t, pgtest.PQ), counter: counter, costs: make(costs)}
+}
+
+// sofar adds what was sent since it was last asked.
+func (c *counted) sofar() costs {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts, texts := c.counter.TakeTexts()
+	for _, text := range texts {
+		c.costs[classify(text).label]++
+	}
+	c.total.Begins += counts.Begins
+	c.total.Commits += counts.Commits
+	c.total.Rollbacks += counts.Rollbacks
+	c.total.Statements += counts.Statements
+	c.total.Prepares += counts.Prepares
+	return c.costs
+}
+
+// spent waits until so much was spent, checks that it was no more, and begins again. So many of the transactions are those of
+// transactional steps.
+func (c *counted) spent(t *testing.T, want costs, transactions int) {
+	t.Helper()
+	eventually(t, "all is sent", func() bool {
+		got := c.sofar()
+		for label, n := range want {
+			if got[label] < n {
+				return false
+			}
+		}
+		return true
+	})
+	// Nothing more comes, and what came has committed: else the next part of the test tells.
+	eventually(t, "all is committed", func() bool { c.sofar(); return c.total.Begins == c.total.Commits+c.total.Rollbacks })
+	if diff := cmp.Diff(want, c.costs); diff != "" {
+		t.Errorf("statements (-want +got):\n%s", diff)
+	}
+	lone := 0
+	for _, n := range want {
+		lone += n
+	}
+	total := counting.Counts{Statements: lone, Begins: transactions, Commits: transactions}
+	if c.way.statements == workflow.InTx { // a transactional step has one of the application's statements in its own
+		total.Begins, total.Commits = lone-transactions, lone-transactions
+	}
+	if diff := cmp.Diff(total, c.total); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	c.costs, c.total = make(costs), counting.Counts{}
+}
+
+func eachWay(t *testing.T, test func(t *testing.T, way way)) {
+	t.Parallel()
+	for _, way := range everyWay {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, way)
+		})
+	}
+}
+
+// One statement to start, one per step, one to finish, one to claim and one to load; a transactional step has its
+// transaction. The empty claim after that is the idle worker's poll.
+func TestStatementsOfARun(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		c := count(t, way, func(*workflow.Config) {})
+		exec(t, c.side, "CREATE TABLE booked (step TEXT)")
+		inside, read := make(chan struct{}), make(chan struct{})
+		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
+			close(inside)
+			<-read
+			for range 3 {
+				if _, err := workflow.Do(ctx, "s", func(context.Context) (int, error) { return 1, nil }); err != nil {
+					return 0, err
+				}
+			}
+			if err := workflow.Sleep(ctx, "nap", time.Millisecond); err != nil {
+				return 0, err
+			}
+			return workflow.DoTx(ctx, "tx", func(ctx context.Context, tx *sql.Tx) (int, error) {
+				_, err := tx.ExecContext(ctx, "TRUNCATE booked")
+				return 1, err
+			})
+		})
+		c.svc.Register(w)
+		work(t, c.svc)
+		c.spent(t, costs{"register worker": 1, "claim": 1}, 0)
+		handle, err := w.Start(t.Context(), c.svc, 1)
+		must(t, err)
+		<-inside
+		c.spent(t, costs{"create run": 1, "claim": 2, "load steps": 1}, 0)
+
+		// Held here: waiting for it reads nothing.
+		result := make(chan error, 1)
+		go func() {
+			_, err := handle.Result(within(t))
+			result <- err
+		}()
+		close(read)
+		must(t, <-result)
+		c.spent(t, costs{"checkpoint": 5, "TRUNCATE booked": 1, "finish": 1}, 1)
+	})
+}
+
+// A batch costs one claim and one load, however many runs are in it.
+func TestStatementsOfABatch(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		c := count(t, way, func(*workflow.Config) {})
+		const runs = 30
+		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
+			return workflow.Do(ctx, "s", func(context.Context) (int, error) { return 1, nil })
+		})
+		c.svc.Register(w)
+		for range runs {
+			_, err := w.Start(t.Context(), c.svc, 1)
+			must(t, err)
+		}
+		c.spent(t, costs{"create run": runs}, 0)
+		work(t, c.svc)
+		c.spent(t, costs{"register worker": 1, "claim": 2, "load steps": 1, "checkpoint": runs, "finish": runs}, 0)
+	})
+}
+
+// A parked run costs one statement to park, and a claim and a load when it wakes.
+func TestStatementsOfAParkedRun(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		c := count(t, way, func(config *workflow.Config) { config.ParkAfter = time.Nanosecond })
+		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
+			return 1, workflow.Sleep(ctx, "nap", 200*time.Millisecond)
+		})
+		c.svc.Register(w)
+		work(t, c.svc)
+		c.spent(t, costs{"register worker": 1, "claim": 1}, 0)
+		handle, err := w.Start(t.Context(), c.svc, 1)
+		must(t, err)
+		c.spent(t, costs{"create run": 1, "claim": 2, "load steps": 1, "checkpoint": 1, "park": 1}, 0)
+		eventually(t, "it has slept", func() bool {
+			var due bool
+			must(t, c.side.QueryRow(`SELECT run_at < extract(epoch FROM now()) * 1000 FROM workflows.workflow_runs
+				WHERE id = $1`, handle.RunID()).Scan(&due))
+			return due
+		})
+		_, err = workflow.Define[int, int]("unknown", nil).Start(t.Context(), c.svc, 1) // makes the worker look
+		must(t, err)
+		c.spent(t, costs{"create run": 1, "claim": 2, "load steps": 1, "finish": 1}, 0)
+	})
+}
+
+// One heartbeat per interval, whatever the worker executes; once a beat it looks for the runs of dead workers, and when
+// there are none for dead workers to forget.
+func TestStatementsOfAHeartbeat(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		const lease, beats = time.Second, 6
+		c := count(t, way, func(config *workflow.Config) { config.Lease = lease })
+		hold := make(chan struct{})
+		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) { <-hold; return 1, nil })
+		c.svc.Register(w)
+		defer close(hold)
+		for range 10 {
+			_, err := w.Start(t.Context(), c.svc, 1)
+			must(t, err)
+		}
+		began := time.Now()
+		work(t, c.svc)
+		eventually(t, "it beats", func() bool { return c.sofar()["heartbeat"] >= beats })
+		most := int(time.Since(began)/(lease/6)) + 1
+		got := c.sofar()
+		if got["heartbeat"] > most || got["take over"] > most || got["forget workers"] > most {
+			t.Errorf("%v in %s, want at most %d of each of the lease's", got, time.Since(began), most)
+		}
+		expected := []string{"create run", "register worker", "claim", "load steps", "heartbeat", "take over", "forget workers"}
+		for label := range got {
+			if !slices.Contains(expected, label) {
+				t.Errorf("sent by a worker whose runs wait: %q", label)
+			}
+		}
+		if got["claim"] > 2 || got["load steps"] > 1 {
+			t.Errorf("%v, want no reads in steady state", got)
+		}
+	})
+}

@@ -1,0 +1,204 @@
+package engine_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// A theatre is a database with the process that takes over.
+type theatre struct {
+	way    way
+	story  story
+	pg     *pgtest.Database
+	side   *sql.DB // looks on
+	second *process
+	db     *sql.DB           // the second's
+	svc    *workflow.Service // the second's
+}
+
+func newTheatre(t *testing.T, way way, story story) *theatre {
+	t.Helper()
+	if story.counts == nil {
+		story.counts = ofRuns
+	}
+	w := &theatre{way: way, story: story, pg: pgtest.New(t)}
+	w.side = w.pg.Open(t, pgtest.PQ)
+	w.side.SetMaxIdleConns(8)
+	exec(t, w.side, remember)
+	w.second, w.db = newProcess(t, w.pg, w.way.access, secondName, cut{})
+	w.svc = w.service(t, w.db)
+	if !story.orphan { // else it would not leave that for the first
+		work(t, w.svc)
+	}
+	return w
+}
+
+// beatStatements returns how many statements the heartbeats have: itself, take over, forget workers.
+func (w *theatre) beatStatements() int {
+	return w.statements(3 * w.story.beats)
+}
+
+// statements returns what n lone statements count as.
+func (w *theatre) statements(n int) int {
+	if w.way.statements == workflow.InTx {
+		return 3 * n
+	}
+	return n
+}
+
+func (w *theatre) service(t *testing.T, db *sql.DB) *workflow.Service {
+	t.Helper()
+	park := w.story.park
+	if park == 0 {
+		park = time.Minute
+	}
+	svc, err := workflow.New(workflow.Config{
+		DB: db, Statements: w.way.statements, Lease: lease, PollInterval: shortPoll,
+		ParkAfter: park, Drain: 100 * time.Millisecond,
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, svc.Close()) })
+	return svc
+}
+
+// work makes a service work until the test ends, or stop is called.
+func work(t *testing.T, svc *workflow.Service) (stop func(), ended <-chan error) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- svc.Work(ctx) }()
+	t.Cleanup(stop)
+	return stop, done
+}
+
+// as returns the workflow as a process knows it.
+func (s *stage) as(p *process, stop func()) *workflow.Workflow[string, string] {
+	a := &actor{stage: s, process: p, stop: stop}
+	return workflow.Define("w "+s.runID, func(ctx context.Context, in string) (string, error) {
+		if err := s.story.body(ctx, a); err != nil {
+			return "", err
+		}
+		return in + ", done", nil
+	})
+}
+
+// start is what the application does, in whichever process: it does not know what became of an earlier try.
+func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
+	w, id := s.as(nil, nil), workflow.WithRunID(s.runID)
+	switch {
+	case s.story.orphan:
+		_, err := w.Start(t.Context(), s.svc, "in", id)
+		must(t, err)
+		exec(t, s.side, "INSERT INTO workflows.workflow_workers VALUES ('nobody', 1)")
+		exec(t, s.side, "UPDATE workflows.workflow_runs SET status = 'running', owner = 'nobody', epoch = 7, run_at = NULL")
+		return nil
+	case !s.story.startTx:
+		_, err := w.Start(t.Context(), svc, "in", id)
+		return err
+	}
+	tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err = tx.Exec("INSERT INTO orders VALUES ($1) ON CONFLICT DO NOTHING", s.runID); err != nil {
+		return err
+	}
+	if _, err := w.StartTx(t.Context(), svc, tx, "in", id); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// play plays the story once and returns what the database had when the first process was no more, and in the end.
+func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, end rowsOf) {
+	t.Helper()
+	name := strings.ReplaceAll(at.String(), " ", "-")
+	s = &stage{theatre: w, ledger: newLedger(), runID: name, uncut: uncut}
+	var db *sql.DB
+	s.first, db = newProcess(t, w.pg, w.way.access, name, at)
+	s.first.counts = w.story.counts
+	svc := w.service(t, db)
+
+	err := s.start(t, svc, db)
+	if err != nil && !s.first.isDead() {
+		t.Fatal(err)
+	}
+	s.ledger.started = err == nil
+	var result chan error
+	if s.ledger.started {
+		result = s.await(t)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	svc.Register(s.as(s.first, stop))
+	ended := make(chan error, 1)
+	go func() { ended <- svc.Work(ctx) }()
+
+	finished := false
+	select {
+	case err := <-result: // not cut, yet
+		must(t, err)
+		finished = true
+		stop()
+		err = <-ended
+		if !s.first.isDead() {
+			must(t, err)
+		}
+	case err := <-ended: // drained, perhaps
+		if !s.first.isDead() {
+			must(t, err)
+		}
+	case <-s.first.dead:
+	}
+	s.bury(t)
+	atCut = read(t, w.side, s.runID)
+
+	w.svc.Register(s.as(w.second, func() {}))
+	if w.story.orphan {
+		work(t, w.svc)
+	}
+	if atCut.Run == nil {
+		must(t, s.start(t, w.svc, w.db))
+	}
+	if result == nil {
+		result = s.await(t)
+	}
+	if !finished {
+		must(t, <-result)
+	}
+	return s, atCut, read(t, w.side, s.runID)
+}
+
+func (s *stage) await(t *testing.T) chan error {
+	result := make(chan error, 1)
+	go func() {
+		out, err := s.as(nil, nil).Handle(s.svc, s.runID).Result(within(t))
+		if err == nil && out != "in, done" {
+			err = fmt.Errorf("result %q", out)
+		}
+		result <- err
+	}()
+	return result
+}
+
+// bury waits until the server has seen the last of the first process, if it is dead, and lets its lease end.
+func (s *stage) bury(t *testing.T) {
+	t.Helper()
+	if !s.first.isDead() {
+		return
+	}
+	eventually(t, "the server notices that the process is dead", func() bool {
+		var n int
+		must(t, s.side.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()",
+			s.first.name).Scan(&n))
+		return n == 0
+	})
+	exec(t, s.side, "UPDATE workflows.workflow_workers SET expires_at = 1 FROM registered WHERE id = worker AND writer = $1", s.first.name)
+}
