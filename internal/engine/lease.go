@@ -58,13 +58,18 @@ func (l *lease) register(ctx context.Context, on *store.Store) error {
 	if err := on.RegisterWorker(ctx, id.String(), l.config.Lease); err != nil {
 		return err
 	}
+	l.hold(id.String(), asked)
+	return nil
+}
+
+// hold begins a lease that was asked for at a time, and its watchdog.
+func (l *lease) hold(id string, asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.id = id.String()
+	l.id = id
 	l.held, l.end = context.WithCancelCause(l.parent)
 	l.renewed(asked)
-	l.watchdog = time.AfterFunc(time.Until(l.until), func() { l.expire(id.String()) })
-	return nil
+	l.watchdog = time.AfterFunc(time.Until(l.until), func() { l.expire(id) })
 }
 
 // renewed notes a lease that was asked for at a time: the server set its end later than that. A tenth of the lease is
