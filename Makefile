@@ -23,8 +23,9 @@ test: .bin/with-postgres ## Test with the race detector: all on one driver, a sm
 	@$(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=5m ./...
 
 .PHONY: test-all
-test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer
+test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
 	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=15m ./...
+	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=10m . ./store_test
 
 .PHONY: fuzz
 fuzz: .bin/with-postgres ## Run each fuzz target for FUZZTIME (10s)

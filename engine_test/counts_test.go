@@ -169,7 +169,7 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
 		c := count(t, way, func(config *workflow.Config) { config.ParkAfter = time.Nanosecond })
 		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
-			return 1, workflow.Sleep(ctx, "nap", 200*time.Millisecond)
+			return 1, workflow.Sleep(ctx, "nap", 2*time.Second)
 		})
 		c.svc.Register(w)
 		work(t, c.svc)

@@ -226,7 +226,8 @@ func TestInWritersOfOneRunTakeTurns(t *testing.T) {
 		id := b.newRun(t)
 		for _, err := range together(6, func(i int) error {
 			for range 5 {
-				tx, err := b.db.BeginTx(context.WithoutCancel(t.Context()), nil)
+				// Where snapshots last for the transaction, the one who waited would get a 40001.
+				tx, err := b.db.BeginTx(context.WithoutCancel(t.Context()), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 				if err != nil {
 					return err
 				}

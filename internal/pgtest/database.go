@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/lib/pq"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 )
 
 // background is the context of what has to happen whether or not the test's own has ended.
@@ -49,6 +52,13 @@ func create(t testing.TB, i *instance, template string) *Database {
 	})
 	if err := i.exec("CREATE DATABASE " + pq.QuoteIdentifier(name) + " TEMPLATE " + pq.QuoteIdentifier(template)); err != nil {
 		t.Fatalf("pgtest: create database: %v", err)
+	}
+	if level := os.Getenv(server.EnvDefault); level != "" {
+		err := i.exec("ALTER DATABASE " + pq.QuoteIdentifier(name) +
+			" SET default_transaction_isolation = " + pq.QuoteLiteral(level))
+		if err != nil {
+			t.Fatalf("pgtest: %s: %v", server.EnvDefault, err)
+		}
 	}
 	u, err := i.database(name)
 	if err != nil {

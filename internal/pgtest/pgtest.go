@@ -14,7 +14,7 @@
 // Without the wrapper each test process finds or starts its own on first use: TEST_DATABASE_URL, a Docker
 // daemon, PostgreSQL's programs on this machine (PGTEST_BIN=dir names them, and then they win over Docker;
 // PGTEST_SERVER=docker|local allows one source only; PGTEST_IMAGE names the image). It ends with the process,
-// however that ends; see package server.
+// however that ends; see package server. PGTEST_ISOLATION=serializable makes that the databases' default.
 package pgtest
 
 import (

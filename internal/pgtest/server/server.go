@@ -28,6 +28,7 @@ const (
 	EnvPooler  = "PGTEST_PGBOUNCER"  // path of the pgbouncer program
 	EnvRun     = "PGTEST_RUN"        // set by the wrapper: it owns the server at TEST_DATABASE_URL
 	EnvFull    = "PGTEST_FULL"       // 1: full matrix
+	EnvDefault = "PGTEST_ISOLATION"  // default isolation of every database, such as serializable
 )
 
 // ErrNone is returned when there is no server and nothing to start one from.
