@@ -140,9 +140,9 @@ func TestWaiting(t *testing.T) {
 func TestPatienceGrows(t *testing.T) {
 	t.Parallel()
 	w := &worker{patience: make(map[string]time.Duration)}
-	for _, want := range []time.Duration{20, 40, 80, 160} {
-		if got := w.patienceWith("r"); got != want*time.Millisecond {
-			t.Errorf("patience %s, want %dms", got, want)
+	for want := firstPatience; want < maxPatience; want *= 2 {
+		if got := w.patienceWith("r"); got != want {
+			t.Errorf("patience %s, want %s", got, want)
 		}
 		w.bePatient("r")
 	}
