@@ -1,0 +1,32 @@
+package workflow_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// An application that imports the library links this much besides the standard library: no driver, no test library and no
+// command-line library.
+func TestWhatAnApplicationLinks(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string]bool{
+		"github.com/sqlworkflow/workflow": true,
+		"github.com/jmoiron/sqlx":         true,
+		"github.com/google/uuid":          true,
+		"github.com/pressly/goose/v3":     true,
+		"github.com/mfridman/interpolate": true, // goose's, as the next ones
+		"github.com/sethvargo/go-retry":   true,
+		"go.uber.org/multierr":            true,
+		"golang.org/x/sync":               true,
+	}
+	for module := range strings.FieldsSeq(string(out)) {
+		if !allowed[module] {
+			t.Errorf("the library links %s", module)
+		}
+	}
+}
