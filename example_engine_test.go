@@ -188,3 +188,60 @@ func ExampleService_Resume() {
 	// run "f" failed in step "second": not configured
 	// second
 }
+
+// A provider that is asked twice with the same key charges once.
+func ExampleIdempotencyKey() {
+	var keys []string
+	charge := workflow.Define("charge", func(ctx context.Context, cents int) (string, error) {
+		return workflow.Do(ctx, "charge", func(ctx context.Context) (string, error) {
+			keys = append(keys, workflow.IdempotencyKey(ctx)) // provider.Charge(ctx, key, cents)
+			if workflow.Attempt(ctx) == 1 {
+				return "", errors.New("the answer was lost")
+			}
+			return "charged", nil
+		}, workflow.WithRetry(workflow.RetryPolicy{FirstDelay: time.Millisecond}))
+	})
+	svc, _, closeAll := working(charge)
+	defer closeAll()
+
+	handle, err := charge.Start(ctx, svc, 1999)
+	must(err)
+	answer, err := handle.Result(ctx)
+	must(err)
+	fmt.Println(answer, "with the same key each time:", keys[0] == keys[1])
+	// Output: charged with the same key each time: true
+}
+
+func ExampleWithDeadline() {
+	wait := workflow.Define("wait", func(ctx context.Context, _ int) (int, error) {
+		return 0, workflow.Sleep(ctx, "for the customer", 24*time.Hour)
+	})
+	svc, _, closeAll := working(wait)
+	defer closeAll()
+
+	handle, err := wait.Start(ctx, svc, 0, workflow.WithDeadline(50*time.Millisecond))
+	must(err)
+	_, err = handle.Result(ctx)
+	fmt.Println(errors.Is(err, &workflow.Error{Code: "deadline"}))
+	// Output: true
+}
+
+// What a workflow's function logs is written once, however often the function is called again.
+func ExampleLogger() {
+	greet := workflow.Define("greet", func(ctx context.Context, name string) (string, error) {
+		workflow.Logger(ctx).Info("greeting", "name", name) // with run_id and workflow
+		return workflow.Do(ctx, "compose", func(ctx context.Context) (string, error) {
+			workflow.Logger(ctx).Info("composing") // with step and attempt as well
+			return "Hello, " + name, nil
+		})
+	})
+	svc, _, closeAll := working(greet) // its Config has no Logger, so nothing is written
+	defer closeAll()
+
+	handle, err := greet.Start(ctx, svc, "Zoë")
+	must(err)
+	text, err := handle.Result(ctx)
+	must(err)
+	fmt.Println(text)
+	// Output: Hello, Zoë
+}
