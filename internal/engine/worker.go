@@ -55,6 +55,9 @@ func (w *worker) work(ctx context.Context) error {
 	defer stop(nil)
 	w.lease = newLease(runs, w)
 	if err := w.lease.register(ctx, w.store); err != nil {
+		if ctx.Err() != nil { // told to stop before there was anything to stop
+			return nil
+		}
 		return err
 	}
 
@@ -105,7 +108,8 @@ func (w *worker) fill(ctx context.Context) (int, error) {
 	}
 	w.count(func(c *claims) { c.sent++ })
 	defer w.count(func(c *claims) { c.done++ })
-	claimed, err := w.store.Claim(ctx, id, names, free)
+	// Not cut short by the end of ctx: a claim whose answer is not heard is one that nobody hands back.
+	claimed, err := w.store.Claim(context.WithoutCancel(ctx), id, names, free)
 	if err != nil || len(claimed) == 0 {
 		return 0, err
 	}
