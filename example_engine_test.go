@@ -194,7 +194,7 @@ func ExampleIdempotencyKey() {
 	var keys []string
 	charge := workflow.Define("charge", func(ctx context.Context, cents int) (string, error) {
 		return workflow.Do(ctx, "charge", func(ctx context.Context) (string, error) {
-			keys = append(keys, workflow.IdempotencyKey(ctx)) // provider.Charge(ctx, key, cents)
+			keys = append(keys, workflow.IdempotencyKey(ctx)) // a real step gives it to its provider
 			if workflow.Attempt(ctx) == 1 {
 				return "", errors.New("the answer was lost")
 			}
