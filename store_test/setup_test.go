@@ -144,10 +144,14 @@ func (b *bundle) holdRow(t *testing.T, id string) (release func()) {
 // waiters polls until n sessions of this database wait for a lock.
 func (b *bundle) waiters(t *testing.T, n int) {
 	t.Helper()
-	poll(t, fmt.Sprintf("%d waiters", n), func() bool {
-		return n <= one[int](t, b.side, `SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock'`)
-	})
+	poll(t, fmt.Sprintf("%d waiters", n), func() bool { return n <= b.waiting(t) })
+}
+
+// waiting returns how many sessions of this database wait for a lock.
+func (b *bundle) waiting(t *testing.T) int {
+	t.Helper()
+	return one[int](t, b.side, `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 }
 
 // poll asks until the answer is yes.

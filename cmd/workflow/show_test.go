@@ -70,8 +70,9 @@ func fixture(t *testing.T) *pgtest.Database {
 
 	_, err = service.CreateRunWithID(t.Context(), "order 5", "by hand", nil)
 	check(err)
-	check(service.SetStepScheduled(t.Context(), "order 5", "print"))
-	check(service.SetStepError(t.Context(), "order 5", "pack", errors.New("no box")))
+	// In the order of their names as well, which decides when both are written in one millisecond.
+	check(service.SetStepScheduled(t.Context(), "order 5", "pack"))
+	check(service.SetStepError(t.Context(), "order 5", "print", errors.New("no ink")))
 	check(service.UpdateRunStatus(t.Context(), "order 5", workflow.RunRunning, nil, nil))
 	return database
 }
@@ -202,8 +203,8 @@ note      driven by hand
 input     null
 
 STEP      STATUS     KIND  TIME (UTC)               ATTEMPTS  RESULT
-├─ print  scheduled        2026-01-02 03:04:05.678
-└─ pack   failed           2026-01-02 03:04:05.678  1         no box
+├─ pack   scheduled        2026-01-02 03:04:05.678
+└─ print  failed           2026-01-02 03:04:05.678  1         no ink
 `,
 }
 

@@ -26,7 +26,7 @@ type lease struct {
 	end      context.CancelCauseFunc // ends held
 	until    time.Time               // when held ends unless renewed; the watchdog looks then
 	watchdog *time.Timer
-	draining chan struct{}
+	draining <-chan struct{} // closed when every run is to stop before its next step
 
 	// Used by keep alone.
 	conn      *store.Store // on a connection of its own: an exhausted pool must not lapse the lease
@@ -34,10 +34,10 @@ type lease struct {
 	unheld    map[store.Owned]int // owned and not held at the last look: claims sent until the first such look
 }
 
-func newLease(parent context.Context, w *worker) *lease {
+func newLease(parent context.Context, draining <-chan struct{}, w *worker) *lease {
 	return &lease{
 		worker: w, config: w.config, log: w.log, parent: parent,
-		draining: make(chan struct{}), closeConn: func() {},
+		draining: draining, closeConn: func() {},
 	}
 }
 
@@ -221,6 +221,3 @@ func (l *lease) settle() {
 	l.watchdog.Stop()
 	l.end(nil)
 }
-
-// drain makes every run stop before its next step.
-func (l *lease) drain() { close(l.draining) }

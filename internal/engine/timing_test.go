@@ -35,7 +35,7 @@ func TestBackoff(t *testing.T) {
 
 // heldLease is a lease of 30 s, without a database.
 func heldLease(id string) *lease {
-	l := newLease(context.Background(), &worker{config: Config{Lease: 30 * time.Second}, log: slog.New(slog.DiscardHandler)})
+	l := newLease(context.Background(), nil, &worker{config: Config{Lease: 30 * time.Second}, log: slog.New(slog.DiscardHandler)})
 	l.hold(id, time.Now())
 	return l
 }

@@ -53,7 +53,7 @@ func (w *worker) nudge() {
 func (w *worker) work(ctx context.Context) error {
 	runs, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	w.lease = newLease(runs, w)
+	w.lease = newLease(runs, ctx.Done(), w)
 	if err := w.lease.register(ctx, w.store); err != nil {
 		if ctx.Err() != nil { // told to stop before there was anything to stop
 			return nil
@@ -198,7 +198,6 @@ func (w *worker) giveBack(owned store.Owned) {
 // drain waits for the runs in flight: first for the steps that they are in, for which they have Config.Drain, then for
 // their functions to see that their context has ended.
 func (w *worker) drain(stop context.CancelCauseFunc) {
-	w.lease.drain()
 	done := make(chan struct{})
 	go func() {
 		w.runs.Wait()
