@@ -92,38 +92,63 @@ func (s *shared) ready(ctx context.Context, op string) error {
 // CreateRun creates a pending run and returns its id, a UUIDv7. The input is encoded as JSON; a [json.RawMessage] is
 // taken as it is. A worker that knows the workflow will claim the run.
 func (s State) CreateRun(ctx context.Context, workflow string, input any) (string, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("workflow: create run: %w", err)
+	run, err := s.newRun(ctx, workflow, input, nil)
+	if err == nil {
+		run, err = withID(run)
 	}
-	run, err := s.CreateRunWithID(ctx, id.String(), workflow, input)
-	return run.ID, err
+	if err != nil {
+		return "", err
+	}
+	created, err := s.store.CreateRun(ctx, run)
+	return created.ID, err
 }
 
 // CreateRunWithID creates a pending run under an id that the caller chose, at most 255 bytes. When a run with this id
 // exists, it is returned if its workflow and input are the same (compared as JSON); else ErrRunConflict. Callers that race
 // get the same run.
 func (s State) CreateRunWithID(ctx context.Context, id, workflow string, input any) (Run, error) {
-	return s.create(ctx, workflow, input, startOptions{runID: id})
-}
-
-func (s State) create(ctx context.Context, workflow string, input any, o startOptions) (Run, error) {
-	if err := s.ready(ctx, "create run"); err != nil {
-		return Run{}, err
-	}
-	if err := checkRunID(o.runID); err != nil {
-		return Run{}, err
-	}
-	if err := checkWorkflowName(workflow); err != nil {
-		return Run{}, err
-	}
-	payload, err := encode("input", input, s.payloadLimit)
+	run, err := s.newRun(ctx, workflow, input, []StartOption{WithRunID(id)})
 	if err != nil {
 		return Run{}, err
 	}
-	return s.store.CreateRun(ctx, store.NewRun{
-		ID: o.runID, Workflow: workflow, Input: payload, Delay: o.delay, Deadline: o.deadline,
-	})
+	return s.store.CreateRun(ctx, run)
+}
+
+// newRun checks and encodes what is to be written; the run has no id unless the caller chose one.
+func (s *shared) newRun(ctx context.Context, workflow string, input any, options []StartOption) (store.NewRun, error) {
+	var o startOptions
+	for _, option := range options {
+		option(&o)
+	}
+	if err := s.ready(ctx, "create run"); err != nil {
+		return store.NewRun{}, err
+	}
+	if o.delay < 0 || o.deadline < 0 {
+		return store.NewRun{}, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)
+	}
+	if o.chosen {
+		if err := checkRunID(o.runID); err != nil {
+			return store.NewRun{}, err
+		}
+	}
+	if err := checkWorkflowName(workflow); err != nil {
+		return store.NewRun{}, err
+	}
+	payload, err := encode("input", input, s.payloadLimit)
+	return store.NewRun{ID: o.runID, Workflow: workflow, Input: payload, Delay: o.delay, Deadline: o.deadline}, err
+}
+
+// withID gives a run a UUIDv7 unless its id is chosen.
+func withID(run store.NewRun) (store.NewRun, error) {
+	if run.ID != "" {
+		return run, nil
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return run, fmt.Errorf("workflow: create run: %w", err)
+	}
+	run.ID = id.String()
+	return run, nil
 }
 
 // GetRun returns a run, or ErrRunNotFound.

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Workflow is a named function whose runs are durable; make one with [Define].
@@ -75,6 +73,7 @@ func (s *Service) Register(definitions ...Definition) {
 type StartOption func(*startOptions)
 
 type startOptions struct {
+	chosen          bool
 	runID           string
 	delay, deadline time.Duration
 }
@@ -83,7 +82,7 @@ type startOptions struct {
 // workflow and input gives a handle to the same run, so a caller that does not know whether it has started a run may
 // simply start it again; with another input it is ErrRunConflict.
 func WithRunID(id string) StartOption {
-	return func(o *startOptions) { o.runID = id }
+	return func(o *startOptions) { o.chosen, o.runID = true, id }
 }
 
 // WithDelay makes the run wait for d before it is executed, by the database's clock.
@@ -102,11 +101,15 @@ func WithDeadline(d time.Duration) StartOption {
 func (w *Workflow[In, Out]) Start(
 	ctx context.Context, s *Service, in In, options ...StartOption,
 ) (*Handle[Out], error) {
-	handle, err := w.create(ctx, s, s.State, in, options)
-	if err == nil {
-		s.engine.Created()
+	run, err := s.newRun(ctx, w.name, in, options)
+	if err != nil {
+		return nil, err
 	}
-	return handle, err
+	id, err := s.engine.Start(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return w.Handle(s, id), nil
 }
 
 // StartTx is [Workflow.Start] in a transaction of the application, on the same database: the run exists if and only if that
@@ -114,31 +117,18 @@ func (w *Workflow[In, Out]) Start(
 func (w *Workflow[In, Out]) StartTx(
 	ctx context.Context, s *Service, tx *sql.Tx, in In, options ...StartOption,
 ) (*Handle[Out], error) {
-	return w.create(ctx, s, s.In(tx), in, options)
-}
-
-func (w *Workflow[In, Out]) create(
-	ctx context.Context, s *Service, on State, in In, options []StartOption,
-) (*Handle[Out], error) {
-	var o startOptions
-	for _, option := range options {
-		option(&o)
+	run, err := s.newRun(ctx, w.name, in, options)
+	if err == nil {
+		run, err = withID(run)
 	}
-	if o.delay < 0 || o.deadline < 0 {
-		return nil, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)
-	}
-	if o.runID == "" {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return nil, fmt.Errorf("workflow: start: %w", err)
-		}
-		o.runID = id.String()
-	}
-	run, err := on.create(ctx, w.name, in, o)
 	if err != nil {
 		return nil, err
 	}
-	return w.Handle(s, run.ID), nil
+	created, err := s.In(tx).store.CreateRun(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return w.Handle(s, created.ID), nil
 }
 
 // Handle returns a handle to a run of this workflow that was started elsewhere. It does no I/O: that there is no such run

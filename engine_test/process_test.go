@@ -107,6 +107,7 @@ var kinds = []struct {
 	mark string // in the text
 	statement
 }{
+	{"WITH clock AS", statement{label: "grouped write"}},
 	{"SET expires_at", statement{label: "heartbeat", lease: true}},
 	{"WITH dead AS", statement{label: "take over", lease: true, looks: true}},
 	{"3600000", statement{label: "forget workers", lease: true}},

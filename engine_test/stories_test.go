@@ -22,6 +22,7 @@ type story struct {
 	name     string
 	body     func(ctx context.Context, a *actor) error
 	startTx  bool // in a transaction of the application
+	working  bool // started by the process that works already, into a free slot
 	inFlight int  // how many steps at most, at a time
 	park     time.Duration
 	counts   func(statement) verdict // ofRuns unless set
@@ -43,7 +44,14 @@ var stories = []story{
 			func() error { return a.do(ctx, "mail") },
 			func() error { return a.doTx(ctx, "ship", 0) })
 	}},
-	{name: "parallel", inFlight: 3, body: func(ctx context.Context, a *actor) error {
+	// Whether it works in time to have a slot is a matter of chance.
+	{name: "started where it is executed", inFlight: 1, working: true, varies: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.do(ctx, "charge") },
+			func() error { return a.doTx(ctx, "book", 0) })
+	}},
+	// What several goroutines write may go together.
+	{name: "parallel", inFlight: 3, varies: true, body: func(ctx context.Context, a *actor) error {
 		err := a.branches(ctx, 3, func(ctx context.Context, key string) error {
 			if err := a.do(ctx, key+"/pick"); err != nil {
 				return err

@@ -126,6 +126,20 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	s.first.counts = w.story.counts
 	svc := w.service(t, db)
 
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan error, 1)
+	begin := func() {
+		svc.Register(s.as(s.first, stop))
+		go func() { ended <- svc.Work(ctx) }()
+	}
+	if s.story.working {
+		begin()
+		eventually(t, "it works, or is cut", func() bool {
+			_, claimed := s.first.newest("claim")
+			return claimed || s.first.isDead()
+		})
+	}
 	err := s.start(t, svc, db)
 	if err != nil && !s.first.isDead() {
 		t.Fatal(err)
@@ -135,11 +149,9 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	if s.ledger.started {
 		result = s.await(t)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	svc.Register(s.as(s.first, stop))
-	ended := make(chan error, 1)
-	go func() { ended <- svc.Work(ctx) }()
+	if !s.story.working {
+		begin()
+	}
 
 	finished := false
 	select {

@@ -30,7 +30,7 @@ BEGIN
     VALUES (NEW.id, OLD.status, NEW.status, NEW.epoch, OLD.epoch, NEW.owner, OLD.owner);
     RETURN NULL;
 END $$;
-CREATE TRIGGER keep_run AFTER UPDATE ON workflows.workflow_runs FOR EACH ROW EXECUTE FUNCTION keep_run();
+CREATE TRIGGER keep_run AFTER INSERT OR UPDATE ON workflows.workflow_runs FOR EACH ROW EXECUTE FUNCTION keep_run();
 
 CREATE FUNCTION keep_step() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

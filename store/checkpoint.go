@@ -17,15 +17,16 @@ type Owned struct {
 	Epoch int64
 }
 
-// Checkpoint is the success of a step.
+// Checkpoint is the success of a step of an owned run.
 type Checkpoint struct {
+	Owned
 	Name   string
 	Kind   StepKind
 	Result json.RawMessage
 	WakeIn *time.Duration // of a sleep
 }
 
-var checkpoint = define(`
+const checkpointText = `
 	WITH run AS (
 	    SELECT id
 	    FROM {schema}.workflow_runs
@@ -38,18 +39,28 @@ var checkpoint = define(`
 	ON CONFLICT (run_id, step_name) DO UPDATE
 	SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
 	    kind = EXCLUDED.kind, wake_at = EXCLUDED.wake_at
-	WHERE step.status <> 'succeeded'`)
+	WHERE step.status <> 'succeeded'`
 
-func (c Checkpoint) args(run Owned) []any {
-	wakeIn := sql.NullInt64{}
-	if c.WakeIn != nil {
-		wakeIn = sql.NullInt64{Int64: c.WakeIn.Milliseconds(), Valid: true}
+var (
+	checkpoint      = define(checkpointText)
+	hastyCheckpoint = define(hasty(checkpointText))
+)
+
+// row implements [Write].
+func (c Checkpoint) row() []any {
+	row := []any{c.RunID, c.Epoch, c.Name, argument(c.Result), nil, nil}
+	if c.Kind != "" {
+		row[4] = string(c.Kind)
 	}
-	return []any{run.RunID, run.Epoch, c.Name, argument(c.Result), nullable(string(c.Kind)), wakeIn}
+	if c.WakeIn != nil {
+		row[5] = c.WakeIn.Milliseconds()
+	}
+	return row
 }
 
-func (c Checkpoint) step(run Owned) Step {
-	step := Step{RunID: run.RunID, Name: c.Name, Status: StepSucceeded, Result: c.Result, Kind: c.Kind}
+// Step returns the step as the checkpoint writes it.
+func (c Checkpoint) Step() Step {
+	step := Step{RunID: c.RunID, Name: c.Name, Status: StepSucceeded, Result: c.Result, Kind: c.Kind}
 	if c.WakeIn != nil {
 		step.WakeIn = *c.WakeIn
 	}
@@ -58,16 +69,16 @@ func (c Checkpoint) step(run Owned) Step {
 
 // Checkpoint records the success of a step of an owned run and returns the step as recorded: the given one, or the one
 // that had succeeded before. ErrRunLost when the run has another owner by now; then nothing was written.
-func (s *Store) Checkpoint(ctx context.Context, run Owned, c Checkpoint) (Step, error) {
-	op := fmt.Sprintf("checkpoint step %q of run %q", c.Name, run.RunID)
-	written, err := s.exec(ctx, checkpoint, c.args(run)...)
+func (s *Store) Checkpoint(ctx context.Context, c Checkpoint) (Step, error) {
+	op := fmt.Sprintf("checkpoint step %q of run %q", c.Name, c.RunID)
+	written, err := s.exec(ctx, checkpoint, c.row()...)
 	if err != nil {
 		return Step{}, problem(op, err)
 	}
 	if written == 1 {
-		return c.step(run), nil
+		return c.Step(), nil
 	}
-	step, err := s.recorded(ctx, run, c.Name)
+	step, err := s.recorded(ctx, c.Owned, c.Name)
 	if err == nil && step.Status != StepSucceeded {
 		err = errors.New("neither written nor recorded")
 	}
@@ -92,10 +103,10 @@ func (s *Store) CheckpointTx(
 			if err != nil {
 				return err
 			}
-			c := Checkpoint{Name: name, Kind: TxStep, Result: result}
-			step = c.step(run)
+			c := Checkpoint{Owned: run, Name: name, Kind: TxStep, Result: result}
+			step = c.Step()
 			// The guard is the last statement: a lock that is only shared suffices.
-			answer, err := tx.ExecContext(ctx, s.text.alone[checkpoint], c.args(run)...)
+			answer, err := tx.ExecContext(ctx, s.text.alone[checkpoint], c.row()...)
 			if err != nil {
 				return err
 			}
@@ -184,10 +195,7 @@ type FailedAttempt struct {
 // success if there was one. ErrRunLost as [Store.Checkpoint].
 func (s *Store) RecordFailure(ctx context.Context, run Owned, a FailedAttempt) (Step, error) {
 	op := fmt.Sprintf("record failure of step %q of run %q", a.Name, run.RunID)
-	failure, err := a.Err.encode()
-	if err != nil {
-		return Step{}, problem(op, err)
-	}
+	failure := a.Err.encode()
 	before := a.Attempts.Failures
 	if len(before) >= maxFailures {
 		before = before[len(before)-maxFailures+1:]

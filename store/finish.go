@@ -7,20 +7,40 @@ import (
 	"time"
 )
 
-var finishRun = define(`
+const finishText = `
+	WITH run AS (
+	    SELECT id
+	    FROM {schema}.workflow_runs
+	    WHERE id = $1 AND epoch = $2::bigint AND status = 'running'
+	    {update}
+	)
 	UPDATE {schema}.workflow_runs
 	SET status = $3, output = $4::jsonb, error = $5::jsonb, owner = NULL, updated_at = {clock_ms}
-	WHERE id = $1 AND epoch = $2::bigint AND status = 'running'`)
+	FROM run
+	WHERE workflow_runs.id = run.id`
+
+var (
+	finishRun      = define(finishText)
+	hastyFinishRun = define(hasty(finishText))
+)
+
+// End is the outcome of an owned run.
+type End struct {
+	Owned
+	Status RunStatus
+	Output json.RawMessage
+	Err    *Error
+}
+
+// row implements [Write].
+func (e End) row() []any {
+	return []any{e.RunID, e.Epoch, string(e.Status), argument(e.Output), e.Err.encode()}
+}
 
 // FinishRun writes the outcome of an owned run; ErrRunLost when it has another owner by now, or was finished already.
-func (s *Store) FinishRun(ctx context.Context, run Owned, status RunStatus, output json.RawMessage, failure *Error) error {
-	op := fmt.Sprintf("finish run %q", run.RunID)
-	encoded, err := failure.encode()
-	if err != nil {
-		return problem(op, err)
-	}
-	written, err := s.exec(ctx, finishRun, run.RunID, run.Epoch, string(status), argument(output), encoded)
-	return problem(op, lostUnless(written, err))
+func (s *Store) FinishRun(ctx context.Context, e End) error {
+	written, err := s.exec(ctx, finishRun, e.row()...)
+	return problem(fmt.Sprintf("finish run %q", e.RunID), lostUnless(written, err))
 }
 
 var parkRun = define(`

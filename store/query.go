@@ -21,6 +21,11 @@ func define(text string) query {
 	return query(len(texts) - 1)
 }
 
+// hasty returns a text whose guard skips a run that others have locked, instead of waiting for it.
+func hasty(text string) string {
+	return strings.NewReplacer("{share}", "FOR SHARE SKIP LOCKED", "{update}", "FOR NO KEY UPDATE SKIP LOCKED").Replace(text)
+}
+
 // Floor, because a time rounded up would lie in the future for up to half a millisecond, and a run that is runnable now
 // would not be found.
 const (

@@ -97,13 +97,14 @@ func (r runRow) run() Run {
 	return run
 }
 
-// NewRun is what [Store.CreateRun] writes.
+// NewRun is what [Store.CreateRun] writes, and a [Write] of the engine.
 type NewRun struct {
 	ID       string
 	Workflow string
 	Input    json.RawMessage
 	Delay    time.Duration // before it may be claimed
 	Deadline time.Duration // from its creation on; 0: none
+	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun
 }
 
 // The gate is open when the statement is sent alone. In a caller's transaction it is an advisory lock on the id, so that
@@ -164,7 +165,7 @@ func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 	insert := func(ctx context.Context) (runRow, error) {
 		var row runRow
 		err := s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key),
-			run.Delay.Milliseconds(), sql.NullInt64{Int64: run.Deadline.Milliseconds(), Valid: run.Deadline > 0})
+			run.Delay.Milliseconds(), run.deadline())
 		if err != nil { // a call that was left behind may still write to row
 			return runRow{}, err
 		}
@@ -184,6 +185,33 @@ func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 
 func (s *Store) gate(runID string) lock.Key {
 	return lock.NewKey(lockNamespace, s.opts.Schema, "gate", runID)
+}
+
+// As for a claim, only who has a lease may own the run; else it waits for a claim.
+var startRun = define(`
+	INSERT INTO {schema}.workflow_runs
+	    (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at)
+	SELECT $1::text, $2::text, CASE WHEN at.owner IS NULL THEN 'pending' ELSE 'running' END, $3::jsonb, at.ms, at.ms,
+	       at.owner, CASE WHEN at.owner IS NULL THEN 0 ELSE 1 END,
+	       CASE WHEN at.owner IS NULL THEN least(at.ms + $5::bigint, at.ms + $6::bigint) END, at.ms + $6::bigint
+	FROM (SELECT {clock_ms} AS ms,
+	             (SELECT id FROM {schema}.workflow_workers WHERE id = $4::text AND expires_at > {now_ms}) AS owner) AS at
+	ON CONFLICT (id) DO NOTHING`)
+
+// row implements [Write].
+func (r NewRun) row() []any {
+	row := []any{r.ID, r.Workflow, argument(r.Input), nil, r.Delay.Milliseconds(), r.deadline()}
+	if r.Owner != "" {
+		row[3] = r.Owner
+	}
+	return row
+}
+
+func (r NewRun) deadline() any {
+	if r.Deadline == 0 {
+		return nil
+	}
+	return r.Deadline.Milliseconds()
 }
 
 var getRun = define(`

@@ -40,17 +40,13 @@ func (s *Store) UpdateRunStatus(
 	ctx context.Context, id string, to RunStatus, output json.RawMessage, failure *Error,
 ) error {
 	op := fmt.Sprintf("update status of run %q", id)
-	encoded, err := failure.encode()
-	if err != nil {
-		return problem(op, err)
-	}
 	var found struct {
 		Status RunStatus `db:"status"`
 		Owned  bool      `db:"owned"`
 		Same   bool      `db:"same"`
 		Moved  bool      `db:"moved"`
 	}
-	err = s.guarded(ctx, &found, updateRunStatus, id, string(to), argument(output), encoded)
+	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), argument(output), failure.encode())
 	switch {
 	case err != nil:
 		return problem(op, err)

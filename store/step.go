@@ -203,17 +203,13 @@ func (s *Store) SetStep(ctx context.Context, step NewStep) error {
 }
 
 func (s *Store) setStep(ctx context.Context, step NewStep) error {
-	failure, err := step.Err.encode()
-	if err != nil {
-		return err
-	}
 	var found struct {
 		Status  RunStatus `db:"status"`
 		Owned   bool      `db:"owned"`
 		Written bool      `db:"written"`
 	}
 	result := argument(step.Result)
-	err = s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), result, failure)
+	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), result, step.Err.encode())
 	switch {
 	case err != nil:
 		return err

@@ -13,6 +13,8 @@
 //	step.go    one step: recorded, or attempted and checkpointed
 //	retry.go   what becomes of a failed attempt
 //	sleep.go   waits in process, or parks the run
+//	start.go   creates a run, already claimed where there is a free slot
+//	writer.go  sends what all runs write, many rows in a statement
 //	await.go   tells callers how a run ended
 package engine
 
@@ -54,6 +56,7 @@ type Engine struct {
 	store  *store.Store
 	config Config
 	awaits *awaiter
+	writer *writer
 
 	mu     sync.Mutex
 	bodies map[string]Body
@@ -66,7 +69,8 @@ type Engine struct {
 // New returns an engine that does nothing yet.
 func New(st *store.Store, config Config) *Engine {
 	return &Engine{
-		store: st, config: config, awaits: newAwaiter(st), bodies: make(map[string]Body), stop: func() {},
+		store: st, config: config, awaits: newAwaiter(st), writer: &writer{store: st},
+		bodies: make(map[string]Body), stop: func() {},
 	}
 }
 
@@ -121,7 +125,7 @@ func (e *Engine) end() {
 // Created tells a worker of this process that there is something to claim.
 func (e *Engine) Created() {
 	if w := e.working(); w != nil {
-		w.nudge()
+		w.demand()
 	}
 }
 
@@ -135,7 +139,7 @@ func (e *Engine) Cancelled(runID string) {
 // InFlight returns how many runs this process executes.
 func (e *Engine) InFlight() int {
 	if w := e.working(); w != nil {
-		return len(w.slots)
+		return w.inFlight()
 	}
 	return 0
 }
@@ -159,6 +163,7 @@ func (e *Engine) Close(err error) {
 	e.mu.Unlock()
 	e.works.Wait()
 	e.awaits.close(err)
+	e.writer.close()
 }
 
 func (e *Engine) known() []string {

@@ -135,7 +135,7 @@ func (l *lease) tick(ctx context.Context) error {
 	taken, err := l.conn.TakeOver(ctx)
 	if taken > 0 {
 		l.log.Info("took over the runs of dead workers", "runs", taken)
-		l.worker.nudge()
+		l.worker.demand()
 	}
 	return err
 }
@@ -170,13 +170,18 @@ func (l *lease) beat(ctx context.Context) error {
 // held, the answer to whose claim was lost: once every claim that was sent until they were first seen is done, and at the
 // second look at the earliest, so that no release of them can be under way.
 func (l *lease) compare(held map[store.Owned]*run, owned []store.Owned) {
+	// A run that is starting is held when it no longer is.
+	starting := make(map[string]bool)
+	for _, o := range owned {
+		starting[o.RunID] = l.worker.isStarting(o.RunID)
+	}
 	now, claims := l.worker.holding()
 	unheld := make(map[store.Owned]int)
 	for _, o := range owned {
 		_, before := held[o]
 		_, after := now[o]
 		delete(held, o)
-		if before || after {
+		if before || after || starting[o.RunID] {
 			continue
 		}
 		sent, seen := l.unheld[o]

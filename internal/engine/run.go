@@ -178,8 +178,13 @@ func (r *run) finish(output json.RawMessage, failure error) (*store.Run, error) 
 	if stored != nil {
 		finished.Status, finished.Output, finished.Err = store.RunFailed, nil, stored
 	}
+	end := store.End{Owned: r.owned, Status: finished.Status, Output: finished.Output, Err: stored}
 	return finished, r.persist(func(ctx context.Context) error {
-		return r.store.FinishRun(ctx, r.owned, finished.Status, finished.Output, stored)
+		written, err := r.worker.engine.writer.write(ctx, end)
+		if err == nil && !written {
+			err = r.store.FinishRun(ctx, end)
+		}
+		return err
 	})
 }
 

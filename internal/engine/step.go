@@ -158,8 +158,16 @@ var errStepTimeout = &store.Error{Code: "step_timeout", Message: "the attempt to
 
 // checkpoint records the success of a step and returns what is recorded, which is an earlier success if there was one.
 func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
+	c.Owned = r.owned
 	err = r.persist(func(ctx context.Context) error {
-		step, err = r.store.Checkpoint(ctx, r.owned, c)
+		written, err := r.worker.engine.writer.write(ctx, c)
+		if err == nil && written {
+			step = c.Step()
+			return nil
+		}
+		if err == nil {
+			step, err = r.store.Checkpoint(ctx, c)
+		}
 		return err
 	})
 	if store.IsRejected(err) { // the result cannot be stored, and never will be

@@ -19,11 +19,14 @@ type worker struct {
 
 	lease *lease
 	wake  chan struct{} // one token: look for runs now
-	slots chan struct{} // one token for each run in flight
 	runs  sync.WaitGroup
 
 	mu       sync.Mutex
-	held     map[string]*run // what slots are taken by
+	open     bool            // runs may start here
+	free     int             // slots
+	held     map[string]*run // what is in flight
+	starting map[string]bool // runs whose insert, already claimed, is under way
+	demands  demands
 	claims   claims
 	patience map[string]time.Duration
 }
@@ -31,13 +34,18 @@ type worker struct {
 // claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
 type claims struct{ sent, done int }
 
+// demands counts the signs that runs wait to be claimed, and those that a claim has met. While one is not met, runs that
+// start here take their turn behind what waits.
+type demands struct{ raised, met int }
+
 const claimBatch = 50
 
 func newWorker(e *Engine) *worker {
 	return &worker{
 		engine: e, store: e.store, config: e.config, log: e.config.Logger,
-		wake: make(chan struct{}, 1), slots: make(chan struct{}, e.config.Concurrency),
-		held: make(map[string]*run), patience: make(map[string]time.Duration),
+		wake: make(chan struct{}, 1), free: e.config.Concurrency,
+		demands: demands{raised: 1}, // before the first claim nobody knows what waits
+		held:    make(map[string]*run), starting: make(map[string]bool), patience: make(map[string]time.Duration),
 	}
 }
 
@@ -61,6 +69,7 @@ func (w *worker) work(ctx context.Context) error {
 		return err
 	}
 
+	w.setOpen(true)
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	var keeper sync.WaitGroup
 	keeper.Go(func() { w.lease.keep(keeping) })
@@ -72,78 +81,158 @@ func (w *worker) work(ctx context.Context) error {
 	return w.release(ctx)
 }
 
+// demand says that a run waits to be claimed.
+func (w *worker) demand() {
+	w.mu.Lock()
+	w.demands.raised++
+	w.mu.Unlock()
+	w.nudge()
+}
+
+func (w *worker) setOpen(open bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open = open
+}
+
 // claimLoop claims again at once after a claim that found something; only an empty one waits.
 func (w *worker) claimLoop(ctx context.Context) {
 	pause := w.config.PollInterval
 	for ctx.Err() == nil {
-		started, err := w.fill(ctx)
+		slots := w.takeSlots(claimBatch)
+		if slots == 0 {
+			w.demand() // perhaps: what comes free is for those who wait, if anybody does
+			w.awaitSlot(ctx)
+			continue
+		}
+		claimed, err := w.fill(ctx, slots)
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("claim", "error", err)
 			pause = min(2*pause, 20*w.config.PollInterval)
 		} else {
 			pause = w.config.PollInterval
 		}
-		if started > 0 {
-			continue
+		if claimed == 0 {
+			wait(ctx, w.wake, pause/2+rand.N(pause))
 		}
-		if len(w.slots) == cap(w.slots) {
-			select { // until a slot is free
-			case w.slots <- struct{}{}:
-				<-w.slots
-			case <-ctx.Done():
-			}
-			continue
-		}
-		wait(ctx, w.wake, pause/2+rand.N(pause))
 	}
 }
 
-// fill claims runs into the free slots and starts them.
-func (w *worker) fill(ctx context.Context) (int, error) {
-	free := min(cap(w.slots)-len(w.slots), claimBatch)
+// fill claims runs into slots that were taken for them, starts them, and gives back the slots that are left.
+func (w *worker) fill(ctx context.Context, slots int) (int, error) {
+	var claimed []store.ClaimedRun
+	defer func() { w.returnSlots(slots - len(claimed)) }()
 	lease, id := w.lease.current()
 	names := w.engine.known()
-	if free == 0 || id == "" || len(names) == 0 {
+	if id == "" || len(names) == 0 {
 		return 0, nil
 	}
-	w.count(func(c *claims) { c.sent++ })
-	defer w.count(func(c *claims) { c.done++ })
+	demanded := w.claiming()
+	defer w.claimed()
 	// Not cut short by the end of ctx: a claim whose answer is not heard is one that nobody hands back.
-	claimed, err := w.store.Claim(context.WithoutCancel(ctx), id, names, free)
-	if err != nil || len(claimed) == 0 {
+	found, err := w.store.Claim(context.WithoutCancel(ctx), id, names, slots)
+	if err != nil {
 		return 0, err
 	}
+	w.meet(demanded, slots-len(found))
+	if len(found) == 0 {
+		return 0, nil
+	}
 
-	ids := make([]string, len(claimed))
-	for i, c := range claimed {
+	ids := make([]string, len(found))
+	for i, c := range found {
 		ids[i] = c.ID
 	}
 	// A later statement, which sees what owners before have written. Claimed is claimed: if this fails, or ctx ends,
 	// the runs are still this worker's to hand back.
 	steps, err := w.store.LoadSteps(context.WithoutCancel(ctx), ids)
 	if err != nil {
-		for _, c := range claimed {
+		for _, c := range found {
 			w.giveBack(store.Owned{RunID: c.ID, Epoch: c.Epoch})
 		}
 		return 0, err
 	}
+	claimed = found
 	for _, c := range claimed {
 		w.start(lease, newRun(w, c, steps[c.ID]))
 	}
 	return len(claimed), nil
 }
 
-func (w *worker) count(change func(*claims)) {
+// takeSlots takes at most so many free slots and returns how many.
+func (w *worker) takeSlots(most int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	change(&w.claims)
+	n := min(w.free, most)
+	w.free -= n
+	return n
 }
 
+// returnSlots gives back what the claim loop took and did not need.
+func (w *worker) returnSlots(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.free += n
+}
+
+// freeSlot gives back the slot of a run. The claim loop is told of the first, which it may be waiting for, and of every
+// one while runs wait.
+func (w *worker) freeSlot() {
+	w.mu.Lock()
+	wanted := w.free == 0 || w.demands.met < w.demands.raised
+	w.free++
+	w.mu.Unlock()
+	if wanted {
+		w.nudge()
+	}
+}
+
+// awaitSlot waits until a slot is free.
+func (w *worker) awaitSlot(ctx context.Context) {
+	for {
+		w.mu.Lock()
+		free := w.free
+		w.mu.Unlock()
+		if free > 0 || ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// claiming counts a claim that is sent, and returns the demands that it meets unless it brings as many runs as it can.
+func (w *worker) claiming() (demanded int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claims.sent++
+	return w.demands.raised
+}
+
+func (w *worker) claimed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claims.done++
+}
+
+// meet notes what a claim has met. With no slot left over, more may wait.
+func (w *worker) meet(demanded, left int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.demands.met = demanded
+	if left == 0 {
+		w.demands.raised++
+	}
+}
+
+// start executes a run in a slot that was taken for it.
 func (w *worker) start(lease context.Context, r *run) {
-	w.slots <- struct{}{}
 	w.mu.Lock()
 	older := w.held[r.id] // cancelled and resumed elsewhere, and here again before a heartbeat could tell
 	w.held[r.id] = r
+	delete(w.starting, r.id)
 	w.mu.Unlock()
 	if older != nil {
 		older.lose(store.ErrRunLost)
@@ -159,9 +248,15 @@ func (w *worker) start(lease context.Context, r *run) {
 			delete(w.patience, r.id)
 		}
 		w.mu.Unlock()
-		<-w.slots
+		w.freeSlot()
 		w.engine.awaits.drop(r.id, finished)
 	})
+}
+
+func (w *worker) inFlight() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.held)
 }
 
 // lost stops a run that is no longer this worker's.
@@ -172,6 +267,13 @@ func (w *worker) lost(runID string) {
 	if r != nil {
 		r.lose(store.ErrRunLost)
 	}
+}
+
+// isStarting reports whether a run's insert is under way: it may be owned and not held.
+func (w *worker) isStarting(runID string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.starting[runID]
 }
 
 // holding returns the runs that are held, and the claims so far.
@@ -192,12 +294,13 @@ func (w *worker) giveBack(owned store.Owned) {
 		w.log.Warn("release", "run_id", owned.RunID, "error", err)
 		return
 	}
-	w.nudge()
+	w.demand()
 }
 
 // drain waits for the runs in flight: first for the steps that they are in, for which they have Config.Drain, then for
 // their functions to see that their context has ended.
 func (w *worker) drain(stop context.CancelCauseFunc) {
+	w.setOpen(false)
 	done := make(chan struct{})
 	go func() {
 		w.runs.Wait()
@@ -216,7 +319,7 @@ func (w *worker) drain(stop context.CancelCauseFunc) {
 	case <-done:
 	case <-timer.C:
 		w.log.Warn("runs do not end with their context and are left behind; their writes will be refused",
-			"runs", len(w.slots))
+			"runs", w.inFlight())
 	}
 }
 

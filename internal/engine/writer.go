@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// A writer sends the starts, checkpoints and ends of all runs of this process. While one statement is under way the next
+// one gathers, and takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit.
+// There is no timer: a row that comes when nothing is under way is sent at once, by itself.
+//
+// Nothing queues without a bound: whoever writes waits for its own row.
+type writer struct {
+	store *store.Store
+
+	mu      sync.Mutex
+	waiting []*pending
+	busy    bool
+	flights sync.WaitGroup
+}
+
+// pending is a row that waits, and then how it went.
+type pending struct {
+	row     store.Write
+	done    chan struct{}
+	written bool
+	err     error
+}
+
+const (
+	maxBatch      = 512     // rows
+	maxBatchBytes = 4 << 20 // of payloads, unless one alone is longer
+)
+
+// write sends a row with others and reports whether it was written: false is for the guard to explain, which the caller
+// asks for with the row's own statement. The end of ctx ends the wait alone; the row may be written all the same.
+func (w *writer) write(ctx context.Context, row store.Write) (bool, error) {
+	p := &pending{row: row, done: make(chan struct{})}
+	w.mu.Lock()
+	w.waiting = append(w.waiting, p)
+	if !w.busy {
+		w.busy = true
+		w.flights.Go(w.flush)
+	}
+	w.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.written, p.err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// flush sends what waits until nothing does.
+func (w *writer) flush() {
+	for batch := w.next(); len(batch) > 0; batch = w.next() {
+		w.send(batch)
+	}
+}
+
+// next takes the next batch, oldest rows first.
+func (w *writer) next() []*pending {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(w.waiting) && n < maxBatch {
+		bytes += size(w.waiting[n].row)
+		if n > 0 && bytes > maxBatchBytes {
+			break
+		}
+		n++
+	}
+	batch := w.waiting[:n:n]
+	w.waiting = w.waiting[n:]
+	if len(w.waiting) == 0 {
+		w.waiting = nil // not to hold what was sent
+	}
+	w.busy = n > 0
+	return batch
+}
+
+// send writes a batch, on the context of nobody in particular. When the server refuses a value, the batch is halved until
+// the row that has it is alone.
+func (w *writer) send(batch []*pending) {
+	rows := make([]store.Write, len(batch))
+	for i, p := range batch {
+		rows[i] = p.row
+	}
+	written, err := w.store.Write(context.Background(), rows)
+	if store.IsRejected(err) && len(batch) > 1 {
+		half := len(batch) / 2
+		w.send(batch[:half])
+		w.send(batch[half:])
+		return
+	}
+	for i, p := range batch {
+		p.written, p.err = written[i], err
+		close(p.done)
+	}
+}
+
+func size(row store.Write) int {
+	switch row := row.(type) {
+	case store.NewRun:
+		return len(row.Input)
+	case store.Checkpoint:
+		return len(row.Result)
+	case store.End:
+		return len(row.Output)
+	default:
+		return 0
+	}
+}
+
+// close waits for what is under way.
+func (w *writer) close() { w.flights.Wait() }
