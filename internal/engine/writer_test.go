@@ -1,0 +1,37 @@
+package engine
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+func (w *writer) gather(rows ...store.Write) {
+	for _, row := range rows {
+		w.waiting = append(w.waiting, &pending{row: row, done: make(chan struct{})})
+	}
+}
+
+// A batch is bounded in rows and in bytes; one row that is longer goes alone.
+func TestBatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	payload := func(n int) json.RawMessage { return json.RawMessage(strings.Repeat("1", n)) }
+	w := new(writer)
+	for range maxBatch + 1 {
+		w.gather(store.Checkpoint{})
+	}
+	w.gather(
+		store.Checkpoint{Result: payload(maxBatchBytes)}, store.End{Output: payload(maxBatchBytes + 1)},
+		store.NewRun{Input: payload(maxBatchBytes / 2)}, store.End{Output: payload(maxBatchBytes / 2)}, store.End{Output: payload(1)},
+	)
+	for i, want := range []int{maxBatch, 2, 1, 2, 1, 0} {
+		if got := len(w.next()); got != want {
+			t.Errorf("batch %d: %d rows, want %d", i, got, want)
+		}
+		if w.busy != (want > 0) {
+			t.Errorf("batch %d: busy is %t", i, w.busy)
+		}
+	}
+}
