@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/engine"
 )
 
 // Handle is the Go end of a run.
 type Handle[Out any] struct {
 	service *Service
 	runID   string
+	watch   *engine.Watch // of a run that Start executes in this process
 }
 
 // RunID returns the id of the run.
@@ -25,7 +28,7 @@ func (h *Handle[Out]) Result(ctx context.Context) (Out, error) {
 	if err := h.service.readyRun(ctx, "await run", h.runID); err != nil {
 		return out, err
 	}
-	run, err := h.service.engine.Await(ctx, h.runID)
+	run, err := h.service.engine.Await(ctx, h.runID, h.watch)
 	if err != nil {
 		return out, fmt.Errorf("workflow: await run %q: %w", h.runID, err)
 	}

@@ -105,11 +105,11 @@ func (w *Workflow[In, Out]) Start(
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.engine.Start(ctx, run)
+	id, watch, err := s.engine.Start(ctx, run)
 	if err != nil {
 		return nil, err
 	}
-	return w.Handle(s, id), nil
+	return &Handle[Out]{service: s, runID: id, watch: watch}, nil
 }
 
 // StartTx is [Workflow.Start] in a transaction of the application, on the same database: the run exists if and only if that

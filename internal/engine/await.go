@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -23,12 +22,19 @@ type awaiter struct {
 
 	mu      sync.Mutex
 	waiting map[string]map[chan answer]bool // by run id
-	here    map[string]int                  // runs that this process executes
+	here    map[string]*Watch               // runs that this process executes
 	polling bool
 	hurry   chan struct{} // one token: somebody new is waiting
 	closed  error
+	closing chan struct{}
 	stop    context.CancelFunc
 	poller  sync.WaitGroup
+}
+
+// A Watch is told when this process no longer executes a run, and how the run ended if it did.
+type Watch struct {
+	ended    chan struct{}
+	finished *store.Run // once ended is closed; nil: the run goes on elsewhere
 }
 
 type answer struct {
@@ -38,12 +44,40 @@ type answer struct {
 
 func newAwaiter(st *store.Store) *awaiter {
 	return &awaiter{
-		store: st, waiting: make(map[string]map[chan answer]bool), here: make(map[string]int),
-		hurry: make(chan struct{}, 1),
+		store: st, waiting: make(map[string]map[chan answer]bool), here: make(map[string]*Watch),
+		hurry: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
 
-func (a *awaiter) await(ctx context.Context, id string) (store.Run, error) {
+// await returns the run once it is finished. The watch, if there is one, is of an execution here, and knows the end of a
+// run that is completed already; a failed one may have been resumed since.
+func (a *awaiter) await(ctx context.Context, id string, watch *Watch) (store.Run, error) {
+	if watch == nil || isClosed(watch.ended) && (watch.finished == nil || watch.finished.Status != store.RunCompleted) {
+		watch = a.watch(id)
+	}
+	for ; watch != nil; watch = a.watch(id) { // here again, perhaps
+		select {
+		case <-watch.ended:
+			if watch.finished != nil {
+				return *watch.finished, nil
+			}
+		case <-ctx.Done():
+			return store.Run{}, context.Cause(ctx)
+		case <-a.closing:
+			return store.Run{}, a.closed
+		}
+	}
+	return a.awaitElsewhere(ctx, id)
+}
+
+// watch returns the watch of a run that this process executes, nil for any other.
+func (a *awaiter) watch(id string) *Watch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.here[id]
+}
+
+func (a *awaiter) awaitElsewhere(ctx context.Context, id string) (store.Run, error) {
 	told := make(chan answer, 1)
 	if err := a.join(id, told); err != nil {
 		return store.Run{}, err
@@ -90,19 +124,23 @@ func (a *awaiter) part(id string, told chan answer) {
 }
 
 // hold says that this process executes the run: it need not be polled.
-func (a *awaiter) hold(id string) {
+func (a *awaiter) hold(id string) *Watch {
+	watch := &Watch{ended: make(chan struct{})}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.here[id]++
+	a.here[id] = watch
+	return watch
 }
 
-// drop says that it no longer does: it finished, or goes on elsewhere when finished is nil.
-func (a *awaiter) drop(id string, finished *store.Run) {
+// drop says that it no longer does: the run finished, or goes on elsewhere when finished is nil.
+func (a *awaiter) drop(id string, watch *Watch, finished *store.Run) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.here[id]--; a.here[id] == 0 {
+	if a.here[id] == watch { // it may be here again already
 		delete(a.here, id)
 	}
+	watch.finished = finished
+	close(watch.ended)
 	if finished != nil {
 		a.tell(id, answer{run: *finished})
 	}
@@ -149,7 +187,7 @@ func (a *awaiter) elsewhere(ctx context.Context) (ids []string, done bool) {
 		return nil, true
 	}
 	for id := range a.waiting {
-		if a.here[id] == 0 {
+		if a.here[id] == nil {
 			ids = append(ids, id)
 		}
 	}
@@ -173,7 +211,10 @@ func (a *awaiter) tellAll(ids []string, runs map[string]store.Run) {
 // close ends every wait with err and waits for the poll to end.
 func (a *awaiter) close(err error) {
 	a.mu.Lock()
-	a.closed = errors.Join(a.closed, err)
+	if a.closed == nil {
+		a.closed = err
+		close(a.closing)
+	}
 	for id := range a.waiting {
 		a.tell(id, answer{err: a.closed})
 	}

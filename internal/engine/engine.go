@@ -150,9 +150,10 @@ func (e *Engine) working() *worker {
 	return e.worker
 }
 
-// Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none.
-func (e *Engine) Await(ctx context.Context, runID string) (store.Run, error) {
-	return e.awaits.await(ctx, runID)
+// Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none. The watch is
+// what Start returned, if it was started here.
+func (e *Engine) Await(ctx context.Context, runID string, watch *Watch) (store.Run, error) {
+	return e.awaits.await(ctx, runID, watch)
 }
 
 // Close ends Work as the end of its context does, and the waiting of every Await with err.

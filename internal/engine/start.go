@@ -9,14 +9,15 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when
-// this process works, knows the workflow and has a free slot; else it waits for whoever claims it first.
-func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, err error) {
+// Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when this
+// process works, knows the workflow and has a free slot, and comes with a watch then; else it waits for whoever claims it
+// first.
+func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, watch *Watch, err error) {
 	write := e.writer.write
 	if run.ID == "" {
 		fresh, err := uuid.NewV7()
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		run.ID = fresh.String()
 	} else {
@@ -28,11 +29,11 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, err er
 	written, err := write(ctx, run)
 	switch {
 	case took && err == nil && written:
-		w.start(lease, newRun(w, store.ClaimedRun{
+		watch = w.start(lease, newRun(w, store.ClaimedRun{
 			ID: run.ID, Workflow: run.Workflow, Input: run.Input, Epoch: 1, Deadline: deadline(run),
 		}, nil))
 		w.runs.Done()
-		return run.ID, nil
+		return run.ID, watch, nil
 	case took: // if it was inserted all the same, it is released as owned and not held
 		w.dropStart(run.ID)
 	}
@@ -43,7 +44,7 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, err er
 	if err == nil {
 		e.Created()
 	}
-	return run.ID, err
+	return run.ID, nil, err
 }
 
 func (e *Engine) writeAlone(ctx context.Context, row store.Write) (bool, error) {

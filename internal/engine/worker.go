@@ -228,7 +228,7 @@ func (w *worker) meet(demanded, left int) {
 }
 
 // start executes a run in a slot that was taken for it.
-func (w *worker) start(lease context.Context, r *run) {
+func (w *worker) start(lease context.Context, r *run) *Watch {
 	w.mu.Lock()
 	older := w.held[r.id] // cancelled and resumed elsewhere, and here again before a heartbeat could tell
 	w.held[r.id] = r
@@ -237,7 +237,7 @@ func (w *worker) start(lease context.Context, r *run) {
 	if older != nil {
 		older.lose(store.ErrRunLost)
 	}
-	w.engine.awaits.hold(r.id)
+	watch := w.engine.awaits.hold(r.id)
 	w.runs.Go(func() {
 		finished := r.execute(lease)
 		w.mu.Lock()
@@ -249,8 +249,9 @@ func (w *worker) start(lease context.Context, r *run) {
 		}
 		w.mu.Unlock()
 		w.freeSlot()
-		w.engine.awaits.drop(r.id, finished)
+		w.engine.awaits.drop(r.id, watch, finished)
 	})
+	return watch
 }
 
 func (w *worker) inFlight() int {

@@ -1,0 +1,71 @@
+package workflow_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// BenchmarkRun is a whole run of ten steps with results of 100 bytes, started and awaited in one process, by how many there
+// are at a time. The server of the tests does not wait for the disk.
+func BenchmarkRun(b *testing.B) {
+	result := strings.Repeat("x", 100)
+	tenSteps := workflow.Define("ten steps", func(ctx context.Context, _ int) (int, error) {
+		for range 10 {
+			if _, err := workflow.Do(ctx, "step", func(context.Context) (string, error) { return result, nil }); err != nil {
+				return 0, err
+			}
+		}
+		return 10, nil
+	})
+	for _, concurrent := range []int{1, 8, 32, 128} {
+		b.Run(fmt.Sprintf("concurrent=%d", concurrent), func(b *testing.B) {
+			db := pgtest.New(b).Open(b, pgtest.PGX)
+			db.SetMaxIdleConns(16)
+			svc, err := workflow.New(workflow.Config{DB: db, Concurrency: 2 * concurrent})
+			if err != nil {
+				b.Fatal(err)
+			}
+			svc.Register(tenSteps)
+			ctx, stop := context.WithCancel(b.Context())
+			worked := make(chan error, 1)
+			go func() { worked <- svc.Work(ctx) }()
+
+			todo := make(chan bool)
+			var all sync.WaitGroup
+			for range concurrent {
+				all.Go(func() {
+					for range todo {
+						handle, err := tenSteps.Start(ctx, svc, 1)
+						if err == nil {
+							_, err = handle.Result(ctx)
+						}
+						if err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				todo <- true
+			}
+			close(todo)
+			all.Wait()
+			b.StopTimer()
+			stop()
+			if err := <-worked; err != nil {
+				b.Error(err)
+			}
+			if err := svc.Close(); err != nil {
+				b.Error(err)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
+		})
+	}
+}
