@@ -27,6 +27,16 @@ test-all: .bin/with-postgres ## Test everything on each driver, directly and thr
 	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=15m ./...
 	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=10m . ./store_test
 
+BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
+
+.PHONY: bench
+bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (40 minutes)
+	@$(BENCH) -out bench
+
+.PHONY: bench-smoke
+bench-smoke: .bin/with-postgres .bin/bench ## Take each measurement of the bench once and briefly, to see that it works
+	@$(BENCH) -smoke
+
 .PHONY: fuzz
 fuzz: .bin/with-postgres ## Run each fuzz target for FUZZTIME (10s)
 	@$(WITH_POSTGRES) -- sh -ec 'go list ./... | while read -r package; do \
@@ -50,6 +60,10 @@ clean: ## Remove what the targets built
 .PHONY: .bin/with-postgres
 .bin/with-postgres:
 	@go build -o $@ ./internal/pgtest/with-postgres
+
+.PHONY: .bin/bench
+.bin/bench:
+	@cd bench && go build -o ../$@ .
 
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION), once, which takes two minutes"

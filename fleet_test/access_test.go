@@ -1,6 +1,8 @@
 package fleet_test
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"testing"
@@ -48,17 +50,11 @@ func (f *fleet) pass(access pgtest.Access, runs int) {
 	ctx := within(t, patience)
 	var handles []*workflow.Handle[int]
 	for n := range runs {
-		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
-		handle, err := journey(nil).StartTx(ctx, client, tx, n, workflow.WithRunID(runID(n)))
-		must(t, err)
-		if n == 1 {
-			must(t, tx.Rollback())
-			handle, err = journey(nil).Start(ctx, client, n, workflow.WithRunID(runID(n)))
-			must(t, err)
-		} else {
-			must(t, tx.Commit())
+		handle, err := startInTx(ctx, db, client, n)
+		for isSerializationFailure(err) { // passed through: the transaction is the application's
+			handle, err = startInTx(ctx, db, client, n)
 		}
+		must(t, err)
 		handles = append(handles, handle)
 	}
 	// One run is cancelled on its way, and resumed.
@@ -77,4 +73,29 @@ func (f *fleet) pass(access pgtest.Access, runs int) {
 	}
 	f.results(handles)
 	f.verify()
+}
+
+// startInTx starts a run in a transaction; the second one is rolled back, and the run started without.
+func startInTx(ctx context.Context, db *sql.DB, client *workflow.Service, n int) (*workflow.Handle[int], error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit: no effect
+	handle, err := journey(nil).StartTx(ctx, client, tx, n, workflow.WithRunID(runID(n)))
+	if err != nil {
+		return nil, err
+	}
+	if n != 1 {
+		return handle, tx.Commit()
+	}
+	if err := tx.Rollback(); err != nil {
+		return nil, err
+	}
+	return journey(nil).Start(ctx, client, n, workflow.WithRunID(runID(n)))
+}
+
+func isSerializationFailure(err error) bool {
+	var failure interface{ SQLState() string }
+	return errors.As(err, &failure) && failure.SQLState() == "40001"
 }

@@ -139,6 +139,9 @@ func settings(o Options) []string {
 	if !o.Durable {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
+	for _, setting := range o.Settings {
+		args = append(args, "-c", setting)
+	}
 	return args
 }
 

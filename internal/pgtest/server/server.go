@@ -48,6 +48,8 @@ type Options struct {
 	Run string
 	// Durable keeps fsync on, for what must survive a crash of the machine. Tests of logic are faster without.
 	Durable bool
+	// Settings are further ones of a server that is started, as name=value.
+	Settings []string
 }
 
 // A Server is a PostgreSQL that answers until Close, or until this process ends in any way.

@@ -18,12 +18,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 )
 
-const usage = `usage: with-postgres [-demo] [-install] -- command [argument ...]
+const usage = `usage: with-postgres [-demo] [-install] [-set name=value] -- command [argument ...]
 
 Runs the command with a PostgreSQL: the server at TEST_DATABASE_URL, else a container where a Docker daemon
 answers, else a throwaway cluster from the programs on this machine. Nothing stays behind.
@@ -31,6 +32,7 @@ answers, else a throwaway cluster from the programs on this machine. Nothing sta
   -demo     the database is passed and looked for in DATABASE_URL, and keeps fsync on
   -install  install missing Debian packages first (as root): postgresql when there is no other server,
             for tests also pgbouncer, and gcc when the command has -race
+  -set      a setting for the server, if it is started; may be repeated
 
 environment:
   PGTEST_SERVER     docker or local: that source only
@@ -41,6 +43,7 @@ environment:
 
 type options struct {
 	demo, install bool
+	settings      []string
 	command       []string
 }
 
@@ -71,6 +74,13 @@ func parse(args []string) (options, error) {
 	flags.SetOutput(io.Discard) // main prints the error
 	flags.BoolVar(&o.demo, "demo", false, "")
 	flags.BoolVar(&o.install, "install", false, "")
+	flags.Func("set", "", func(setting string) error {
+		if !strings.Contains(setting, "=") {
+			return errors.New("it must be name=value")
+		}
+		o.settings = append(o.settings, setting)
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -112,6 +122,7 @@ func (o options) start(ctx context.Context, run string) (*server.Server, error) 
 	if o.demo {
 		so = server.Options{URL: os.Getenv(server.EnvDemoURL), Durable: true}
 	}
+	so.Settings = o.settings
 	if o.install && !o.demo {
 		if err := installTools(ctx, o.command); err != nil {
 			return nil, err

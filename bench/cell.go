@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The cells: what is measured.
+const (
+	cellRuns   = "runs"   // whole runs, started and awaited in one process, by how many there are at a time
+	cellSteps  = "steps"  // the steps of a run that is alone
+	cellQueue  = "queue"  // runs of one step, started in one process and executed in another
+	cellMemory = "memory" // of many runs at once
+	cellGrowth = "growth" // whole runs beside many that are finished
+	cellWorker = "worker" // the other process of the queue
+)
+
+const (
+	queueCallers = 128 // that start runs and await them
+	queueSlots   = 128 // of the worker
+)
+
+// A task is what one process is told to measure.
+type task struct {
+	Cell           string
+	Contestant     string
+	URL            string
+	Concurrent     int
+	Warmup, Window time.Duration
+	Count          int // of steps or runs
+}
+
+// values are what it answers.
+type values map[string]float64
+
+// The names of values.
+const (
+	runsPerSecond = "runs/s"
+	p50           = "p50 µs"
+	p99           = "p99 µs"
+	perRun        = " per run" // after the names of the counters
+	inFlightMB    = "in flight MB"
+	parkedMB      = "parked MB"
+)
+
+// child does a task that it is given as JSON, and prints the values as JSON.
+func child(ctx context.Context, text string) error {
+	var t task
+	if err := json.Unmarshal([]byte(text), &t); err != nil {
+		return err
+	}
+	do := map[string]func(context.Context, task) (values, error){
+		cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
+	}[t.Cell]
+	v, err := do(ctx, t)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", t.Cell, t.Contestant, err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(v)
+}
+
+// runRuns keeps t.Concurrent runs under way for the warm-up and the window, and counts those that end in the window.
+func runRuns(ctx context.Context, t task) (v values, err error) {
+	sys, err := contestantNamed(t.Contestant).open(ctx, t.URL, t.Concurrent)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sys.Close()) }()
+	counters, err := openCounters(ctx, t.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer counters.db.Close()
+
+	type ended struct {
+		at   time.Time
+		took time.Duration
+	}
+	runs := make([][]ended, t.Concurrent)
+	errs := make([]error, t.Concurrent)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range runs {
+		all.Go(func() {
+			for !closed(stop) && errs[i] == nil {
+				began := time.Now()
+				errs[i] = sys.Run(ctx)
+				now := time.Now()
+				runs[i] = append(runs[i], ended{now, now.Sub(began)})
+			}
+		})
+	}
+	time.Sleep(t.Warmup)
+	before, beforeErr := counters.read(ctx)
+	from := time.Now()
+	time.Sleep(t.Window)
+	to := time.Now()
+	after, afterErr := counters.read(ctx)
+	close(stop)
+	all.Wait()
+	if err := errors.Join(append(errs, beforeErr, afterErr)...); err != nil {
+		return nil, err
+	}
+
+	var took []time.Duration
+	for _, e := range slices.Concat(runs...) {
+		if e.at.After(from) && !e.at.After(to) {
+			took = append(took, e.took)
+		}
+	}
+	v = percentiles(took)
+	v[runsPerSecond] = float64(len(took)) / to.Sub(from).Seconds()
+	for name, n := range after {
+		v[name+perRun] = (n - before[name]) / float64(max(len(took), 1))
+	}
+	return v, nil
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func percentiles(took []time.Duration) values {
+	v := values{}
+	if n := len(took); n > 0 {
+		slices.Sort(took)
+		v[p50] = float64(took[n/2].Nanoseconds()) / 1000
+		v[p99] = float64(took[n*99/100].Nanoseconds()) / 1000
+	}
+	return v
+}
+
+// runSteps times the steps of one run, without the first tenth.
+func runSteps(ctx context.Context, t task) (v values, err error) {
+	sys, err := contestantNamed(t.Contestant).open(ctx, t.URL, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sys.Close()) }()
+	counters, err := openCounters(ctx, t.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer counters.db.Close()
+	before, beforeErr := counters.read(ctx)
+	var took []time.Duration
+	if err := sys.(stepper).Steps(ctx, t.Count, func(d time.Duration) { took = append(took, d) }); err != nil {
+		return nil, err
+	}
+	after, afterErr := counters.read(ctx)
+	v = percentiles(took[len(took)/10:])
+	v[wal] = (after[wal] - before[wal]) / float64(t.Count)
+	return v, errors.Join(beforeErr, afterErr)
+}
+
+// runQueue starts runs from many callers, awaits all, and takes the time of the whole.
+func runQueue(ctx context.Context, t task) (v values, err error) {
+	p, err := contestantNamed(t.Contestant).openProducer(ctx, t.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	began := time.Now()
+	if err := inParallel(ctx, t.Count, func(ctx context.Context, _ int) error { return p.Enqueue(ctx) }); err != nil {
+		return nil, err
+	}
+	started := time.Since(began)
+	if err := p.AwaitAll(ctx); err != nil {
+		return nil, err
+	}
+	n := float64(t.Count)
+	return values{runsPerSecond: n / time.Since(began).Seconds(), "starts/s": n / started.Seconds()}, nil
+}
+
+// runWorker executes runs until its input ends, and says when it begins.
+func runWorker(ctx context.Context, t task) (values, error) {
+	w, err := contestantNamed(t.Contestant).openWorker(ctx, t.URL, queueSlots)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return values{}, w.Close()
+}
+
+// runMemory measures the heap and stacks of a process with many runs in flight, and with as many parked.
+func runMemory(ctx context.Context, t task) (v values, err error) {
+	sys, err := contestantNamed(t.Contestant).open(ctx, t.URL, t.Count)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sys.Close()) }()
+	h := sys.(holder)
+	idle := inUse()
+	if err := h.Park(ctx, t.Count); err != nil {
+		return nil, err
+	}
+	parked := inUse()
+	release, err := h.Hold(ctx, t.Count)
+	held := inUse()
+	return values{inFlightMB: held, parkedMB: max(parked-idle, 0)}, errors.Join(err, release())
+}
+
+// inUse returns the megabytes of heap and stacks in use.
+func inUse() float64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapInuse+m.StackInuse) / 1e6
+}
+
+// counters read what the server counts, from a connection of their own.
+type counters struct {
+	db         *sql.DB
+	statements bool // pg_stat_statements is there
+}
+
+// The names of what the server counts.
+const (
+	wal            = "WAL bytes"
+	written        = "write transactions"
+	sentStatements = "statements"
+)
+
+func openCounters(ctx context.Context, url string) (counters, error) {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return counters{}, err
+	}
+	db.SetMaxOpenConns(1)
+	c := counters{db: db}
+	err = db.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements')").Scan(&c.statements)
+	return c, err
+}
+
+func (c counters) read(ctx context.Context) (values, error) {
+	var bytes, transactions, calls float64
+	err := c.db.QueryRowContext(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0', pg_snapshot_xmax(pg_current_snapshot())::text::bigint").
+		Scan(&bytes, &transactions)
+	v := values{wal: bytes, written: transactions}
+	if c.statements && err == nil {
+		err = c.db.QueryRowContext(ctx, "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements").Scan(&calls)
+		v[sentStatements] = calls
+	}
+	return v, err
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/sqlworkflow/workflow"
+)
+
+// The work is the same for all: a run is ten steps, each with a result of 100 bytes.
+const (
+	stepsPerRun = 10
+	connections = 32 // of each pool
+)
+
+var stepResult = strings.Repeat("x", 100)
+
+// A contestant is one way to do the work.
+type contestant struct {
+	name string
+	// settings are what differs from the defaults of its documentation, for the report.
+	settings string
+
+	// Whole runs, started and awaited in one process that executes up to slots of them at once.
+	open func(ctx context.Context, url string, slots int) (system, error)
+
+	// Runs of one step, started in one process and executed in another.
+	openWorker   func(ctx context.Context, url string, slots int) (closer, error)
+	openProducer func(ctx context.Context, url string) (producer, error)
+}
+
+type closer interface{ Close() error }
+
+// A system executes runs.
+type system interface {
+	closer
+	// Run starts a run of ten steps and returns when its result is known.
+	Run(ctx context.Context) error
+}
+
+// A stepper executes one run of n steps and tells how long each took.
+type stepper interface {
+	Steps(ctx context.Context, n int, took func(time.Duration)) error
+}
+
+// A holder has n runs in flight, or asleep.
+type holder interface {
+	// Hold starts n runs that record a step and then are in the midst of another, and returns when all are.
+	Hold(ctx context.Context, n int) (release func() error, err error)
+	// Park starts n runs that record a step and then sleep for an hour, and returns when all do.
+	Park(ctx context.Context, n int) error
+}
+
+// A producer puts runs into a queue.
+type producer interface {
+	closer
+	Enqueue(ctx context.Context) error // for many goroutines
+	AwaitAll(ctx context.Context) error
+}
+
+const (
+	oursPGX    = "sqlworkflow, pgx"
+	oursPQFast = "sqlworkflow, lib/pq binary_parameters"
+	oursPQ     = "sqlworkflow, lib/pq"
+	groupedPGX = "bare loop, grouped, pgx"
+	groupedPQ  = "bare loop, grouped, lib/pq binary_parameters"
+	singlePGX  = "bare loop, single, pgx"
+	singlePQ   = "bare loop, single, lib/pq binary_parameters"
+	dbosGo     = "DBOS Go 1.8"
+	goWork     = "go-workflows 1.4"
+	riverPGX   = "River 0.51, pgx"
+	riverPQ    = "River 0.51, database/sql, lib/pq"
+)
+
+var contestants = []contestant{
+	libraryContestant(oursPGX, "pgx", "", workflow.Auto, "defaults"),
+	libraryContestant(oursPQFast, "postgres", "binary_parameters=yes", workflow.Single,
+		"`binary_parameters=yes`, `Statements: Single`, as the README advises for direct connections"),
+	libraryContestant(oursPQ, "postgres", "", workflow.Auto,
+		"defaults: each statement in a transaction of its own, which is safe behind any pooler"),
+	{name: groupedPGX, settings: "one flusher, no engine", open: openBare("pgx", "", true)},
+	{name: groupedPQ, settings: "one flusher, no engine", open: openBare("postgres", "binary_parameters=yes", true)},
+	{name: singlePGX, settings: "12 statements a run, no engine", open: openBare("pgx", "", false)},
+	{name: singlePQ, settings: "12 statements a run, no engine", open: openBare("postgres", "binary_parameters=yes", false)},
+	{
+		name:     dbosGo,
+		settings: "pool of 32; queue: `WithWorkerConcurrency(128)`, polled every 10 ms instead of 1 s; results polled every 50 ms instead of 1 s",
+		open:     openDBOS, openWorker: openDBOSWorker, openProducer: openDBOSProducer,
+	},
+	{
+		name:     goWork,
+		settings: "the `monoprocess` backend, which wakes its workers in memory, as in its own benchmark; pool of 32; the workers' defaults",
+		open:     openGoWorkflows,
+	},
+	{
+		name: riverPGX,
+		settings: "`FetchCooldown` 2 ms and `FetchPollInterval` 20 ms, as in its own benchmark; `MaxWorkers` 128; results by `RecordOutput`. " +
+			"It completes jobs asynchronously, in batches: a crash repeats those that were not yet. It has no results to await: " +
+			"the table is asked every 20 ms whether all are finished",
+		openWorker: openRiverPGXWorker, openProducer: openRiverPGXProducer,
+	},
+	{
+		name:       riverPQ,
+		settings:   "the same; this driver has no LISTEN, so that it polls",
+		openWorker: openRiverSQLWorker, openProducer: openRiverSQLProducer,
+	},
+}
+
+func contestantNamed(name string) contestant {
+	for _, c := range contestants {
+		if c.name == name {
+			return c
+		}
+	}
+	return contestant{}
+}

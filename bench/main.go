@@ -1,0 +1,98 @@
+// Command bench measures durable runs in this library, in others, and in bare loops of the same statements, on one
+// PostgreSQL server, and writes a report. From the root of the project:
+//
+//	make bench
+//
+// Each measurement is a process and a database of its own. The contestants take turns within a repetition, so that a machine
+// that grows slower slows them all; before and after each measurement a fixed piece of work tells whether something else
+// needs the processors, and then it is taken again.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+)
+
+// A plan says how much is measured.
+type plan struct {
+	url         string
+	repetitions int
+	warmup      time.Duration
+	window      time.Duration
+	concurrent  []int
+	steps       int // of the run whose steps are timed
+	backlog     int // runs of the queue
+	inFlight    int // runs of the cell on memory
+	finished    int // runs that the grown database holds
+	only        string
+	out         string
+}
+
+var whole = plan{
+	repetitions: 5, warmup: 1500 * time.Millisecond, window: 4 * time.Second, concurrent: []int{1, 8, 32, 128},
+	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
+}
+
+// smoke shows that everything runs. Its figures mean nothing.
+var smoke = plan{
+	repetitions: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
+	steps: 50, backlog: 300, inFlight: 200, finished: 500,
+}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "-child" {
+		if err := child(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	p := whole
+	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
+	only := flag.String("only", "", "take only this cell: runs, steps, queue, memory or growth")
+	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
+	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
+	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken (5)")
+	flag.Parse()
+	if *render != "" {
+		r, err := readResults(*render)
+		if err != nil {
+			return err
+		}
+		return r.write(*out)
+	}
+	if *short {
+		p = smoke
+	}
+	if *repetitions > 0 {
+		p.repetitions = *repetitions
+	}
+	p.only, p.out, p.url = *only, *out, os.Getenv("DATABASE_URL")
+	if p.url == "" {
+		return errors.New("DATABASE_URL is empty: it must name a database on a server where databases may be created, as make bench does")
+	}
+	r, err := p.measure(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	fmt.Println(r.markdown())
+	return r.write(p.out)
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A sample is one measurement.
+type sample struct {
+	Cell       string
+	Contestant string
+	Concurrent int `json:",omitempty"`
+	Repetition int
+	Values     values
+	Disturbed  bool `json:",omitempty"` // something else needed the processors, each time that it was tried
+}
+
+// A round is the measurements that the contestants take in turns.
+type round struct {
+	cell        string
+	concurrent  int
+	contestants []string
+}
+
+const (
+	grownContestant = "beside finished runs"
+	growthSlots     = 32
+)
+
+func (p plan) rounds() []round {
+	var all []round
+	for _, n := range p.concurrent {
+		r := round{cell: cellRuns, concurrent: n}
+		for _, c := range contestants {
+			if c.open != nil {
+				r.contestants = append(r.contestants, c.name)
+			}
+		}
+		all = append(all, r)
+	}
+	queue := round{cell: cellQueue}
+	for _, c := range contestants {
+		if c.openWorker != nil {
+			queue.contestants = append(queue.contestants, c.name)
+		}
+	}
+	all = append(all,
+		round{cell: cellSteps, contestants: []string{oursPGX, singlePGX, oursPQFast, singlePQ, oursPQ, dbosGo}},
+		queue,
+		round{cell: cellMemory, contestants: []string{oursPGX}},
+		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
+	)
+	return slices.DeleteFunc(all, func(r round) bool { return p.only != "" && p.only != r.cell })
+}
+
+// measure takes every measurement of the plan.
+func (p plan) measure(ctx context.Context) (*results, error) {
+	m := &measuring{plan: p, server: server{url: p.url}}
+	defer m.server.drop(context.WithoutCancel(ctx))
+	r, err := m.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for repetition := range p.repetitions {
+		for _, round := range p.rounds() {
+			for i := range round.contestants {
+				// Nobody always comes after the same other one.
+				contestant := round.contestants[(i+repetition)%len(round.contestants)]
+				s, err := m.take(ctx, round, contestant)
+				if err != nil {
+					return nil, err
+				}
+				s.Repetition = repetition + 1
+				r.Samples = append(r.Samples, s)
+				fmt.Fprintf(os.Stderr, "%d/%d  %-6s %4s  %-45s %s\n",
+					s.Repetition, p.repetitions, s.Cell, orEmpty(s.Concurrent), s.Contestant, s.line())
+			}
+		}
+	}
+	r.Seconds = time.Since(r.Began).Seconds()
+	return r, nil
+}
+
+type measuring struct {
+	plan   plan
+	server server
+	grown  string    // URL of the database with the finished runs
+	calm   []float64 // seconds that the fixed work took, so far
+}
+
+// take takes a measurement, up to three times if it is disturbed.
+func (m *measuring) take(ctx context.Context, r round, contestant string) (s sample, err error) {
+	s = sample{Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent}
+	for range 3 {
+		t := task{
+			Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent,
+			Warmup: m.plan.warmup, Window: m.plan.window, Count: m.plan.count(r.cell),
+		}
+		if t.URL, err = m.database(ctx, &t); err != nil {
+			return s, err
+		}
+		before := m.disturbed()
+		if r.cell == cellQueue {
+			s.Values, err = m.withWorker(ctx, t)
+		} else {
+			s.Values, err = spawn(ctx, t)
+		}
+		if err != nil {
+			return s, err
+		}
+		after := m.disturbed()
+		if s.Disturbed = before || after; !s.Disturbed {
+			break
+		}
+	}
+	return s, nil
+}
+
+func (p plan) count(cell string) int {
+	switch cell {
+	case cellSteps:
+		return p.steps
+	case cellQueue:
+		return p.backlog
+	default:
+		return p.inFlight
+	}
+}
+
+// database makes the database of a task.
+func (m *measuring) database(ctx context.Context, t *task) (url string, err error) {
+	if t.Contestant != grownContestant {
+		return m.server.fresh(ctx)
+	}
+	t.Contestant = oursPGX
+	if m.grown == "" {
+		m.grown, err = m.server.grow(ctx, m.plan.finished)
+	}
+	return m.grown, err
+}
+
+// disturbed does a fixed piece of work on each processor and reports whether it took much longer than it mostly does.
+func (m *measuring) disturbed() bool {
+	best := time.Hour
+	for range 3 {
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				block := make([]byte, 1<<20)
+				for range 16 {
+					block[0] = sha256.Sum256(block)[0]
+				}
+			})
+		}
+		all.Wait()
+		best = min(best, time.Since(began))
+	}
+	m.calm = append(m.calm, best.Seconds())
+	return best.Seconds() > 1.25*median(m.calm)
+}
+
+// spawn has another process do the task.
+func spawn(ctx context.Context, t task) (values, error) {
+	cmd, err := command(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, cmd.Stderr)
+	}
+	var v values
+	return v, json.Unmarshal(lastLine(out), &v)
+}
+
+func lastLine(out []byte) []byte {
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	return lines[len(lines)-1]
+}
+
+// command prepares a process, which the caller starts, for a task; it may take ten minutes.
+func command(ctx context.Context, t task) (*exec.Cmd, error) {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, exe, "-child", string(text))
+	cmd.Stderr = new(strings.Builder)
+	return cmd, nil
+}
+
+// withWorker does a task beside a process that works.
+func (m *measuring) withWorker(ctx context.Context, t task) (v values, err error) {
+	w := t
+	w.Cell = cellWorker
+	cmd, err := command(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	read := bufio.NewReader(out)
+	if line, readErr := read.ReadString('\n'); readErr == nil && line == "ready\n" {
+		v, err = spawn(ctx, t)
+	} else {
+		err = errors.New("the worker did not begin")
+	}
+	in.Close()
+	_, _ = io.Copy(io.Discard, read)
+	if ended := cmd.Wait(); ended != nil {
+		err = errors.Join(err, fmt.Errorf("worker: %w: %s", ended, cmd.Stderr))
+	}
+	return v, err
+}
+
+func orEmpty(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// line is a sample on the terminal.
+func (s sample) line() string {
+	var words []string
+	for _, name := range []string{runsPerSecond, "starts/s", p50, p99, wal + perRun, written + perRun, sentStatements + perRun, wal, inFlightMB, parkedMB} {
+		if v, ok := s.Values[name]; ok {
+			words = append(words, fmt.Sprintf("%s %.4g", name, v))
+		}
+	}
+	if s.Disturbed {
+		words = append(words, "DISTURBED")
+	}
+	return strings.Join(words, ", ")
+}
