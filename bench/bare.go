@@ -76,9 +76,9 @@ func recordStatements(ctx context.Context, url, owner string) (texts statements,
 	if err := st.RegisterWorker(ctx, owner, 24*time.Hour); err != nil {
 		return texts, err
 	}
-	samples := [parts]func() store.Write{ // none of which is written: they are of runs that do not exist, or exist already
+	samples := [parts]func() store.Write{
 		start: func() store.Write {
-			return store.NewRun{ID: "sample", Workflow: "sample", Input: []byte("1"), Owner: owner}
+			return store.NewRun{ID: uuid.NewString(), Workflow: "sample", Input: []byte("1"), Owner: owner}
 		},
 		checkpoint: func() store.Write { return store.Checkpoint{Owned: store.Owned{RunID: "none"}, Name: "step"} },
 		finish:     func() store.Write { return store.End{Owned: store.Owned{RunID: "none"}, Status: store.RunCompleted} },

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -36,7 +37,8 @@ type task struct {
 	URL            string
 	Concurrent     int
 	Warmup, Window time.Duration
-	Count          int // of steps or runs
+	Count          int    // of steps or runs
+	Profile        string // file for a CPU profile; none if empty
 }
 
 // values are what it answers.
@@ -61,11 +63,27 @@ func child(ctx context.Context, text string) error {
 	do := map[string]func(context.Context, task) (values, error){
 		cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
 	}[t.Cell]
-	v, err := do(ctx, t)
+	v, err := profiled(ctx, t, do)
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", t.Cell, t.Contestant, err)
 	}
 	return json.NewEncoder(os.Stdout).Encode(v)
+}
+
+func profiled(ctx context.Context, t task, do func(context.Context, task) (values, error)) (values, error) {
+	if t.Profile == "" {
+		return do(ctx, t)
+	}
+	file, err := os.Create(t.Profile)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, err
+	}
+	defer pprof.StopCPUProfile()
+	return do(ctx, t)
 }
 
 // runRuns keeps t.Concurrent runs under way for the warm-up and the window, and counts those that end in the window.

@@ -33,6 +33,8 @@ type plan struct {
 	inFlight    int // runs of the cell on memory
 	finished    int // runs that the grown database holds
 	only        string
+	contestant  string
+	profiles    string
 	out         string
 }
 
@@ -67,6 +69,9 @@ func run(ctx context.Context) error {
 	p := whole
 	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
 	only := flag.String("only", "", "take only this cell: runs, steps, queue, memory or growth")
+	contestant := flag.String("contestant", "", "measure only contestants whose name has this in it")
+	concurrent := flag.Int("concurrent", 0, "measure whole runs only with this many at a time")
+	profiles := flag.String("profiles", "", "directory for CPU profiles and the server's statements; none if empty")
 	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
 	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
 	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken (5)")
@@ -84,7 +89,10 @@ func run(ctx context.Context) error {
 	if *repetitions > 0 {
 		p.repetitions = *repetitions
 	}
-	p.only, p.out, p.url = *only, *out, os.Getenv("DATABASE_URL")
+	if *concurrent > 0 {
+		p.concurrent = []int{*concurrent}
+	}
+	p.only, p.contestant, p.profiles, p.out, p.url = *only, *contestant, *profiles, *out, os.Getenv("DATABASE_URL")
 	if p.url == "" {
 		return errors.New("DATABASE_URL is empty: it must name a database on a server where databases may be created, as make bench does")
 	}

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +64,9 @@ func (p plan) rounds() []round {
 		round{cell: cellMemory, contestants: []string{oursPGX}},
 		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
 	)
+	for i := range all {
+		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
+	}
 	return slices.DeleteFunc(all, func(r round) bool { return p.only != "" && p.only != r.cell })
 }
 
@@ -106,7 +111,7 @@ func (m *measuring) take(ctx context.Context, r round, contestant string) (s sam
 	for range 3 {
 		t := task{
 			Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent,
-			Warmup: m.plan.warmup, Window: m.plan.window, Count: m.plan.count(r.cell),
+			Warmup: m.plan.warmup, Window: m.plan.window, Count: m.plan.count(r.cell), Profile: m.profile(r, contestant, ".pprof"),
 		}
 		if t.URL, err = m.database(ctx, &t); err != nil {
 			return s, err
@@ -117,6 +122,9 @@ func (m *measuring) take(ctx context.Context, r round, contestant string) (s sam
 		} else {
 			s.Values, err = spawn(ctx, t)
 		}
+		if err == nil {
+			err = m.saveStatements(ctx, t)
+		}
 		if err != nil {
 			return s, err
 		}
@@ -126,6 +134,35 @@ func (m *measuring) take(ctx context.Context, r round, contestant string) (s sam
 		}
 	}
 	return s, nil
+}
+
+// profile returns the name of a file about a measurement, "" if none is wanted.
+func (m *measuring) profile(r round, contestant, suffix string) string {
+	if m.plan.profiles == "" {
+		return ""
+	}
+	return filepath.Join(m.plan.profiles, strings.NewReplacer(" ", "-", "/", "-", ",", "").Replace(fmt.Sprint(r.cell, " ", r.concurrent, " ", contestant))+suffix)
+}
+
+// saveStatements writes beside a profile which statements the server had, and what they took.
+func (m *measuring) saveStatements(ctx context.Context, t task) error {
+	if t.Profile == "" {
+		return nil
+	}
+	db, err := sql.Open("pgx", t.URL)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var text string
+	err = db.QueryRowContext(ctx, `
+		SELECT coalesce(string_agg(format('%s calls, %s ms in all, %s µs each, %s rows, %s bytes of WAL' || E'\n%s\n', calls, total_exec_time::int,
+		       (mean_exec_time * 1000)::int, rows, wal_bytes, query), E'\n' ORDER BY total_exec_time DESC), '')
+		FROM pg_stat_statements`).Scan(&text)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(strings.TrimSuffix(t.Profile, ".pprof")+".statements", []byte(text), 0o644)
 }
 
 func (p plan) count(cell string) int {

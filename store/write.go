@@ -22,7 +22,7 @@ type part struct {
 	fields string // of the given rows, with their types, in the order of Write.row
 	given  string // names these rows
 	write  string // writes them
-	missed string // tells which of them it did not write: such rows are nobody's fault, see [Store.Write]
+	missed string // tells which of them the guard refused; "" when there is no guard
 }
 
 // The kinds of writes, in the order in which a statement has them: a start before what the run does next.
@@ -41,10 +41,7 @@ started AS (
     FROM clock
     CROSS JOIN start
     LEFT JOIN {schema}.workflow_workers AS worker ON worker.id = start.worker AND worker.expires_at > {now_ms}
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id
 )`,
-		missed: `SELECT 0 AS part, n FROM start WHERE id NOT IN (SELECT id FROM started)`,
 	},
 	{
 		op: "checkpoint step", alone: hastyCheckpoint, given: "step",
@@ -52,7 +49,7 @@ started AS (
 		// The guard is lateral: one descent of the index for each row, whatever a plan that is kept thinks of the table.
 		write: `
 recorded AS (
-    INSERT INTO {schema}.workflow_steps AS old (run_id, step_name, status, result, updated_at, kind, wake_at)
+    INSERT INTO {schema}.workflow_steps (run_id, step_name, status, result, updated_at, kind, wake_at)
     SELECT step.run_id, step.step_name, 'succeeded', step.result, clock.ms, step.kind, clock.ms + step.wake_in
     FROM clock
     CROSS JOIN step
@@ -62,13 +59,12 @@ recorded AS (
         WHERE id = step.run_id AND epoch = step.epoch AND status = 'running'
         FOR SHARE SKIP LOCKED
     ) AS run
-    ON CONFLICT (run_id, step_name) DO UPDATE
-    SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
-        kind = EXCLUDED.kind, wake_at = EXCLUDED.wake_at
-    WHERE old.status <> 'succeeded'
     RETURNING run_id, step_name
 )`,
-		missed: `SELECT 1 AS part, n FROM step WHERE (run_id, step_name) NOT IN (SELECT run_id, step_name FROM recorded)`,
+		missed: `SELECT 1 AS part, n
+FROM step
+WHERE (SELECT count(*) FROM recorded) < (SELECT count(*) FROM step) -- else nothing is to be looked for
+  AND (run_id, step_name) NOT IN (SELECT run_id, step_name FROM recorded)`,
 	},
 	{
 		op: "finish run", alone: hastyFinishRun, given: "finish",
@@ -92,7 +88,10 @@ finished AS (
         updated_at = EXCLUDED.updated_at
     RETURNING run.id
 )`,
-		missed: `SELECT 2 AS part, n FROM finish WHERE id NOT IN (SELECT id FROM finished)`,
+		missed: `SELECT 2 AS part, n
+FROM finish
+WHERE (SELECT count(*) FROM finished) < (SELECT count(*) FROM finish)
+  AND id NOT IN (SELECT id FROM finished)`,
 	},
 }
 
@@ -137,17 +136,24 @@ func groupedText(set int) string {
 		columns := strings.Join(names, ", ")
 		clauses = append(clauses, p.given+" AS (\n    SELECT "+columns+", n\n    FROM unnest("+strings.Join(arrays, ", ")+
 			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", strings.TrimPrefix(p.write, "\n"))
-		missed = append(missed, p.missed)
+		if p.missed != "" {
+			missed = append(missed, p.missed)
+		}
+	}
+	if missed == nil {
+		missed = []string{"SELECT 0 AS part, 0 AS n WHERE false"}
 	}
 	return "WITH " + strings.Join(clauses, ", ") + "\n" + strings.Join(missed, "\nUNION ALL\n")
 }
 
 // Write writes rows in one statement and reports which of them it wrote. No row waits for another: what the guard refuses
-// (the run is lost, finished, or locked by others at this moment; the step has succeeded; a run with this id exists) is
-// not written, and [Store.CreateRun], [Store.Checkpoint] and [Store.FinishRun] tell why. An error concerns all rows:
-// they were written all, or none.
+// (the run is lost, finished, or locked by others at this moment) is not written, and [Store.CreateRun],
+// [Store.Checkpoint] and [Store.FinishRun] tell why. An error concerns all rows: they were written all, or none.
 //
-// A row with an id that others may create in a transaction of theirs is to be written alone: it waits for them.
+// Rows that are written with others are expected to be new: if one of the runs or steps exists, that is an error of all
+// ([IsRejected]), because an INSERT that provides for it costs half as much again. A row that is written alone may exist: then
+// it is not written if it is a run, or a step that has succeeded. A row with an id that others may create in a
+// transaction of theirs is to be written alone, for it waits for them.
 func (s *Store) Write(ctx context.Context, writes []Write) (written []bool, err error) {
 	written = make([]bool, len(writes))
 	if len(writes) == 1 {

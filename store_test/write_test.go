@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,9 +33,6 @@ func TestWriteManyRows(t *testing.T) {
 		end := func(id string, epoch int64) store.End {
 			return store.End{Owned: store.Owned{RunID: id, Epoch: epoch}, Status: store.RunCompleted, Output: null}
 		}
-		_, err := st.Write(t.Context(), []store.Write{step(owned, 1, "once")})
-		must(t, err)
-
 		rows := []struct {
 			row  store.Write
 			want bool
@@ -44,10 +40,8 @@ func TestWriteManyRows(t *testing.T) {
 			{store.NewRun{ID: "claimed", Workflow: "w", Input: quoted, Owner: "me"}, true},
 			{store.NewRun{ID: "pending", Workflow: "w", Input: null}, true},
 			{store.NewRun{ID: "leaseless", Workflow: "w", Input: null, Owner: "nobody"}, true}, // waits for a claim
-			{store.NewRun{ID: owned, Workflow: "w", Input: null}, false},
 			{step(owned, 1, "s"), true},
 			{step(owned, 1, "t"), true},
-			{step(owned, 1, "once"), false},
 			{step(lost, 0, "s"), false},
 			{step(locked, 1, "s"), false},
 			{step(finished, 0, "s"), false},
@@ -90,23 +84,36 @@ func TestWriteManyRows(t *testing.T) {
 	})
 }
 
-// A value that the server refuses fails the statement, and nothing of it is written.
-func TestWriteRefusedValue(t *testing.T) {
+// A value that the server refuses, or a row that exists, fails the statement, and nothing of it is written.
+func TestWriteRefusedRow(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		st := writer(t, b)
 		id := b.ownedRun(t)
-		var writes []store.Write
-		for n, result := range []string{"1", "1e999999", "3"} {
-			writes = append(writes, store.Checkpoint{
-				Owned: store.Owned{RunID: id, Epoch: 1}, Name: fmt.Sprint(n), Result: json.RawMessage(result),
-			})
+		step := func(name, result string) store.Write {
+			return store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: name, Result: json.RawMessage(result)}
 		}
-		if _, err := st.Write(t.Context(), writes); !store.IsRejected(err) {
-			t.Errorf("error %v, want one of the server that refuses a value", err)
+		_, err := st.Write(t.Context(), []store.Write{step("exists", "1")})
+		must(t, err)
+		for what, row := range map[string]store.Write{
+			"a value":  step("refused", "1e999999"),
+			"a step":   step("exists", "2"),
+			"a run":    store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1")},
+			"a finish": store.End{Owned: store.Owned{RunID: id, Epoch: 1}, Status: store.RunCompleted, Output: json.RawMessage("1e999999")},
+		} {
+			if _, err := st.Write(t.Context(), []store.Write{step("before", "1"), row, step("after", "3")}); !store.IsRejected(err) {
+				t.Errorf("%s: error %v, want one of the server that refuses it", what, err)
+			}
 		}
-		if b.hasStep(t, id) {
-			t.Error("a part of it was written")
+		if steps := one[string](t, b.side, "SELECT string_agg(step_name || result, ' ') FROM workflows.workflow_steps"); steps != "exists1" {
+			t.Errorf("steps %s, want the one that was there before", steps)
+		}
+
+		// Alone, a row that exists is no error.
+		for _, row := range []store.Write{step("exists", "2"), store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1")}} {
+			if written, err := st.Write(t.Context(), []store.Write{row}); err != nil || written[0] {
+				t.Errorf("%T that exists, alone: written %t, %v", row, written[0], err)
+			}
 		}
 	})
 }

@@ -125,7 +125,7 @@ func (e *Engine) end() {
 // Created tells a worker of this process that there is something to claim.
 func (e *Engine) Created() {
 	if w := e.working(); w != nil {
-		w.demand()
+		w.created()
 	}
 }
 

@@ -135,7 +135,7 @@ func (l *lease) tick(ctx context.Context) error {
 	taken, err := l.conn.TakeOver(ctx)
 	if taken > 0 {
 		l.log.Info("took over the runs of dead workers", "runs", taken)
-		l.worker.demand()
+		l.worker.tookOver()
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func (e *Engine) writeAlone(ctx context.Context, row store.Write) (bool, error) 
 	return written[0], err
 }
 
-// takeStart takes a slot for a run that starts here, if there is one that nobody else waits for, and makes the worker its
+// takeStart takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
 // owner. Until start or dropStart the run may be owned and not held.
 func (w *worker) takeStart(run *store.NewRun) (lease context.Context, took bool) {
 	if w == nil || run.Delay > 0 || w.engine.body(run.Workflow) == nil {
@@ -60,7 +60,7 @@ func (w *worker) takeStart(run *store.NewRun) (lease context.Context, took bool)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.open || w.free == 0 || w.demands.met < w.demands.raised {
+	if !w.open || w.demand.more || w.free <= w.demand.due() {
 		return nil, false
 	}
 	lease, id := w.lease.current()

@@ -156,18 +156,23 @@ func (r *run) attemptContext(
 
 var errStepTimeout = &store.Error{Code: "step_timeout", Message: "the attempt took longer than the step's timeout"}
 
-// checkpoint records the success of a step and returns what is recorded, which is an earlier success if there was one.
+// checkpoint records the success of a step and returns what is recorded, which is an earlier success if there was one. It
+// goes with what other runs write unless there may be a row of the step: of a failed attempt, or of this write, whose
+// answer was lost.
 func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
 	c.Owned = r.owned
+	r.mu.Lock()
+	_, exists := r.recorded[c.Name]
+	r.mu.Unlock()
 	err = r.persist(func(ctx context.Context) error {
-		written, err := r.worker.engine.writer.write(ctx, c)
-		if err == nil && written {
-			step = c.Step()
-			return nil
+		if !exists {
+			exists = true
+			if written, err := r.worker.engine.writer.write(ctx, c); err != nil || written {
+				step = c.Step()
+				return err
+			}
 		}
-		if err == nil {
-			step, err = r.store.Checkpoint(ctx, c)
-		}
+		step, err = r.store.Checkpoint(ctx, c)
 		return err
 	})
 	if store.IsRejected(err) { // the result cannot be stored, and never will be

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -26,7 +27,7 @@ type worker struct {
 	free     int             // slots
 	held     map[string]*run // what is in flight
 	starting map[string]bool // runs whose insert, already claimed, is under way
-	demands  demands
+	demand   demand
 	claims   claims
 	patience map[string]time.Duration
 }
@@ -34,9 +35,14 @@ type worker struct {
 // claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
 type claims struct{ sent, done int }
 
-// demands counts the signs that runs wait to be claimed, and those that a claim has met. While one is not met, runs that
-// start here take their turn behind what waits.
-type demands struct{ raised, met int }
+// demand is what is known of runs that wait to be claimed. A run that starts here takes a slot only if there is one for each
+// of them too.
+type demand struct {
+	raised, met int  // runs that became claimable here, and those of them that claims have met
+	more        bool // others may wait, how many nobody knows
+}
+
+func (d demand) due() int { return d.raised - d.met }
 
 const claimBatch = 50
 
@@ -44,8 +50,8 @@ func newWorker(e *Engine) *worker {
 	return &worker{
 		engine: e, store: e.store, config: e.config, log: e.config.Logger,
 		wake: make(chan struct{}, 1), free: e.config.Concurrency,
-		demands: demands{raised: 1}, // before the first claim nobody knows what waits
-		held:    make(map[string]*run), starting: make(map[string]bool), patience: make(map[string]time.Duration),
+		demand: demand{more: true}, // before the first claim nobody knows what waits
+		held:   make(map[string]*run), starting: make(map[string]bool), patience: make(map[string]time.Duration),
 	}
 }
 
@@ -81,10 +87,18 @@ func (w *worker) work(ctx context.Context) error {
 	return w.release(ctx)
 }
 
-// demand says that a run waits to be claimed.
-func (w *worker) demand() {
+// created says that a run waits to be claimed.
+func (w *worker) created() {
 	w.mu.Lock()
-	w.demands.raised++
+	w.demand.raised++
+	w.mu.Unlock()
+	w.nudge()
+}
+
+// tookOver says that runs of others may wait.
+func (w *worker) tookOver() {
+	w.mu.Lock()
+	w.demand.more = true
 	w.mu.Unlock()
 	w.nudge()
 }
@@ -95,48 +109,75 @@ func (w *worker) setOpen(open bool) {
 	w.open = open
 }
 
-// claimLoop claims again at once after a claim that found something; only an empty one waits.
+// claimLoop claims what it knows to wait as soon as there are slots, and looks for what it does not know of once in a pause.
 func (w *worker) claimLoop(ctx context.Context) {
-	pause := w.config.PollInterval
+	pause, look := w.config.PollInterval, time.Now()
 	for ctx.Err() == nil {
-		slots := w.takeSlots(claimBatch)
+		now := time.Now()
+		looking := !now.Before(look)
+		if looking {
+			look = now.Add(jittered(pause))
+		}
+		slots := w.takeSlots(looking)
 		if slots == 0 {
-			w.demand() // perhaps: what comes free is for those who wait, if anybody does
-			w.awaitSlot(ctx)
+			wait(ctx, w.wake, time.Until(look))
 			continue
 		}
-		claimed, err := w.fill(ctx, slots)
-		if err != nil && ctx.Err() == nil {
+		err := w.fill(ctx, slots)
+		if err == nil {
+			pause = w.config.PollInterval
+			continue
+		}
+		if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
 			w.log.Warn("claim", "error", err)
 			pause = min(2*pause, 20*w.config.PollInterval)
-		} else {
-			pause = w.config.PollInterval
 		}
-		if claimed == 0 {
-			wait(ctx, w.wake, pause/2+rand.N(pause))
-		}
+		wait(ctx, nil, jittered(pause))
 	}
 }
 
+// jittered returns between half and one and a half of d.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// takeSlots takes free slots for a claim: for the runs that are known to wait, and for all that may wait when the worker
+// looks for them, or has seen that there are many.
+func (w *worker) takeSlots(looking bool) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wanted := w.demand.due()
+	if looking || w.demand.more {
+		wanted = claimBatch
+	}
+	slots := min(w.free, wanted, claimBatch)
+	if looking && slots == 0 {
+		w.demand.more = true // perhaps: what comes free next is for them
+	}
+	w.free -= slots
+	return slots
+}
+
+// errCannotClaim is a worker without a lease, or without a workflow.
+var errCannotClaim = errors.New("cannot claim")
+
 // fill claims runs into slots that were taken for them, starts them, and gives back the slots that are left.
-func (w *worker) fill(ctx context.Context, slots int) (int, error) {
+func (w *worker) fill(ctx context.Context, slots int) error {
 	var claimed []store.ClaimedRun
 	defer func() { w.returnSlots(slots - len(claimed)) }()
 	lease, id := w.lease.current()
 	names := w.engine.known()
 	if id == "" || len(names) == 0 {
-		return 0, nil
+		return errCannotClaim
 	}
-	demanded := w.claiming()
+	known := w.claiming()
 	defer w.claimed()
 	// Not cut short by the end of ctx: a claim whose answer is not heard is one that nobody hands back.
 	found, err := w.store.Claim(context.WithoutCancel(ctx), id, names, slots)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	w.meet(demanded, slots-len(found))
+	w.meet(known, slots, len(found))
 	if len(found) == 0 {
-		return 0, nil
+		return nil
 	}
 
 	ids := make([]string, len(found))
@@ -150,22 +191,13 @@ func (w *worker) fill(ctx context.Context, slots int) (int, error) {
 		for _, c := range found {
 			w.giveBack(store.Owned{RunID: c.ID, Epoch: c.Epoch})
 		}
-		return 0, err
+		return err
 	}
 	claimed = found
 	for _, c := range claimed {
 		w.start(lease, newRun(w, c, steps[c.ID]))
 	}
-	return len(claimed), nil
-}
-
-// takeSlots takes at most so many free slots and returns how many.
-func (w *worker) takeSlots(most int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n := min(w.free, most)
-	w.free -= n
-	return n
+	return nil
 }
 
 // returnSlots gives back what the claim loop took and did not need.
@@ -175,40 +207,23 @@ func (w *worker) returnSlots(n int) {
 	w.free += n
 }
 
-// freeSlot gives back the slot of a run. The claim loop is told of the first, which it may be waiting for, and of every
-// one while runs wait.
+// freeSlot gives back the slot of a run.
 func (w *worker) freeSlot() {
 	w.mu.Lock()
-	wanted := w.free == 0 || w.demands.met < w.demands.raised
 	w.free++
+	wanted := w.demand.more || w.demand.due() > 0
 	w.mu.Unlock()
 	if wanted {
 		w.nudge()
 	}
 }
 
-// awaitSlot waits until a slot is free.
-func (w *worker) awaitSlot(ctx context.Context) {
-	for {
-		w.mu.Lock()
-		free := w.free
-		w.mu.Unlock()
-		if free > 0 || ctx.Err() != nil {
-			return
-		}
-		select {
-		case <-w.wake:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// claiming counts a claim that is sent, and returns the demands that it meets unless it brings as many runs as it can.
-func (w *worker) claiming() (demanded int) {
+// claiming counts a claim that is sent, and returns what is known to wait before.
+func (w *worker) claiming() demand {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.claims.sent++
-	return w.demands.raised
+	return w.demand
 }
 
 func (w *worker) claimed() {
@@ -217,14 +232,17 @@ func (w *worker) claimed() {
 	w.claims.done++
 }
 
-// meet notes what a claim has met. With no slot left over, more may wait.
-func (w *worker) meet(demanded, left int) {
+// meet notes what a claim has brought. With a slot left over, nobody waits but who came since; with none, and more slots
+// than runs were known to wait, more may.
+func (w *worker) meet(known demand, slots, found int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.demands.met = demanded
-	if left == 0 {
-		w.demands.raised++
+	if found < slots {
+		w.demand.met, w.demand.more = known.raised, false
+		return
 	}
+	w.demand.met = min(known.met+found, known.raised)
+	w.demand.more = w.demand.more || slots > known.due()
 }
 
 // start executes a run in a slot that was taken for it.
@@ -295,7 +313,7 @@ func (w *worker) giveBack(owned store.Owned) {
 		w.log.Warn("release", "run_id", owned.RunID, "error", err)
 		return
 	}
-	w.demand()
+	w.created()
 }
 
 // drain waits for the runs in flight: first for the steps that they are in, for which they have Config.Drain, then for

@@ -81,8 +81,8 @@ func (w *writer) next() []*pending {
 	return batch
 }
 
-// send writes a batch, on the context of nobody in particular. When the server refuses a value, the batch is halved until
-// the row that has it is alone.
+// send writes a batch, on the context of nobody in particular. When the server refuses a value, or a row that exists already,
+// the batch is halved until that row is alone.
 func (w *writer) send(batch []*pending) {
 	rows := make([]store.Write, len(batch))
 	for i, p := range batch {
