@@ -44,7 +44,7 @@ func New(config Config) (*Service, error) {
 		shared: &shared{payloadLimit: config.PayloadLimit},
 	}
 	s.engine = engine.New(s.store, engine.Config{
-		Concurrency: config.Concurrency, PollInterval: config.PollInterval, Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease,
+		Timeout: config.Timeout, Concurrency: config.Concurrency, PollInterval: config.PollInterval, Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease,
 		Drain: config.Drain, ParkAfter: config.ParkAfter, MaxSteps: config.MaxSteps, Logger: config.Logger,
 	})
 	return s, nil

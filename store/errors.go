@@ -58,6 +58,9 @@ func (e *TransitionError) Error() string {
 	return fmt.Sprintf("run %q cannot go from %s to %s", e.RunID, e.From, e.To)
 }
 
+// TimedOut is what a call of the store says after its bound; for a caller with a bound of its own, see [Store.Unbounded].
+func TimedOut(op string, after time.Duration) error { return problem(op, timeoutError(after)) }
+
 func timeoutError(after time.Duration) error {
 	return fmt.Errorf("%w: waited %s (see Config.Timeout)", ErrTimeout, after)
 }

@@ -115,14 +115,19 @@ func (s *Store) transact(ctx context.Context, isolation sql.IsolationLevel, f fu
 		return fmt.Errorf("begin: %w", err)
 	}
 	tx := <-begun
-	defer leave(tx.Rollback) // nothing to do after Commit
-
+	committed := false
+	defer func() {
+		if !committed {
+			leave(tx.Rollback)
+		}
+	}()
 	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
 		return err
 	}
 	if err := await(ctx, tx.Commit); err != nil {
 		return &commitError{err}
 	}
+	committed = true
 	return nil
 }
 
@@ -137,6 +142,9 @@ const grace = time.Second
 
 // bounded calls f with a context that ends after Options.Timeout, as await does.
 func (s *Store) bounded(ctx context.Context, f func(context.Context) error) error {
+	if s.opts.Timeout == 0 {
+		return await(ctx, func() error { return f(ctx) })
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, timeoutError(s.opts.Timeout))
 	defer cancel()
 	return await(ctx, func() error { return f(ctx) })
@@ -145,6 +153,9 @@ func (s *Store) bounded(ctx context.Context, f func(context.Context) error) erro
 // await calls f, which honours ctx if the driver does. When f does not return soon after ctx has ended (lib/pq on a dead
 // network), the caller is released and f is left behind: f must not touch anything that the caller uses after an error.
 func await(ctx context.Context, f func() error) error {
+	if ctx.Done() == nil {
+		return f()
+	}
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	select {

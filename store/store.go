@@ -30,7 +30,7 @@ const (
 type Options struct {
 	Schema      string        // as migrated
 	Statements  Statements    // how a lone statement is sent
-	Timeout     time.Duration // bound of a call that begins no transaction of the caller's
+	Timeout     time.Duration // bound of a call that begins no transaction of the caller's; 0: none
 	LockTimeout time.Duration // bound of a wait for a run's lock or row
 }
 
@@ -64,6 +64,15 @@ func (s *Store) In(tx *sql.Tx) *Store {
 	bound := *s
 	bound.tx = &sqlx.Tx{Tx: tx, Mapper: ours}
 	return &bound
+}
+
+// Unbounded returns the store without Options.Timeout, for a caller that stops to wait by other means. With a context that
+// cannot end either, a call costs no goroutine: neither here nor in database/sql and pgx, which start one each to see a
+// context end.
+func (s *Store) Unbounded() *Store {
+	free := *s
+	free.opts.Timeout = 0
+	return &free
 }
 
 // Hold takes a connection out of the pool and returns the store on it, for statements that must not wait for others to

@@ -35,6 +35,7 @@ type Body func(ctx context.Context, input json.RawMessage) (json.RawMessage, err
 
 // Config is how a process works; the root has given each field a value.
 type Config struct {
+	Timeout      time.Duration // of a statement that many runs share
 	Concurrency  int
 	PollInterval time.Duration
 	Lease        time.Duration
@@ -69,7 +70,7 @@ type Engine struct {
 // New returns an engine that does nothing yet.
 func New(st *store.Store, config Config) *Engine {
 	return &Engine{
-		store: st, config: config, awaits: newAwaiter(st), writer: &writer{store: st},
+		store: st, config: config, awaits: newAwaiter(st), writer: newWriter(st, config.Timeout),
 		bodies: make(map[string]Body), stop: func() {},
 	}
 }

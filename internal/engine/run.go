@@ -31,7 +31,9 @@ type run struct {
 
 	own     context.Context
 	loseOwn context.CancelCauseFunc
-	pause   context.CancelCauseFunc // ends the body's context
+
+	pause    context.CancelCauseFunc // ends the body's context
+	bodyDone <-chan struct{}         // its Done
 
 	mu       sync.Mutex
 	recorded map[string]record // by key
@@ -89,6 +91,7 @@ func (r *run) execute(lease context.Context) *store.Run {
 		defer cancel()
 	}
 
+	r.bodyDone = ctx.Done()
 	output, err := r.callBody(r.scope("").on(ctx))
 	r.mu.Lock()
 	r.ended = true

@@ -130,26 +130,40 @@ func (r *run) land() {
 	r.fly(-1)
 }
 
-// attemptContext returns the context of one attempt: ended by what ends ctx, but not by a pause of the run, which lets
-// steps finish.
+// An attemptContext ends as its own context does, and carries what another one carries.
+type attemptContext struct {
+	context.Context
+	values context.Context
+}
+
+func (c attemptContext) Value(key any) any {
+	if value := c.Context.Value(key); value != nil {
+		return value
+	}
+	return c.values.Value(key)
+}
+
+// attemptContext returns the context of one attempt: it carries what ctx does and ends with it, but not with a pause of the
+// run, which lets steps finish.
 func (r *run) attemptContext(
 	ctx context.Context, c *current, timeout time.Duration,
 ) (context.Context, context.CancelFunc) {
-	attempt, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), stepKey{}, c))
-	stopOwn := context.AfterFunc(r.own, func() { cancel(context.Cause(r.own)) })
-	stopCtx := context.AfterFunc(ctx, func() {
-		if !r.paused() {
-			cancel(context.Cause(ctx))
-		}
-	})
-	stopTimeout := func() {}
+	own, cancel := context.WithCancelCause(r.own)
+	attempt := context.WithValue(attemptContext{own, ctx}, stepKey{}, c)
+	stopCtx, stopTimeout := func() bool { return true }, func() {}
+	if ctx.Done() != r.bodyDone || r.deadline != nil { // it can end by more than a pause
+		stopCtx = context.AfterFunc(ctx, func() {
+			if !r.paused() {
+				cancel(context.Cause(ctx))
+			}
+		})
+	}
 	if timeout > 0 {
 		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
 	}
 	return attempt, func() {
 		stopTimeout()
 		stopCtx()
-		stopOwn()
 		cancel(nil)
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -11,14 +12,16 @@ import (
 // one gathers, and takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit.
 // There is no timer: a row that comes when nothing is under way is sent at once, by itself.
 //
-// Nothing queues without a bound: whoever writes waits for its own row.
+// Nothing queues without a bound: whoever writes waits for its own row. No statement is waited for longer than the timeout;
+// then its callers are told so, and it is left behind: what it would still write is guarded like any other write.
 type writer struct {
-	store *store.Store
+	store   *store.Store // unbounded
+	timeout time.Duration
 
 	mu      sync.Mutex
 	waiting []*pending
 	busy    bool
-	flights sync.WaitGroup
+	flights sync.WaitGroup // one while busy
 }
 
 // pending is a row that waits, and then how it went.
@@ -27,6 +30,10 @@ type pending struct {
 	done    chan struct{}
 	written bool
 	err     error
+}
+
+func newWriter(st *store.Store, timeout time.Duration) *writer {
+	return &writer{store: st.Unbounded(), timeout: timeout}
 }
 
 const (
@@ -42,7 +49,8 @@ func (w *writer) write(ctx context.Context, row store.Write) (bool, error) {
 	w.waiting = append(w.waiting, p)
 	if !w.busy {
 		w.busy = true
-		w.flights.Go(w.flush)
+		w.flights.Add(1)
+		go w.flush()
 	}
 	w.mu.Unlock()
 	select {
@@ -53,11 +61,14 @@ func (w *writer) write(ctx context.Context, row store.Write) (bool, error) {
 	}
 }
 
-// flush sends what waits until nothing does.
+// flush sends what waits until nothing does, or until it is left behind.
 func (w *writer) flush() {
 	for batch := w.next(); len(batch) > 0; batch = w.next() {
-		w.send(batch)
+		if !w.send(batch) {
+			return
+		}
 	}
+	w.flights.Done()
 }
 
 // next takes the next batch, oldest rows first.
@@ -82,19 +93,36 @@ func (w *writer) next() []*pending {
 }
 
 // send writes a batch, on the context of nobody in particular. When the server refuses a value, or a row that exists already,
-// the batch is halved until that row is alone.
-func (w *writer) send(batch []*pending) {
-	rows := make([]store.Write, len(batch))
-	for i, p := range batch {
-		rows[i] = p.row
+// the batch is halved until that row is alone. It reports false when a statement took too long: then all callers have been
+// told, and another goroutine flushes.
+func (w *writer) send(batch []*pending) bool {
+	for left := [][]*pending{batch}; len(left) > 0; {
+		rows := make([]store.Write, len(left[0]))
+		for i, p := range left[0] {
+			rows[i] = p.row
+		}
+		late := time.AfterFunc(w.timeout, func() {
+			for _, batch := range left {
+				tell(batch, make([]bool, len(batch)), store.TimedOut("write with others", w.timeout))
+			}
+			w.flush()
+		})
+		written, err := w.store.Write(context.Background(), rows)
+		if !late.Stop() {
+			return false
+		}
+		sent := left[0]
+		left = left[1:]
+		if half := len(sent) / 2; half > 0 && store.IsRejected(err) {
+			left = append([][]*pending{sent[:half], sent[half:]}, left...)
+			continue
+		}
+		tell(sent, written, err)
 	}
-	written, err := w.store.Write(context.Background(), rows)
-	if store.IsRejected(err) && len(batch) > 1 {
-		half := len(batch) / 2
-		w.send(batch[:half])
-		w.send(batch[half:])
-		return
-	}
+	return true
+}
+
+func tell(batch []*pending, written []bool, err error) {
 	for i, p := range batch {
 		p.written, p.err = written[i], err
 		close(p.done)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 		VALUES ('r', 'w', 'running', '1', 1, 1, 'me', 1)`); err != nil {
 		t.Fatal(err)
 	}
-	w := &writer{store: store.New(db, store.Options{Schema: "workflows", Timeout: time.Minute})}
+	w := newWriter(store.New(db, store.Options{Schema: "workflows"}), time.Minute)
 	const rows = 5
 	for bad := range rows - 1 {
 		again := bad + 1
@@ -49,5 +50,48 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 	var written int
 	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM workflows.workflow_steps").Scan(&written); err != nil || written != (rows-1)*(rows-1) {
 		t.Errorf("%d rows, %v; want %d", written, err, (rows-1)*(rows-1))
+	}
+}
+
+// A statement that does not return in time is left behind: its callers are told, and those after them are served.
+func TestStatementIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	ctx := context.WithoutCancel(t.Context())
+	db := pgtest.New(t).Open(t, pgtest.PGX)
+	lock, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback() }()
+	if _, err := lock.ExecContext(ctx, "LOCK TABLE workflows.workflow_runs"); err != nil {
+		t.Fatal(err)
+	}
+	const timeout = 300 * time.Millisecond
+	w := newWriter(store.New(db, store.Options{Schema: "workflows"}), timeout)
+	start := func(id string) (bool, error) {
+		return w.write(ctx, store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1")})
+	}
+
+	if written, err := start("a"); written || !errors.Is(err, store.ErrTimeout) {
+		t.Errorf("behind a lock: written %t, %v", written, err)
+	}
+	second := make(chan error, 1)
+	go func() {
+		written, err := start("b")
+		if err == nil && !written {
+			err = errors.New("not written")
+		}
+		second <- err
+	}()
+	time.Sleep(timeout / 3)
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("after the lock: %v", err)
+	}
+	w.close()
+	if w.busy || len(w.waiting) > 0 {
+		t.Error("something is still under way")
 	}
 }
