@@ -10,7 +10,8 @@ import (
 
 // A writer sends the starts, checkpoints and ends of all runs of this process. While one statement is under way the next
 // one gathers, and takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit.
-// There is no timer: a row that comes when nothing is under way is sent at once, by itself.
+// There is no timer: a row that comes when nothing is under way is sent at once, by itself. When many wait, a second
+// statement goes beside the first.
 //
 // Nothing queues without a bound: whoever writes waits for its own row. No statement is waited for longer than the timeout;
 // then its callers are told so, and it is left behind: what it would still write is guarded like any other write.
@@ -20,8 +21,8 @@ type writer struct {
 
 	mu      sync.Mutex
 	waiting []*pending
-	busy    bool
-	flights sync.WaitGroup // one while busy
+	flying  int            // statements under way
+	flights sync.WaitGroup // one for each
 }
 
 // pending is a row that waits, and then how it went.
@@ -37,6 +38,8 @@ func newWriter(st *store.Store, timeout time.Duration) *writer {
 }
 
 const (
+	maxFlights    = 2       // statements at a time: the server works on one while we make and read the other
+	secondFlight  = 32      // rows that must wait for it; fewer are better off together
 	maxBatch      = 512     // rows
 	maxBatchBytes = 4 << 20 // of payloads, unless one alone is longer
 )
@@ -47,8 +50,8 @@ func (w *writer) write(ctx context.Context, row store.Write) (bool, error) {
 	p := &pending{row: row, done: make(chan struct{})}
 	w.mu.Lock()
 	w.waiting = append(w.waiting, p)
-	if !w.busy {
-		w.busy = true
+	if w.flying == 0 || w.flying < maxFlights && len(w.waiting) >= secondFlight {
+		w.flying++
 		w.flights.Add(1)
 		go w.flush()
 	}
@@ -88,7 +91,9 @@ func (w *writer) next() []*pending {
 	if len(w.waiting) == 0 {
 		w.waiting = nil // not to hold what was sent
 	}
-	w.busy = n > 0
+	if n == 0 {
+		w.flying--
+	}
 	return batch
 }
 

@@ -91,7 +91,7 @@ func TestStatementIsLeftBehind(t *testing.T) {
 		t.Errorf("after the lock: %v", err)
 	}
 	w.close()
-	if w.busy || len(w.waiting) > 0 {
+	if w.flying != 0 || len(w.waiting) > 0 {
 		t.Error("something is still under way")
 	}
 }
