@@ -247,6 +247,9 @@ func command(ctx context.Context, t task) (*exec.Cmd, error) {
 func (m *measuring) withWorker(ctx context.Context, t task) (v values, err error) {
 	w := t
 	w.Cell = cellWorker
+	if t.Profile != "" {
+		w.Profile = strings.TrimSuffix(t.Profile, ".pprof") + "-worker.pprof"
+	}
 	cmd, err := command(ctx, w)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ type ClaimedRun struct {
 	Input    json.RawMessage
 	Epoch    int64          // every write of the owner carries it
 	Deadline *time.Duration // from the claim on; nil: none
+	Begun    bool           // it may have steps
 }
 
 var claimRuns = define(`
@@ -44,7 +45,8 @@ var claimRuns = define(`
 	SET status = 'running', owner = $1, epoch = run.epoch + 1, run_at = NULL, updated_at = {clock_ms}
 	FROM picked
 	WHERE run.id = picked.id
-	RETURNING run.id, run.workflow, run.input, run.epoch, run.deadline_at - {now_ms} AS deadline_in`)
+	RETURNING run.id, run.workflow, run.input, run.epoch, run.deadline_at - {now_ms} AS deadline_in,
+	          run.epoch > 1 OR EXISTS (SELECT FROM {schema}.workflow_steps WHERE run_id = run.id) AS begun`)
 
 // Claim makes the worker the owner of up to limit runs of the given workflows that may run now. Workflows named first are
 // served first.
@@ -59,13 +61,14 @@ func (s *Store) Claim(ctx context.Context, worker string, workflows []string, li
 		Input    jsonb         `db:"input"`
 		Epoch    int64         `db:"epoch"`
 		Deadline sql.NullInt64 `db:"deadline_in"`
+		Begun    bool          `db:"begun"`
 	}
 	if err := s.list(ctx, &rows, claimRuns, worker, string(known), limit); err != nil {
 		return nil, problem("claim runs", err)
 	}
 	claimed := make([]ClaimedRun, len(rows))
 	for i, row := range rows {
-		claimed[i] = ClaimedRun{ID: row.ID, Workflow: row.Workflow, Input: json.RawMessage(row.Input), Epoch: row.Epoch}
+		claimed[i] = ClaimedRun{ID: row.ID, Workflow: row.Workflow, Input: json.RawMessage(row.Input), Epoch: row.Epoch, Begun: row.Begun}
 		if row.Deadline.Valid {
 			left := time.Duration(row.Deadline.Int64) * time.Millisecond
 			claimed[i].Deadline = &left
@@ -74,13 +77,20 @@ func (s *Store) Claim(ctx context.Context, worker string, workflows []string, li
 	return claimed, nil
 }
 
+// OFFSET 0 makes it a look-up for each run. A join would be planned once, for the size that the table has then.
 var loadSteps = define(`
-	SELECT run_id, step_name, status, result, error, updated_at, kind, attempts, wake_at, wake_at - {now_ms} AS wake_in
-	FROM {schema}.workflow_steps
-	WHERE run_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))`)
+	SELECT given.run_id, step_name, status, result, error, updated_at, kind, attempts, wake_at, wake_at - {now_ms} AS wake_in
+	FROM jsonb_array_elements_text($1::jsonb) AS given (run_id)
+	CROSS JOIN LATERAL (
+	    SELECT *
+	    FROM {schema}.workflow_steps
+	    WHERE run_id = given.run_id
+	    OFFSET 0
+	) AS step`)
 
 // LoadSteps returns the steps of several runs, by run. It must be a later statement than the claim, to see what the
-// owner before wrote.
+// owner before wrote. A run that nobody has owned before may have steps of the state API: those that were written while it
+// was being claimed are met when the step is checkpointed.
 func (s *Store) LoadSteps(ctx context.Context, runIDs []string) (map[string][]Step, error) {
 	ids, err := json.Marshal(runIDs)
 	if err != nil {

@@ -5,26 +5,34 @@ import (
 	"encoding/json"
 )
 
-var outcomes = define(`
-	SELECT id, status,
-	       CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN output END AS output,
-	       CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN error END AS error
-	FROM {schema}.workflow_runs
-	WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))`)
+// OFFSET 0 makes it a look-up for each run, as in loadSteps.
+var findEnded = define(`
+	SELECT given.id, coalesce(run.status, '') AS status, run.output, run.error
+	FROM jsonb_array_elements_text($1::jsonb) AS given (id)
+	LEFT JOIN LATERAL (
+	    SELECT status, output, error
+	    FROM {schema}.workflow_runs
+	    WHERE id = given.id
+	    OFFSET 0
+	) AS run ON true
+	WHERE run.status IS NULL OR run.status IN ('completed', 'failed', 'cancelled')`)
 
-// Outcomes returns where the given runs stand, with output and error once they are finished; unknown ones are left out.
-func (s *Store) Outcomes(ctx context.Context, runIDs []string) (map[string]Run, error) {
+// Ended returns those of the given runs that are finished, and the ids of those that do not exist.
+func (s *Store) Ended(ctx context.Context, runIDs []string) (finished []Run, unknown []string, err error) {
 	ids, err := json.Marshal(runIDs)
 	if err != nil {
-		return nil, problem("await runs", err)
+		return nil, nil, problem("await runs", err)
 	}
 	var rows []runRow
-	if err := s.list(ctx, &rows, outcomes, string(ids)); err != nil {
-		return nil, problem("await runs", err)
+	if err := s.list(ctx, &rows, findEnded, string(ids)); err != nil {
+		return nil, nil, problem("await runs", err)
 	}
-	runs := make(map[string]Run, len(rows))
 	for _, row := range rows {
-		runs[row.ID] = row.run()
+		if row.Status == "" {
+			unknown = append(unknown, row.ID)
+		} else {
+			finished = append(finished, row.run())
+		}
 	}
-	return runs, nil
+	return finished, unknown, nil
 }

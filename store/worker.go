@@ -70,6 +70,16 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, e
 	return released, problem("release worker", err)
 }
 
+// Asked with every heartbeat: it has to be cheap to plan and to execute, and takeOver is not. On tables without statistics
+// its estimate would even have it compiled.
+var hasOrphans = define(`
+	SELECT EXISTS (
+	    SELECT
+	    FROM {schema}.workflow_workers AS dead
+	    WHERE expires_at <= {now_ms}
+	      AND EXISTS (SELECT FROM {schema}.workflow_runs WHERE owner = dead.id)
+	)`)
+
 // A run that was taken over ten times without a new step between kills its workers: it is not given to an eleventh.
 var takeOver = define(`
 	WITH dead AS (
@@ -114,6 +124,10 @@ var forgetWorkers = define(`
 // TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many; a run
 // that has been taken over too often fails instead, with code crash_loop.
 func (s *Store) TakeOver(ctx context.Context) (int64, error) {
+	var orphans bool
+	if err := s.get(ctx, &orphans, hasOrphans); err != nil || !orphans {
+		return 0, problem("look for dead workers", err)
+	}
 	taken, err := s.exec(ctx, takeOver)
 	if err == nil && taken > 0 {
 		_, err = s.exec(ctx, forgetWorkers)

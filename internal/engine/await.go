@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,8 @@ const (
 	firstPoll  = 10 * time.Millisecond
 	pollGrowth = 1.6
 	maxPoll    = time.Second
+	pollBatch  = 1000 // runs
+	pollShare  = 10   // at least so many times what a statement of the poll takes passes until the next
 )
 
 // An awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query; all others
@@ -154,7 +157,7 @@ func (a *awaiter) tell(id string, answer answer) {
 	delete(a.waiting, id)
 }
 
-// poll asks for all awaited runs in one statement until nobody waits.
+// poll asks for all awaited runs, a batch at a time, until nobody waits.
 func (a *awaiter) poll(ctx context.Context) {
 	pause := firstPoll
 	for {
@@ -168,12 +171,13 @@ func (a *awaiter) poll(ctx context.Context) {
 		if done {
 			return
 		}
-		if len(ids) == 0 {
-			continue
-		}
-		// An error is not an answer: the database may be back at the next poll. Callers have their own bounds.
-		if runs, err := a.store.Outcomes(ctx, ids); err == nil {
-			a.tellAll(ids, runs)
+		for batch := range slices.Chunk(ids, pollBatch) {
+			asked := time.Now()
+			// An error is not an answer: the database may be back at the next poll. Callers have their own bounds.
+			if finished, unknown, err := a.store.Ended(ctx, batch); err == nil {
+				a.tellAll(finished, unknown)
+			}
+			wait(ctx, nil, min((pollShare-1)*time.Since(asked), maxPoll))
 		}
 	}
 }
@@ -194,17 +198,14 @@ func (a *awaiter) elsewhere(ctx context.Context) (ids []string, done bool) {
 	return ids, false
 }
 
-func (a *awaiter) tellAll(ids []string, runs map[string]store.Run) {
+func (a *awaiter) tellAll(finished []store.Run, unknown []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, id := range ids {
-		run, found := runs[id]
-		switch {
-		case !found:
-			a.tell(id, answer{err: store.ErrRunNotFound})
-		case run.Status.Finished():
-			a.tell(id, answer{run: run})
-		}
+	for i := range finished {
+		a.tell(finished[i].ID, answer{run: finished[i]})
+	}
+	for _, id := range unknown {
+		a.tell(id, answer{err: store.ErrRunNotFound})
 	}
 }
 

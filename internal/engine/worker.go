@@ -180,13 +180,7 @@ func (w *worker) fill(ctx context.Context, slots int) error {
 		return nil
 	}
 
-	ids := make([]string, len(found))
-	for i, c := range found {
-		ids[i] = c.ID
-	}
-	// A later statement, which sees what owners before have written. Claimed is claimed: if this fails, or ctx ends,
-	// the runs are still this worker's to hand back.
-	steps, err := w.store.LoadSteps(context.WithoutCancel(ctx), ids)
+	steps, err := w.load(context.WithoutCancel(ctx), found)
 	if err != nil {
 		for _, c := range found {
 			w.giveBack(store.Owned{RunID: c.ID, Epoch: c.Epoch})
@@ -198,6 +192,21 @@ func (w *worker) fill(ctx context.Context, slots int) error {
 		w.start(lease, newRun(w, c, steps[c.ID]))
 	}
 	return nil
+}
+
+// load reads the steps of claimed runs. It is a later statement than the claim, which sees what owners before have written.
+// Claimed is claimed: if this fails, the runs are still this worker's to hand back.
+func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[string][]store.Step, error) {
+	var begun []string
+	for _, c := range claimed {
+		if c.Begun {
+			begun = append(begun, c.ID)
+		}
+	}
+	if begun == nil {
+		return nil, nil
+	}
+	return w.store.LoadSteps(ctx, begun)
 }
 
 // returnSlots gives back what the claim loop took and did not need.
