@@ -17,6 +17,7 @@ type ClaimedRun struct {
 	Begun    bool           // it may have steps
 }
 
+// Begun is no EXISTS, which might be planned as a scan of all steps into a hash table.
 var claimRuns = define(`
 	WITH worker AS (
 	    -- Only who has a lease may claim.
@@ -46,7 +47,7 @@ var claimRuns = define(`
 	FROM picked
 	WHERE run.id = picked.id
 	RETURNING run.id, run.workflow, run.input, run.epoch, run.deadline_at - {now_ms} AS deadline_in,
-	          run.epoch > 1 OR EXISTS (SELECT FROM {schema}.workflow_steps WHERE run_id = run.id) AS begun`)
+	          run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun`)
 
 // Claim makes the worker the owner of up to limit runs of the given workflows that may run now. Workflows named first are
 // served first.

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// The poll of awaited runs: soon at first, for runs that are short, then ever more slowly.
+// The poll of awaited runs: soon at first, and while some end, then ever more slowly.
 const (
 	firstPoll  = 10 * time.Millisecond
 	pollGrowth = 1.6
@@ -18,8 +18,9 @@ const (
 	pollShare  = 10   // at least so many times what a statement of the poll takes passes until the next
 )
 
-// An awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query; all others
-// share one poll, whose goroutine lives while there is somebody to tell.
+// An awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query. All others are
+// looked up when somebody begins to wait for them, those of many callers in one statement, and then share one poll. Its
+// goroutine lives while there is somebody to tell.
 type awaiter struct {
 	store *store.Store
 
@@ -27,7 +28,8 @@ type awaiter struct {
 	waiting map[string]map[chan answer]bool // by run id
 	here    map[string]*Watch               // runs that this process executes
 	polling bool
-	hurry   chan struct{} // one token: somebody new is waiting
+	fresh   []string      // runs that are not looked up yet
+	hurry   chan struct{} // one token: there are such
 	closed  error
 	closing chan struct{}
 	stop    context.CancelFunc
@@ -104,6 +106,7 @@ func (a *awaiter) join(id string, told chan answer) error {
 		a.waiting[id] = make(map[chan answer]bool)
 	}
 	a.waiting[id][told] = true
+	a.fresh = append(a.fresh, id)
 	if !a.polling {
 		a.polling = true
 		ctx, stop := context.WithCancel(context.Background())
@@ -157,45 +160,81 @@ func (a *awaiter) tell(id string, answer answer) {
 	delete(a.waiting, id)
 }
 
-// poll asks for all awaited runs, a batch at a time, until nobody waits.
+// poll looks up the fresh ones at once, and asks for all again and again, a batch at a time, until nobody waits.
 func (a *awaiter) poll(ctx context.Context) {
-	pause := firstPoll
+	pause, ended := firstPoll, 0
+	due := time.Now().Add(pause)
+	var round []string // what is left of it
 	for {
-		if wait(ctx, a.hurry, pause) { // others may join at the same time: one poll for all of them
-			pause = firstPoll
-			wait(ctx, nil, pause)
-		} else {
-			pause = min(time.Duration(float64(pause)*pollGrowth), maxPoll)
-		}
-		ids, done := a.elsewhere(ctx)
-		if done {
+		wait(ctx, a.hurry, time.Until(due))
+		fresh, over := a.takeFresh(ctx)
+		if over {
 			return
 		}
-		for batch := range slices.Chunk(ids, pollBatch) {
-			asked := time.Now()
-			// An error is not an answer: the database may be back at the next poll. Callers have their own bounds.
-			if finished, unknown, err := a.store.Ended(ctx, batch); err == nil {
-				a.tellAll(finished, unknown)
+		if len(fresh) > 0 {
+			a.ask(ctx, fresh)
+			pause = firstPoll
+			if soon := time.Now().Add(pause); len(round) == 0 && soon.Before(due) {
+				due = soon
 			}
-			wait(ctx, nil, min((pollShare-1)*time.Since(asked), maxPoll))
+			continue
 		}
+		asked := time.Now()
+		if asked.Before(due) {
+			continue
+		}
+		if len(round) == 0 {
+			round, ended = a.elsewhere(), 0
+		}
+		batch := round[:min(len(round), pollBatch)]
+		round = round[len(batch):]
+		ended += a.ask(ctx, batch)
+		rest := min((pollShare-1)*time.Since(asked), maxPoll)
+		if len(round) == 0 {
+			pause = min(time.Duration(float64(pause)*pollGrowth), maxPoll)
+			if ended > 0 {
+				pause = firstPoll
+			}
+			rest = max(rest, pause)
+		}
+		due = time.Now().Add(rest)
 	}
 }
 
-// elsewhere returns the awaited runs that this process does not execute, or that the poll is over.
-func (a *awaiter) elsewhere(ctx context.Context) (ids []string, done bool) {
+// takeFresh returns the runs to be looked up, or that nobody waits any more.
+func (a *awaiter) takeFresh(ctx context.Context) (ids []string, over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	ids, a.fresh = a.fresh, nil
 	if len(a.waiting) == 0 || ctx.Err() != nil {
 		a.polling = false
 		return nil, true
 	}
+	return ids, false
+}
+
+// elsewhere returns the awaited runs that this process does not execute.
+func (a *awaiter) elsewhere() (ids []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for id := range a.waiting {
 		if a.here[id] == nil {
 			ids = append(ids, id)
 		}
 	}
-	return ids, false
+	return ids
+}
+
+// ask tells the callers of the runs that have ended, and returns how many there were. An error is not an answer: the
+// database may be back at the next poll. Callers have their own bounds.
+func (a *awaiter) ask(ctx context.Context, ids []string) (ended int) {
+	for batch := range slices.Chunk(ids, pollBatch) {
+		if finished, unknown, err := a.store.Ended(ctx, batch); err == nil {
+			a.tellAll(finished, unknown)
+			ended += len(finished) + len(unknown)
+		}
+	}
+	return ended
 }
 
 func (a *awaiter) tellAll(finished []store.Run, unknown []string) {
