@@ -80,7 +80,7 @@ func recordStatements(ctx context.Context, url, owner string) (texts statements,
 		start: func() store.Write {
 			return store.NewRun{ID: uuid.NewString(), Workflow: "sample", Input: []byte("1"), Owner: owner}
 		},
-		checkpoint: func() store.Write { return store.Checkpoint{Owned: store.Owned{RunID: "none"}, Name: "step"} },
+		checkpoint: func() store.Write { return &store.Checkpoint{Owned: store.Owned{RunID: "none"}, Name: "step"} },
 		finish:     func() store.Write { return store.End{Owned: store.Owned{RunID: "none"}, Status: store.RunCompleted} },
 	}
 	record := func(writes []store.Write) (string, error) {

@@ -47,7 +47,7 @@ var (
 )
 
 // row implements [Write].
-func (c Checkpoint) row() []any {
+func (c *Checkpoint) row() []any {
 	row := []any{c.RunID, c.Epoch, c.Name, argument(c.Result), nil, nil}
 	if c.Kind != "" {
 		row[4] = string(c.Kind)
@@ -59,8 +59,8 @@ func (c Checkpoint) row() []any {
 }
 
 // Step returns the step as the checkpoint writes it.
-func (c Checkpoint) Step() Step {
-	step := Step{RunID: c.RunID, Name: c.Name, Status: StepSucceeded, Result: c.Result, Kind: c.Kind}
+func (c *Checkpoint) Step() *Step {
+	step := &Step{RunID: c.RunID, Name: c.Name, Status: StepSucceeded, Result: c.Result, Kind: c.Kind}
 	if c.WakeIn != nil {
 		step.WakeIn = *c.WakeIn
 	}
@@ -69,11 +69,11 @@ func (c Checkpoint) Step() Step {
 
 // Checkpoint records the success of a step of an owned run and returns the step as recorded: the given one, or the one
 // that had succeeded before. ErrRunLost when the run has another owner by now; then nothing was written.
-func (s *Store) Checkpoint(ctx context.Context, c Checkpoint) (Step, error) {
+func (s *Store) Checkpoint(ctx context.Context, c *Checkpoint) (*Step, error) {
 	op := fmt.Sprintf("checkpoint step %q of run %q", c.Name, c.RunID)
 	written, err := s.exec(ctx, checkpoint, c.row()...)
 	if err != nil {
-		return Step{}, problem(op, err)
+		return nil, problem(op, err)
 	}
 	if written == 1 {
 		return c.Step(), nil
@@ -82,7 +82,7 @@ func (s *Store) Checkpoint(ctx context.Context, c Checkpoint) (Step, error) {
 	if err == nil && step.Status != StepSucceeded {
 		err = errors.New("neither written nor recorded")
 	}
-	return step, problem(op, err)
+	return &step, problem(op, err)
 }
 
 // errNotWritten rolls back a transaction whose checkpoint was refused.
@@ -95,8 +95,8 @@ var errNotWritten = errors.New("checkpoint not written")
 func (s *Store) CheckpointTx(
 	ctx context.Context, run Owned, name string, isolation sql.IsolationLevel,
 	f func(context.Context, *sql.Tx) (json.RawMessage, error),
-) (Step, error) {
-	var step Step
+) (*Step, error) {
+	var step *Step
 	attempt := func() error {
 		return s.transact(ctx, isolation, func(tx *sqlx.Tx) error {
 			result, err := f(ctx, tx.Tx)
@@ -122,17 +122,17 @@ func (s *Store) CheckpointTx(
 	}
 	var unknown *commitError
 	if !errors.Is(err, errNotWritten) && !errors.As(err, &unknown) {
-		return Step{}, err
+		return nil, err
 	}
 	// Refused, or perhaps committed: the row tells. The step's ctx may have ended by now.
 	found, lost := s.recorded(context.WithoutCancel(ctx), run, name)
 	switch {
 	case lost != nil:
-		return Step{}, problem(fmt.Sprintf("checkpoint step %q of run %q", name, run.RunID), lost)
+		return nil, problem(fmt.Sprintf("checkpoint step %q of run %q", name, run.RunID), lost)
 	case found.Status == StepSucceeded:
-		return found, nil
+		return &found, nil
 	default:
-		return Step{}, err
+		return nil, err
 	}
 }
 

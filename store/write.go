@@ -99,7 +99,7 @@ func partOf(w Write) int {
 	switch w.(type) {
 	case NewRun:
 		return 0
-	case Checkpoint:
+	case *Checkpoint:
 		return 1
 	default:
 		return 2

@@ -44,7 +44,7 @@ func TestGroupedText(t *testing.T) {
 			t.Errorf("set %b: %d parameters, want %d", set, got, parameters)
 		}
 	}
-	for i, w := range []Write{NewRun{}, Checkpoint{}, End{}} {
+	for i, w := range []Write{NewRun{}, new(Checkpoint), End{}} {
 		if got := len(w.row()); partOf(w) != i || got != fields(i) {
 			t.Errorf("%T: part %d with %d fields, want part %d with %d", w, partOf(w), got, i, fields(i))
 		}

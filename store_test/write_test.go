@@ -27,8 +27,8 @@ func TestWriteManyRows(t *testing.T) {
 		release := b.holdRow(t, locked)
 		null := json.RawMessage("null")
 		quoted := json.RawMessage(`"a \"quote\", a \\ and {braces}"`)
-		step := func(id string, epoch int64, name string) store.Checkpoint {
-			return store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: epoch}, Name: name, Result: quoted}
+		step := func(id string, epoch int64, name string) *store.Checkpoint {
+			return &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: epoch}, Name: name, Result: quoted}
 		}
 		end := func(id string, epoch int64) store.End {
 			return store.End{Owned: store.Owned{RunID: id, Epoch: epoch}, Status: store.RunCompleted, Output: null}
@@ -91,7 +91,7 @@ func TestWriteRefusedRow(t *testing.T) {
 		st := writer(t, b)
 		id := b.ownedRun(t)
 		step := func(name, result string) store.Write {
-			return store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: name, Result: json.RawMessage(result)}
+			return &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: name, Result: json.RawMessage(result)}
 		}
 		_, err := st.Write(t.Context(), []store.Write{step("exists", "1")})
 		must(t, err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -31,52 +32,58 @@ func isFinal(err error) bool {
 // attempts tries a step until it succeeds or has failed for good, and returns it as recorded. Between attempts the run
 // waits as a sleep does.
 func (r *run) attempts(
-	ctx context.Context, key string, kind store.StepKind, step record, o Options, once try,
-) (store.Step, error) {
-	history := store.Attempts{Policy: o.Retry}
-	if step.Attempts != nil {
-		history = *step.Attempts // the policy is resolved once, with the first failure
-	}
-	if step.Status == store.StepPending && step.Attempts != nil {
-		if err := r.waitUntil(ctx, step.at.Add(step.WakeIn)); err != nil {
-			return store.Step{}, err
-		}
-	}
+	ctx context.Context, key string, kind store.StepKind, step *record, o *Options, once try,
+) (*store.Step, error) {
 	for {
+		var history *store.Attempts
+		if step != nil && step.Attempts != nil {
+			history = step.Attempts // the policy is resolved once, with the first failure
+		}
+		if history != nil && step.Status == store.StepPending {
+			if err := r.waitUntil(ctx, step.at.Add(step.WakeIn)); err != nil {
+				return nil, err
+			}
+		}
 		recorded, err := r.attemptAndRecord(ctx, key, kind, history, o, once)
-		if err != nil || recorded.Status != store.StepPending {
-			return recorded.Step, err
+		if err != nil {
+			return nil, err
 		}
-		history = *recorded.Attempts
-		if err := r.waitUntil(ctx, recorded.at.Add(recorded.WakeIn)); err != nil {
-			return store.Step{}, err
+		if recorded.Status != store.StepPending {
+			return &recorded.Step, nil
 		}
+		step = recorded
 	}
 }
 
 // attemptAndRecord is in flight from before the attempt until its outcome, good or bad, is recorded.
 func (r *run) attemptAndRecord(
-	ctx context.Context, key string, kind store.StepKind, history store.Attempts, o Options, once try,
-) (record, error) {
+	ctx context.Context, key string, kind store.StepKind, history *store.Attempts, o *Options, once try,
+) (*record, error) {
 	if err := r.takeOff(ctx); err != nil {
-		return record{}, err
+		return nil, err
 	}
 	defer r.land()
-	c := &current{run: r, key: key, attempt: history.Count + 1}
+	c := &current{run: r, key: key, attempt: 1}
+	if history != nil {
+		c.attempt += history.Count
+	}
 	recorded, err := r.attempt(ctx, c, o, once)
 	var failed *attemptError
 	if errors.As(err, &failed) {
-		recorded, err = r.recordFailure(c, kind, history, failed.err)
+		if history == nil {
+			history = &store.Attempts{Policy: o.Retry}
+		}
+		recorded, err = r.recordFailure(c, kind, *history, failed.err)
 	}
 	if err != nil {
-		return record{}, err
+		return nil, err
 	}
 	return r.remember(key, recorded), nil
 }
 
 // attempt tries once. A failure after the run was lost or its caller gave up is most likely that, and not the step's: its
 // error is then the cause. So is a checkpoint that was refused: nothing more can be recorded under this epoch.
-func (r *run) attempt(ctx context.Context, c *current, o Options, once try) (store.Step, error) {
+func (r *run) attempt(ctx context.Context, c *current, o *Options, once try) (*store.Step, error) {
 	attempt, end := r.attemptContext(ctx, c, o.Timeout)
 	defer end()
 	started := time.Now()
@@ -84,38 +91,41 @@ func (r *run) attempt(ctx context.Context, c *current, o Options, once try) (sto
 	var failed *attemptError
 	switch cause := context.Cause(attempt); {
 	case err == nil:
-		r.log.Debug("step succeeded", "step", c.key, "attempt", c.attempt, "duration", time.Since(started))
+		if r.log.Enabled(ctx, slog.LevelDebug) {
+			r.log.Debug("step succeeded", "step", c.key, "attempt", c.attempt, "duration", time.Since(started))
+		}
 		return recorded, nil
 	case !errors.As(err, &failed):
 		r.lose(err)
-		return store.Step{}, err
+		return nil, err
 	case errors.Is(cause, errStepTimeout) && cause != nil:
-		return store.Step{}, &attemptError{errStepTimeout}
+		return nil, &attemptError{errStepTimeout}
 	case cause != nil:
-		return store.Step{}, cause
+		return nil, cause
 	}
 	r.log.Info("step attempt failed", "step", c.key, "attempt", c.attempt, "error", failed.err)
-	return store.Step{}, failed
+	return nil, failed
 }
 
 // recordFailure writes the failed attempt, with the time of the next one if there is to be one.
 func (r *run) recordFailure(
 	c *current, kind store.StepKind, history store.Attempts, failure error,
-) (recorded store.Step, err error) {
+) (*store.Step, error) {
 	history.Count++
 	failed := store.FailedAttempt{Name: c.key, Kind: kind, Err: store.NewError(failure), Attempts: history}
 	if !isFinal(failure) && history.Count < history.Policy.MaxAttempts {
 		delay := backoff(history.Policy, history.Count, rand.Float64())
 		failed.RetryIn = &delay
 	}
-	err = r.persist(func(ctx context.Context) error {
+	var recorded store.Step
+	err := r.persist(func(ctx context.Context) (err error) {
 		recorded, err = r.store.RecordFailure(ctx, r.owned, failed)
 		return err
 	})
 	if err != nil {
 		r.lose(err)
 	}
-	return recorded, err
+	return &recorded, err
 }
 
 // backoff returns the delay after the nth failed attempt: exponential, capped, then reduced by a random part of the

@@ -36,21 +36,22 @@ type run struct {
 	bodyDone <-chan struct{}         // its Done
 
 	mu       sync.Mutex
-	recorded map[string]record // by key
-	scopes   map[string]*scope // by prefix
-	reached  map[string]bool   // keys
+	recorded map[string]*record // by key
+	root     *scope
+	branches map[string]*scope // by prefix
 	ahead    int               // loaded steps that have ended and are not reached yet
 	flying   int               // steps in flight
-	quiet    chan struct{}     // replaced and closed whenever flying changes
+	quiet    chan struct{}     // closed and forgotten whenever flying changes; nil when nobody waits for that
 	ended    bool              // the body has returned
 	refused  bool              // a step was refused because the run is parking
 	wakeAt   time.Time         // of a parked run
 }
 
-// A record is a step as loaded or written, and when: its WakeIn counts from then.
+// A record is a step as loaded or written. Frames of a step's call chain hold pointers to it: stacks of many runs are memory.
 type record struct {
 	store.Step
-	at time.Time
+	at      time.Time // when it was loaded or written: its WakeIn counts from then
+	reached bool      // by the body; guarded by the run's mu
 }
 
 func newRun(w *worker, claimed store.ClaimedRun, steps []store.Step) *run {
@@ -59,13 +60,13 @@ func newRun(w *worker, claimed store.ClaimedRun, steps []store.Step) *run {
 		owned:  store.Owned{RunID: claimed.ID, Epoch: claimed.Epoch},
 		worker: w, body: w.engine.body(claimed.Workflow), store: w.store,
 		log:      w.log.With("run_id", claimed.ID, "workflow", claimed.Workflow),
-		recorded: make(map[string]record, len(steps)), scopes: make(map[string]*scope),
-		reached: make(map[string]bool), quiet: make(chan struct{}),
+		recorded: make(map[string]*record, len(steps)),
 	}
+	r.root = &scope{run: r}
 	now := time.Now()
 	for _, step := range steps {
-		r.recorded[step.Name] = record{step, now}
-		if hasEnded(step) {
+		r.recorded[step.Name] = &record{Step: step, at: now}
+		if hasEnded(&step) {
 			r.ahead++
 		}
 	}
@@ -92,7 +93,7 @@ func (r *run) execute(lease context.Context) *store.Run {
 	}
 
 	r.bodyDone = ctx.Done()
-	output, err := r.callBody(r.scope("").on(ctx))
+	output, err := r.callBody(r.root.on(ctx))
 	r.mu.Lock()
 	r.ended = true
 	r.mu.Unlock()
@@ -137,7 +138,7 @@ func (r *run) unreached() error {
 	defer r.mu.Unlock()
 	var keys []string
 	for key, step := range r.recorded {
-		if !r.reached[key] && hasEnded(step.Step) {
+		if !step.reached && hasEnded(&step.Step) {
 			keys = append(keys, key)
 		}
 	}
@@ -148,7 +149,7 @@ func (r *run) unreached() error {
 	return nondeterministic("the function returned without reaching recorded steps: %s", strings.Join(keys, ", "))
 }
 
-func hasEnded(step store.Step) bool {
+func hasEnded(step *store.Step) bool {
 	return step.Status == store.StepSucceeded || step.Status == store.StepFailed
 }
 

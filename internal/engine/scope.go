@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Misuse of a step.
@@ -18,10 +19,15 @@ var (
 
 // A scope numbers the repeated names of one branch of a run. The fields are guarded by the run's mu.
 type scope struct {
-	run      *run
-	prefix   string         // of the keys: "" or "branch/"
-	counts   map[string]int // how often each name was reached
-	inFlight map[string]bool
+	run    *run
+	prefix string // of the keys: "" or "branch/"
+	names  map[string]use
+}
+
+// use is how a name was used so far.
+type use struct {
+	reached  int // how often
+	inFlight bool
 }
 
 type (
@@ -38,14 +44,17 @@ type current struct {
 
 func (s *scope) on(ctx context.Context) context.Context { return context.WithValue(ctx, scopeKey{}, s) }
 
-// scope returns the scope of a prefix; branches of one key share one.
-func (r *run) scope(prefix string) *scope {
+// branch returns the scope of a prefix; branches of one key share one.
+func (r *run) branch(prefix string) *scope {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.scopes[prefix]
+	s := r.branches[prefix]
 	if s == nil {
-		s = &scope{run: r, prefix: prefix, counts: make(map[string]int), inFlight: make(map[string]bool)}
-		r.scopes[prefix] = s
+		s = &scope{run: r, prefix: prefix}
+		if r.branches == nil {
+			r.branches = make(map[string]*scope)
+		}
+		r.branches[prefix] = s
 	}
 	return s
 }
@@ -56,7 +65,7 @@ func Branch(ctx context.Context, key string) context.Context {
 	if !ok {
 		return ctx
 	}
-	return s.run.scope(s.prefix + key + "/").on(ctx)
+	return s.run.branch(s.prefix + key + "/").on(ctx)
 }
 
 // enter gives a step its key and takes its name until leave.
@@ -71,27 +80,32 @@ func enter(ctx context.Context, name string) (s *scope, key string, err error) {
 	r := s.run
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := s.counts[name]
+	used := s.names[name]
 	key = s.prefix + name
-	if n > 0 {
-		key = fmt.Sprintf("%s#%d", key, n)
+	if used.reached > 0 {
+		key += "#" + strconv.Itoa(used.reached)
 	}
+	recorded := r.recorded[key]
 	switch {
 	case r.ended:
 		return nil, "", ErrRunEnded
-	case s.inFlight[name]:
+	case used.inFlight:
 		return nil, "", ErrStepAmbiguous
 	case len(key) > maxKey:
 		return nil, "", fmt.Errorf("step key %.32q… has %d bytes, at most %d", key, len(key), maxKey)
-	case len(r.recorded) >= r.worker.config.MaxSteps && r.recorded[key].Status == "":
+	case len(r.recorded) >= r.worker.config.MaxSteps && recorded == nil:
 		return nil, "", fmt.Errorf("%w: %d", ErrTooManySteps, len(r.recorded))
 	}
-	s.counts[name]++
-	s.inFlight[name] = true
-	if !r.reached[key] && hasEnded(r.recorded[key].Step) {
-		r.ahead--
+	if s.names == nil {
+		s.names = make(map[string]use)
 	}
-	r.reached[key] = true
+	s.names[name] = use{reached: used.reached + 1, inFlight: true}
+	if recorded != nil {
+		if !recorded.reached && hasEnded(&recorded.Step) {
+			r.ahead--
+		}
+		recorded.reached = true
+	}
 	return s, key, nil
 }
 
@@ -101,7 +115,7 @@ const maxKey = 1024
 func (s *scope) leave(name string) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	delete(s.inFlight, name)
+	s.names[name] = use{reached: s.names[name].reached}
 }
 
 // RunID returns the id of the run that ctx carries, "" when it carries none.

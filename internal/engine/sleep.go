@@ -30,7 +30,7 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if step.Status != store.StepSucceeded {
+	if step == nil || step.Status != store.StepSucceeded {
 		if step, err = r.beginSleep(ctx, key, max(d, 0)); err != nil {
 			return err
 		}
@@ -38,15 +38,15 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 	return r.waitUntil(ctx, step.at.Add(step.WakeIn))
 }
 
-func (r *run) beginSleep(ctx context.Context, key string, d time.Duration) (record, error) {
+func (r *run) beginSleep(ctx context.Context, key string, d time.Duration) (*record, error) {
 	if err := r.takeOff(ctx); err != nil {
-		return record{}, err
+		return nil, err
 	}
 	defer r.land()
 	step, err := r.checkpoint(store.Checkpoint{Name: key, Kind: store.SleepStep, WakeIn: &d})
 	if err != nil {
 		r.lose(err)
-		return record{}, err
+		return nil, err
 	}
 	return r.remember(key, step), nil
 }
@@ -149,13 +149,18 @@ func isClosed(c <-chan struct{}) bool {
 // fly counts the steps in flight. It expects mu to be held.
 func (r *run) fly(n int) {
 	r.flying += n
-	close(r.quiet)
-	r.quiet = make(chan struct{})
+	if r.quiet != nil {
+		close(r.quiet)
+		r.quiet = nil
+	}
 }
 
 func (r *run) airborne() (flying int, changed <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.quiet == nil {
+		r.quiet = make(chan struct{})
+	}
 	return r.flying, r.quiet
 }
 

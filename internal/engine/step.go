@@ -27,10 +27,10 @@ type TxFunc func(context.Context, *sql.Tx) (json.RawMessage, error)
 // reached again becomes name#1, name#2 and so on, in the order of reach. The error of a failed step is an *store.Error,
 // the first time too, so that a replay and the first run are the same.
 func Step(ctx context.Context, name string, o Options, f Func) (json.RawMessage, error) {
-	return do(ctx, name, "", o, func(ctx context.Context, r *run, key string) (store.Step, error) {
+	return do(ctx, name, "", &o, func(ctx context.Context, r *run, key string) (*store.Step, error) {
 		result, err := call(func() (json.RawMessage, error) { return f(ctx) })
 		if err != nil {
-			return store.Step{}, &attemptError{err}
+			return nil, &attemptError{err}
 		}
 		return r.checkpoint(store.Checkpoint{Name: key, Result: result})
 	})
@@ -39,13 +39,13 @@ func Step(ctx context.Context, name string, o Options, f Func) (json.RawMessage,
 // StepTx is [Step] with a transaction for f, in which the result is recorded: what f writes through it happens exactly
 // once.
 func StepTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMessage, error) {
-	return do(ctx, name, store.TxStep, o, func(ctx context.Context, r *run, key string) (store.Step, error) {
+	return do(ctx, name, store.TxStep, &o, func(ctx context.Context, r *run, key string) (*store.Step, error) {
 		step, err := r.store.CheckpointTx(ctx, r.owned, key, o.Isolation,
 			func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
 				return call(func() (json.RawMessage, error) { return f(ctx, tx) })
 			})
 		if err != nil && !errors.Is(err, store.ErrRunLost) {
-			return store.Step{}, &attemptError{err} // f's error, or the server's: both leave nothing behind
+			return nil, &attemptError{err} // f's error, or the server's: both leave nothing behind
 		}
 		return step, err
 	})
@@ -53,7 +53,7 @@ func StepTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMess
 
 // A try attempts a step once and records its success. What f is to blame for is an *attemptError; anything else ends the
 // run here.
-type try func(ctx context.Context, r *run, key string) (store.Step, error)
+type try func(ctx context.Context, r *run, key string) (*store.Step, error)
 
 type attemptError struct{ err error }
 
@@ -69,7 +69,7 @@ func call(f func() (json.RawMessage, error)) (result json.RawMessage, err error)
 	return f()
 }
 
-func do(ctx context.Context, name string, kind store.StepKind, o Options, once try) (json.RawMessage, error) {
+func do(ctx context.Context, name string, kind store.StepKind, o *Options, once try) (json.RawMessage, error) {
 	s, key, err := enter(ctx, name)
 	if err != nil {
 		return nil, err
@@ -82,8 +82,8 @@ func do(ctx context.Context, name string, kind store.StepKind, o Options, once t
 	if err != nil {
 		return nil, err
 	}
-	if hasEnded(step.Step) {
-		return outcome(step.Step)
+	if step != nil && hasEnded(&step.Step) {
+		return outcome(&step.Step)
 	}
 	recorded, err := r.attempts(ctx, key, kind, step, o, once)
 	if err != nil {
@@ -92,12 +92,12 @@ func do(ctx context.Context, name string, kind store.StepKind, o Options, once t
 	return outcome(recorded)
 }
 
-// lookUp returns what is recorded under the key, and an error when that is a step of another kind.
-func (r *run) lookUp(key string, kind store.StepKind) (record, error) {
+// lookUp returns what is recorded under the key, nil for nothing, and an error when that is a step of another kind.
+func (r *run) lookUp(key string, kind store.StepKind) (*record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	step, ok := r.recorded[key]
-	if ok && step.Kind != kind && (step.Status == store.StepSucceeded || step.Kind != "") {
+	step := r.recorded[key]
+	if step != nil && step.Kind != kind && (step.Status == store.StepSucceeded || step.Kind != "") {
 		names := map[store.StepKind]string{"": "a plain step", store.TxStep: "a transactional step", store.SleepStep: "a sleep"}
 		err := nondeterministic("step %q is recorded as %s and was reached as %s", key, names[step.Kind], names[kind])
 		return step, err
@@ -173,7 +173,7 @@ var errStepTimeout = &store.Error{Code: "step_timeout", Message: "the attempt to
 // checkpoint records the success of a step and returns what is recorded, which is an earlier success if there was one. It
 // goes with what other runs write unless there may be a row of the step: of a failed attempt, or of this write, whose
 // answer was lost.
-func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
+func (r *run) checkpoint(c store.Checkpoint) (step *store.Step, err error) {
 	c.Owned = r.owned
 	r.mu.Lock()
 	_, exists := r.recorded[c.Name]
@@ -181,12 +181,12 @@ func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
 	err = r.persist(func(ctx context.Context) error {
 		if !exists {
 			exists = true
-			if written, err := r.worker.engine.writer.write(ctx, c); err != nil || written {
+			if written, err := r.worker.engine.writer.write(ctx, &c); err != nil || written {
 				step = c.Step()
 				return err
 			}
 		}
-		step, err = r.store.Checkpoint(ctx, c)
+		step, err = r.store.Checkpoint(ctx, &c)
 		return err
 	})
 	if store.IsRejected(err) { // the result cannot be stored, and never will be
@@ -195,15 +195,16 @@ func (r *run) checkpoint(c store.Checkpoint) (step store.Step, err error) {
 	return step, err
 }
 
-func (r *run) remember(key string, step store.Step) record {
+func (r *run) remember(key string, step *store.Step) *record {
+	recorded := &record{Step: *step, at: time.Now(), reached: true}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recorded[key] = record{step, time.Now()}
-	return r.recorded[key]
+	r.recorded[key] = recorded
+	return recorded
 }
 
 // outcome is what a step returns: the same the first time and in every replay.
-func outcome(step store.Step) (json.RawMessage, error) {
+func outcome(step *store.Step) (json.RawMessage, error) {
 	if step.Status != store.StepFailed {
 		return step.Result, nil
 	}

@@ -138,7 +138,7 @@ func size(row store.Write) int {
 	switch row := row.(type) {
 	case store.NewRun:
 		return len(row.Input)
-	case store.Checkpoint:
+	case *store.Checkpoint:
 		return len(row.Result)
 	case store.End:
 		return len(row.Output)

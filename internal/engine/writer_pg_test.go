@@ -26,7 +26,7 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 	for bad := range rows - 1 {
 		again := bad + 1
 		for n := range rows {
-			c := store.Checkpoint{Owned: store.Owned{RunID: "r", Epoch: 1}, Result: json.RawMessage("1")}
+			c := &store.Checkpoint{Owned: store.Owned{RunID: "r", Epoch: 1}, Result: json.RawMessage("1")}
 			c.Name = string(rune('a'+bad)) + string(rune('0'+n))
 			if n == bad {
 				c.Result = json.RawMessage(`"\u0000"`)

@@ -20,10 +20,10 @@ func TestBatchesAreBounded(t *testing.T) {
 	payload := func(n int) json.RawMessage { return json.RawMessage(strings.Repeat("1", n)) }
 	w := new(writer) // whose flush is played by the test
 	for range maxBatch + 1 {
-		w.gather(store.Checkpoint{})
+		w.gather(new(store.Checkpoint))
 	}
 	w.gather(
-		store.Checkpoint{Result: payload(maxBatchBytes)}, store.End{Output: payload(maxBatchBytes + 1)},
+		&store.Checkpoint{Result: payload(maxBatchBytes)}, store.End{Output: payload(maxBatchBytes + 1)},
 		store.NewRun{Input: payload(maxBatchBytes / 2)}, store.End{Output: payload(maxBatchBytes / 2)}, store.End{Output: payload(1)},
 	)
 	for i, want := range []int{maxBatch, 2, 1, 2, 1, 0} {
