@@ -197,6 +197,9 @@ func newBatch(writes []Write) batch {
 		}
 		b.places[i] = append(b.places[i], place)
 		for field, value := range row {
+			if text, ok := value.(string); ok && b.arrays[i][field].text.Len() == 0 {
+				b.arrays[i][field].text.Grow((len(text) + 8) * len(writes)) // as the others will be alike
+			}
 			b.arrays[i][field].add(value)
 		}
 	}
@@ -215,37 +218,45 @@ func (b batch) args() []any {
 
 // An array is an array literal of PostgreSQL in the making. Drivers have types of their own for arrays; the literal, as a
 // string, they all send alike.
-type array struct{ text []byte }
+type array struct{ text strings.Builder }
 
 // add appends a string, an int64 or nil.
 func (a *array) add(value any) {
-	a.text = append(a.text, ',')
+	if a.text.Len() == 0 {
+		a.text.WriteByte('{')
+	} else {
+		a.text.WriteByte(',')
+	}
 	switch v := value.(type) {
 	case nil:
-		a.text = append(a.text, "NULL"...)
+		a.text.WriteString("NULL")
 	case int64:
-		a.text = strconv.AppendInt(a.text, v, 10)
+		var digits [20]byte
+		a.text.Write(strconv.AppendInt(digits[:0], v, 10))
 	case string:
-		a.text = append(a.text, '"')
+		a.text.WriteByte('"')
 		for {
 			i := strings.IndexAny(v, `"\`)
 			if i < 0 {
 				break
 			}
-			a.text = append(a.text, v[:i]...)
-			a.text = append(a.text, '\\', v[i])
+			a.text.WriteString(v[:i])
+			a.text.WriteByte('\\')
+			a.text.WriteByte(v[i])
 			v = v[i+1:]
 		}
-		a.text = append(a.text, v...)
-		a.text = append(a.text, '"')
+		a.text.WriteString(v)
+		a.text.WriteByte('"')
 	default:
 		panic(fmt.Sprintf("a row has a %T", value))
 	}
 }
 
+// literal ends the array.
 func (a *array) literal() string {
-	if len(a.text) == 0 {
+	if a.text.Len() == 0 {
 		return "{}"
 	}
-	return "{" + string(a.text[1:]) + "}"
+	a.text.WriteByte('}')
+	return a.text.String()
 }
