@@ -3,8 +3,6 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
@@ -69,17 +67,13 @@ func explain(t *testing.T, pg *pgtest.Database, s sent, plan string) planNode {
 	tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
 	must(t, err)
 	defer func() { must(t, tx.Rollback()) }()
-	var args []string
-	for _, a := range s.args {
-		args = append(args, "'"+strings.ReplaceAll(fmt.Sprint(a.Value), "'", "''")+"'")
-	}
 	for _, text := range []string{"SET LOCAL plan_cache_mode = " + plan, "PREPARE sent AS " + s.text} {
 		if _, err := tx.Exec(text); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
 	}
 	var text []byte
-	execute := "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE sent (" + strings.Join(args, ", ") + ")"
+	execute := "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE sent " + s.literals()
 	for range 2 { // the first reads the catalog too
 		must(t, tx.QueryRow(execute).Scan(&text))
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -72,13 +73,12 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, e
 
 // Asked with every heartbeat: it has to be cheap to plan and to execute, and takeOver is not. On tables without statistics
 // its estimate would even have it compiled.
-var hasOrphans = define(`
-	SELECT EXISTS (
-	    SELECT
-	    FROM {schema}.workflow_workers AS dead
-	    WHERE expires_at <= {now_ms}
-	      AND EXISTS (SELECT FROM {schema}.workflow_runs WHERE owner = dead.id)
-	)`)
+var findOrphans = define(`
+	SELECT true
+	FROM {schema}.workflow_workers AS dead
+	WHERE expires_at <= {now_ms}
+	  AND EXISTS (SELECT FROM {schema}.workflow_runs WHERE owner = dead.id)
+	LIMIT 1`)
 
 // A run that was taken over ten times without a new step between kills its workers: it is not given to an eleventh.
 var takeOver = define(`
@@ -125,7 +125,10 @@ var forgetWorkers = define(`
 // that has been taken over too often fails instead, with code crash_loop.
 func (s *Store) TakeOver(ctx context.Context) (int64, error) {
 	var orphans bool
-	if err := s.get(ctx, &orphans, hasOrphans); err != nil || !orphans {
+	switch err := s.get(ctx, &orphans, findOrphans); {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, nil
+	case err != nil:
 		return 0, problem("look for dead workers", err)
 	}
 	taken, err := s.exec(ctx, takeOver)

@@ -40,6 +40,7 @@ type claims struct{ sent, done int }
 type demand struct {
 	raised, met int  // runs that became claimable here, and those of them that claims have met
 	more        bool // others may wait, how many nobody knows
+	look        bool // the next claim is to find out
 }
 
 func (d demand) due() int { return d.raised - d.met }
@@ -113,12 +114,11 @@ func (w *worker) setOpen(open bool) {
 func (w *worker) claimLoop(ctx context.Context) {
 	pause, look := w.config.PollInterval, time.Now()
 	for ctx.Err() == nil {
-		now := time.Now()
-		looking := !now.Before(look)
-		if looking {
+		if now := time.Now(); !now.Before(look) {
 			look = now.Add(jittered(pause))
+			w.look()
 		}
-		slots := w.takeSlots(looking)
+		slots := w.takeSlots()
 		if slots == 0 {
 			wait(ctx, w.wake, time.Until(look))
 			continue
@@ -139,19 +139,28 @@ func (w *worker) claimLoop(ctx context.Context) {
 // jittered returns between half and one and a half of d.
 func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
-// takeSlots takes free slots for a claim: for the runs that are known to wait, and for all that may wait when the worker
-// looks for them, or has seen that there are many.
-func (w *worker) takeSlots(looking bool) int {
+// look makes the next claim one for runs that nobody knows of.
+func (w *worker) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := w.demand.due()
-	if looking || w.demand.more {
+	w.demand.look = true
+}
+
+// takeSlots takes free slots for a claim: for the runs that are known to wait, and for all that may wait when the worker
+// looks for them, or has seen that there are many.
+func (w *worker) takeSlots() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := &w.demand
+	wanted := d.due()
+	if d.look || d.more {
 		wanted = claimBatch
 	}
 	slots := min(w.free, wanted, claimBatch)
-	if looking && slots == 0 {
-		w.demand.more = true // perhaps: what comes free next is for them
+	if d.look && slots == 0 {
+		d.more = true // perhaps: what comes free next is for them
 	}
+	d.look = false
 	w.free -= slots
 	return slots
 }

@@ -1,0 +1,172 @@
+package engine_test
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// What a statement may read, in pages of 8 kB, among 20,000 runs with ten steps each (some 7,000 pages): a claim of 50 runs is
+// the largest.
+const lookUpPages = 1000
+
+// The statements of the hot paths look rows up by index, whether they were planned on empty tables, as a driver's prepared
+// statement often is, or on full ones with statistics.
+func TestPlansAmongManyRuns(t *testing.T) {
+	t.Parallel()
+	pg := pgtest.New(t)
+	side := pg.Open(t, pgtest.PQ)
+	p, db := newProcess(t, pg, pgtest.PGX, "planned", cut{})
+	statements := hotPaths(t, p, db)
+
+	early := prepared(t, pg, "force_generic_plan", statements)
+	exec(t, side, `
+		TRUNCATE workflows.workflow_runs, workflows.workflow_steps;
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, epoch, owner)
+		SELECT 'owned' || n, 'known', 'running', '1', 1, 1, 1, 'me'
+		FROM generate_series(1, 3) AS n;
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, output, created_at, updated_at, epoch)
+		SELECT 'done' || n, 'known', 'completed', '1', '1', n, n, 1
+		FROM generate_series(1, 20000) AS n;
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
+		SELECT 'pending' || n, 'known', 'pending', '1', 1, 1, n
+		FROM generate_series(1, 1000) AS n;
+		INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
+		SELECT 'done' || run, 'step' || step, 'succeeded', to_jsonb(repeat('x', 100)), run
+		FROM generate_series(1, 20000) AS run, generate_series(1, 10) AS step`)
+	check := func(what string, conn *sql.Conn) {
+		for name, s := range statements {
+			root := explainPrepared(t, conn, name, s)
+			if pages := root.pages(); pages > lookUpPages || root.scansAll() {
+				t.Errorf("%s, planned %s: %d pages, want at most %d, and no scan of all:\n%s", name, what, pages, lookUpPages, root)
+			}
+		}
+	}
+	list := statements["list"]
+	delete(statements, "list") // any plan of it goes by the index, but one from before there were statistics reads all of that
+	check("on empty tables", early)
+	statements["list"] = list
+	exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
+	check("with statistics, for all arguments", prepared(t, pg, "force_generic_plan", statements))
+	check("with statistics, for these arguments", prepared(t, pg, "force_custom_plan", statements))
+}
+
+// hotPaths has a store send the statements that runs are made of, and returns them by name.
+func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
+	t.Helper()
+	st := store.New(db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: patience})
+	must(t, st.RegisterWorker(t.Context(), "me", patience))
+	one := json.RawMessage("1")
+	start := func(id string) store.Write {
+		return store.NewRun{ID: id, Workflow: "known", Input: one, Owner: "me"}
+	}
+	step := func(run, name string) store.Write {
+		return &store.Checkpoint{Owned: store.Owned{RunID: run, Epoch: 1}, Name: name, Result: one}
+	}
+	end := func(run string) store.Write {
+		return store.End{Owned: store.Owned{RunID: run, Epoch: 1}, Status: store.RunCompleted, Output: one}
+	}
+	write := func(rows ...store.Write) func() error {
+		return func() error { _, err := st.Write(t.Context(), rows); return err }
+	}
+	statements := make(map[string]sent)
+	for _, path := range []struct {
+		name, label string
+		do          func() error
+	}{
+		{"start", "create run", write(start("new1"))},
+		{"checkpoint", "checkpoint", write(step("owned1", "a"))},
+		{"finish", "finish", write(end("owned1"))},
+		{"grouped write", "grouped write", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
+		{"claim", "claim", func() error { _, err := st.Claim(t.Context(), "me", []string{"known", "other"}, 50); return err }},
+		{"load steps", "load steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
+		{"await", "await", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
+		{"list", "SELECT id,", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
+		{"look for dead workers", "look for dead workers", func() error { _, err := st.TakeOver(t.Context()); return err }},
+		{"heartbeat", "heartbeat", func() error { _, _, err := st.Heartbeat(t.Context(), "me", patience); return err }},
+	} {
+		must(t, path.do())
+		s, found := p.newest(path.label)
+		if !found {
+			t.Fatalf("%s: no statement %q", path.name, path.label)
+		}
+		statements[path.name] = s
+	}
+	return statements
+}
+
+// prepared returns a connection on which the statements are prepared, and planned once.
+func prepared(t *testing.T, pg *pgtest.Database, plans string, statements map[string]sent) *sql.Conn {
+	t.Helper()
+	conn, err := pg.Open(t, pgtest.PQ).Conn(t.Context())
+	must(t, err)
+	t.Cleanup(func() { must(t, conn.Close()) })
+	_, err = conn.ExecContext(t.Context(), "SET plan_cache_mode = "+plans)
+	must(t, err)
+	for name, s := range statements {
+		if _, err := conn.ExecContext(t.Context(), fmt.Sprintf("PREPARE %q AS %s", name, s.text)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := conn.ExecContext(t.Context(), fmt.Sprintf("EXPLAIN EXECUTE %q %s", name, s.literals())); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	return conn
+}
+
+// explainPrepared executes a prepared statement and rolls it back.
+func explainPrepared(t *testing.T, conn *sql.Conn, name string, s sent) planNode {
+	t.Helper()
+	tx, err := conn.BeginTx(t.Context(), nil)
+	must(t, err)
+	defer func() { must(t, tx.Rollback()) }()
+	var text []byte
+	row := tx.QueryRow(fmt.Sprintf("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE %q %s", name, s.literals()))
+	if err := row.Scan(&text); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	var plans []struct{ Plan planNode }
+	must(t, json.Unmarshal(text, &plans))
+	return plans[0].Plan
+}
+
+// literals returns the arguments for EXECUTE.
+func (s sent) literals() string {
+	var args []string
+	for _, a := range s.args {
+		value := a.Value
+		if valuer, ok := value.(driver.Valuer); ok {
+			value, _ = valuer.Value() // of a sql.NullString or the like
+		}
+		if value == nil {
+			args = append(args, "NULL")
+			continue
+		}
+		args = append(args, "'"+strings.ReplaceAll(fmt.Sprint(value), "'", "''")+"'")
+	}
+	if args == nil {
+		return ""
+	}
+	return "(" + strings.Join(args, ", ") + ")"
+}
+
+// scansAll reports whether the plan reads one of the large tables from end to end.
+func (n planNode) scansAll() bool {
+	relation, _ := n["Relation Name"].(string)
+	if n["Node Type"] == "Seq Scan" && (relation == "workflow_runs" || relation == "workflow_steps") {
+		return true
+	}
+	children, _ := n["Plans"].([]any)
+	for _, child := range children {
+		if planNode(child.(map[string]any)).scansAll() {
+			return true
+		}
+	}
+	return false
+}
