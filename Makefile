@@ -34,7 +34,8 @@ bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare
 	@$(BENCH) -out bench
 
 .PHONY: bench-smoke
-bench-smoke: .bin/with-postgres .bin/bench ## Take each measurement of the bench once and briefly, to see that it works
+bench-smoke: .bin/with-postgres .bin/bench ## Test the bench, and take each measurement once and briefly
+	@$(WITH_POSTGRES) -- sh -c 'cd bench && go test ./...'
 	@$(BENCH) -smoke
 
 .PHONY: fuzz
@@ -51,6 +52,7 @@ lint: $(GOLANGCI) ## Check format, go vet and golangci-lint (the map of rooms: .
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	@go vet ./...
 	@$(GOLANGCI) run
+	@cd bench && go vet ./... && ../$(GOLANGCI) run --config ../.golangci.yml
 
 .PHONY: clean
 clean: ## Remove what the targets built

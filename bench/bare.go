@@ -42,25 +42,37 @@ type statements struct {
 	grouped [1 << parts]string // by the set of parts, a bit for each
 }
 
-func openBare(driver, parameters string, grouped bool) func(context.Context, string, int) (system, error) {
+func openSingle(driver, parameters string) func(context.Context, string, int) (system, error) {
 	return func(ctx context.Context, url string, _ int) (system, error) {
-		db, err := openPool(driver, withParameters(url, parameters))
-		if err != nil {
-			return nil, err
-		}
-		b := &bare{db: db, owner: uuid.NewString()}
-		if err = migrations.Up(ctx, db, migrations.DefaultSchema); err == nil {
-			b.texts, err = recordStatements(ctx, url, b.owner)
-		}
-		if err != nil {
-			return nil, errors.Join(err, db.Close())
-		}
-		if grouped {
+		b, err := openBare(ctx, driver, url, parameters)
+		return b, err
+	}
+}
+
+func openGrouped(driver, parameters string) func(context.Context, string, int) (system, error) {
+	return func(ctx context.Context, url string, _ int) (system, error) {
+		b, err := openBare(ctx, driver, url, parameters)
+		if err == nil {
 			b.rows = make(chan row, 1024)
 			b.ended.Go(b.flush)
 		}
-		return b, nil
+		return b, err
 	}
+}
+
+func openBare(ctx context.Context, driver, url, parameters string) (*bare, error) {
+	db, err := openPool(driver, withParameters(url, parameters))
+	if err != nil {
+		return nil, err
+	}
+	b := &bare{db: db, owner: uuid.NewString()}
+	if err = migrations.Up(ctx, db, migrations.DefaultSchema); err == nil {
+		b.texts, err = recordStatements(ctx, url, b.owner)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return b, nil
 }
 
 // recordStatements has a store write rows of each kind, registers the owner, and returns what it sent.

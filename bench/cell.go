@@ -125,7 +125,7 @@ func runRuns(ctx context.Context, t task) (v values, err error) {
 	after, afterErr := counters.read(ctx)
 	close(stop)
 	all.Wait()
-	if err := errors.Join(append(errs, beforeErr, afterErr)...); err != nil {
+	if err := errors.Join(errors.Join(errs...), beforeErr, afterErr); err != nil {
 		return nil, err
 	}
 

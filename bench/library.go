@@ -64,7 +64,8 @@ func libraryContestant(name, driver, parameters string, statements workflow.Stat
 				return nil, err
 			}
 			l.svc.Register(tenSteps, asleep)
-			return l, l.work()
+			l.work()
+			return l, nil
 		},
 		openWorker: func(ctx context.Context, url string, slots int) (closer, error) {
 			l, err := open(ctx, url, slots)
@@ -72,7 +73,8 @@ func libraryContestant(name, driver, parameters string, statements workflow.Stat
 				return nil, err
 			}
 			l.svc.Register(oneStep)
-			return l, l.work()
+			l.work()
+			return l, nil
 		},
 		openProducer: func(ctx context.Context, url string) (producer, error) {
 			l, err := open(ctx, url, 1)
@@ -107,12 +109,11 @@ func withParameters(url, parameters string) string {
 }
 
 // work begins to execute runs.
-func (l *library) work() error {
+func (l *library) work() {
 	var ctx context.Context
 	ctx, l.stop = context.WithCancel(context.Background())
 	l.worked = make(chan error, 1)
 	go func() { l.worked <- l.svc.Work(ctx) }()
-	return nil
 }
 
 func (l *library) Close() error {

@@ -57,15 +57,15 @@ func main() {
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
 	p := whole
 	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
 	only := flag.String("only", "", "take only this cell: runs, steps, queue, memory or growth")

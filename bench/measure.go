@@ -220,7 +220,8 @@ func spawn(ctx context.Context, t task) (values, error) {
 		return nil, fmt.Errorf("%w: %s", err, cmd.Stderr)
 	}
 	var v values
-	return v, json.Unmarshal(lastLine(out), &v)
+	err = json.Unmarshal(lastLine(out), &v)
+	return v, err
 }
 
 func lastLine(out []byte) []byte {

@@ -96,13 +96,13 @@ func (w *report) table(cell, title, name string, concurrent []int, format func([
 	}
 	w.printf("\n|---|%s\n", strings.Repeat("---|", len(concurrent)))
 	for _, c := range contestants {
-		cells, any := "", false
+		cells, measured := "", false
 		for _, n := range concurrent {
 			all := w.of(cell, c.name, n, name)
-			any = any || len(all) > 0
+			measured = measured || len(all) > 0
 			cells += " " + format(all) + " |"
 		}
-		if any {
+		if measured {
 			w.printf("| %s |%s\n", c.name, cells)
 		}
 	}
