@@ -98,7 +98,7 @@ var stories = []story{
 func sleepy(ctx context.Context, a *actor) error {
 	return first(
 		func() error { return a.do(ctx, "charge") },
-		func() error { return workflow.Sleep(ctx, "wait", 50*time.Millisecond) },
+		func() error { return workflow.Sleep(ctx, "wait", 120*time.Millisecond) },
 		func() error { return a.do(ctx, "mail") })
 }
 
@@ -118,8 +118,9 @@ func first(steps ...func() error) error {
 	return nil
 }
 
-// Attempts have ever the same delays, so that their records can be compared.
-var soon = workflow.WithRetry(workflow.RetryPolicy{MaxAttempts: 4, FirstDelay: 30 * time.Millisecond, Factor: 1, Jitter: -1})
+// Attempts have ever the same delays, so that their records can be compared, and long enough for a busy machine to park a run
+// before they are over.
+var soon = workflow.WithRetry(workflow.RetryPolicy{MaxAttempts: 4, FirstDelay: 120 * time.Millisecond, Factor: 1, Jitter: -1})
 
 // An effect is one attempt of a step that did what it does.
 type effect struct {
