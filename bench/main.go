@@ -39,7 +39,7 @@ type plan struct {
 }
 
 var whole = plan{
-	repetitions: 5, warmup: time.Second, window: 3 * time.Second, concurrent: []int{1, 8, 32, 128},
+	repetitions: 5, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 }
 

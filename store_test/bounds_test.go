@@ -34,7 +34,7 @@ func inTime(t *testing.T, bound time.Duration, call func() error) error {
 
 // A call that waits for a lock ends after Config.Timeout, and says so.
 func TestTimeoutOnLockedRow(t *testing.T) {
-	each(t, func(t *testing.T, access pgtest.Access) {
+	eachThatCancels(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access, timeout(short))
 		id := b.newRun(t)
 		release := b.holdRow(t, id)
@@ -67,7 +67,7 @@ func TestTimeoutOnLockedRow(t *testing.T) {
 
 // The caller's own end of patience is told apart from Config.Timeout.
 func TestCallersContextEndsFirst(t *testing.T) {
-	each(t, func(t *testing.T, access pgtest.Access) {
+	eachThatCancels(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
 		b.holdRow(t, id)

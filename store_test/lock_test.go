@@ -286,7 +286,7 @@ func TestWithRunLockWaitIsBounded(t *testing.T) {
 }
 
 func TestWithRunLockWaitEndsWithContext(t *testing.T) {
-	each(t, func(t *testing.T, access pgtest.Access) {
+	eachThatCancels(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
 		release := b.holdRow(t, id)

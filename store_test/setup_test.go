@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +20,22 @@ import (
 // each runs a test by every access of this mode.
 func each(t *testing.T, test func(t *testing.T, access pgtest.Access)) {
 	t.Helper()
+	by(t, pgtest.Accesses, test)
+}
+
+// eachThatCancels is each for a test whose contexts end while the server works: not through a PgBouncer that it might end.
+func eachThatCancels(t *testing.T, test func(t *testing.T, access pgtest.Access)) {
+	t.Helper()
+	accesses := slices.Clone(pgtest.Accesses)
+	if !pgtest.PoolerSurvivesCancel() {
+		accesses = slices.DeleteFunc(accesses, func(a pgtest.Access) bool { return a.Pooled })
+	}
+	by(t, accesses, test)
+}
+
+func by(t *testing.T, accesses []pgtest.Access, test func(t *testing.T, access pgtest.Access)) {
+	t.Helper()
 	t.Parallel()
-	accesses := pgtest.Accesses
 	if !pgtest.Full() {
 		accesses = []pgtest.Access{pgtest.PQ}
 	}

@@ -82,6 +82,13 @@ var poolerIsOld = sync.OnceValues(func() (bool, error) {
 	return !keeps, err
 })
 
+// PoolerSurvivesCancel reports whether clients may cancel statements through the PgBouncer here. Until 1.20 it could end with
+// "server in bad state" when the server answered before the request to cancel was through (its issue 822).
+func PoolerSurvivesCancel() bool {
+	old, err := poolerIsOld()
+	return err == nil && !old
+}
+
 // pooler returns the PgBouncer, or ends the test: skipped, in words that the wrapper repeats, where there is none.
 func pooler(t testing.TB) *bouncer {
 	t.Helper()
