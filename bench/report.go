@@ -49,15 +49,17 @@ type target struct {
 	bound float64
 	most  bool // it is an upper bound
 	got   float64
+	room  float64 // what the limit itself has; 0: not a matter of it
 }
 
 func (w *report) targets() {
 	runs := func(n int, other string) float64 { return w.ratio(cellRuns, n, runsPerSecond, oursPGX, other) }
+	room := func(n int, limit string) float64 { return w.ratio(cellRuns, n, runsPerSecond, limit, dbosGo) }
 	queue := func(other string) float64 { return w.ratio(cellQueue, 0, runsPerSecond, oursPGX, other) }
 	list := []target{
-		{what: "runs/s at 1, of DBOS Go's", want: "≥ 2.2 ×", bound: 2.2, got: runs(1, dbosGo)},
-		{what: "runs/s at 32, of DBOS Go's", want: "≥ 7 ×", bound: 7, got: runs(32, dbosGo)},
-		{what: "runs/s at 128, of DBOS Go's", want: "≥ 14 ×", bound: 14, got: runs(128, dbosGo)},
+		{what: "runs/s at 1, of DBOS Go's", want: "≥ 2.2 ×", bound: 2.2, got: runs(1, dbosGo), room: room(1, singlePGX)},
+		{what: "runs/s at 32, of DBOS Go's", want: "≥ 7 ×", bound: 7, got: runs(32, dbosGo), room: room(32, groupedPGX)},
+		{what: "runs/s at 128, of DBOS Go's", want: "≥ 14 ×", bound: 14, got: runs(128, dbosGo), room: room(128, groupedPGX)},
 		{what: "runs/s at 1, of a bare loop of single statements, pgx", want: "≥ 1 / 1.15", bound: 1 / 1.15, got: runs(1, singlePGX)},
 		{what: "runs/s at 32, of a bare loop of grouped statements, pgx", want: "≥ 0.8 ×", bound: .8, got: runs(32, groupedPGX)},
 		{what: "runs/s at 128, of a bare loop of grouped statements, pgx", want: "≥ 0.8 ×", bound: .8, got: runs(128, groupedPGX)},
@@ -79,13 +81,21 @@ func (w *report) targets() {
 		if t.got == 0 {
 			continue
 		}
-		mark := "yes"
-		if t.got < t.bound && !t.most || t.got > t.bound && t.most {
-			mark = "**no**"
-		}
-		w.printf("| %s | %s | %.2f | %s |\n", t.what, t.want, t.got, mark)
+		w.printf("| %s | %s | %.2f | %s |\n", t.what, t.want, t.got, t.verdict())
 	}
 	w.printf("\n")
+}
+
+// verdict says whether the target is met. Where the bare loop does not have as much either, the line on that decides.
+func (t target) verdict() string {
+	switch {
+	case t.most && t.got <= t.bound, !t.most && t.got >= t.bound:
+		return "yes"
+	case t.room > 0 && t.room < t.bound:
+		return fmt.Sprintf("no: the bare loop itself has %.2f ×", t.room)
+	default:
+		return "**no**"
+	}
 }
 
 // table writes a row for each contestant of a cell, a column for each number of concurrent runs.
