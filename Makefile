@@ -30,7 +30,7 @@ test-all: .bin/with-postgres ## Test everything on each driver, directly and thr
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 
 .PHONY: bench
-bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (40 minutes)
+bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (25 minutes)
 	@$(BENCH) -out bench
 
 .PHONY: bench-smoke

@@ -36,7 +36,7 @@ func (r *results) runsChart(path string) error {
 		ticks[i] = plot.Tick{Value: float64(n), Label: thousands(float64(n))}
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(ticks), plot.LogTicks{Prec: -1}
-	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
 	p.Add(plotter.NewGrid())
 	drawn := false
 	for _, name := range []string{groupedPGX, oursPGX, oursPQFast, singlePGX, dbosGo, goWork} {
@@ -85,6 +85,6 @@ func (r *results) queueChart(path string) error {
 	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, colours[oursPGX], 0
 	p.Add(bars)
 	p.NominalY(names...)
-	p.X.Min = 0
+	p.X.Min, p.X.Max = 0, p.X.Max*1.05
 	return p.Save(18*vg.Centimeter, 8*vg.Centimeter, path)
 }
