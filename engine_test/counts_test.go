@@ -228,7 +228,7 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 		c.spent(t, costs{"create run": 1, "checkpoint": 1, "park": 1}, 0)
 		eventually(t, "it has slept", func() bool {
 			var due bool
-			must(t, c.side.QueryRow(`SELECT run_at < extract(epoch FROM now()) * 1000 FROM workflows.workflow_runs
+			must(t, c.side.QueryRow(`SELECT coalesce(run_at, 'infinity'::float8) < extract(epoch FROM now()) * 1000 FROM workflows.workflow_runs
 				WHERE id = $1`, handle.RunID()).Scan(&due))
 			return due
 		})
