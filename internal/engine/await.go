@@ -177,7 +177,6 @@ func (a *awaiter) poll(ctx context.Context) {
 			if soon := time.Now().Add(pause); len(round) == 0 && soon.Before(due) {
 				due = soon
 			}
-			continue
 		}
 		asked := time.Now()
 		if asked.Before(due) {
