@@ -45,7 +45,9 @@ func TestPollAmongManyRuns(t *testing.T) {
 		}
 		for _, plan := range []string{"force_custom_plan", "force_generic_plan"} { // a driver prepares; the server chooses
 			t.Run(statistics+", "+plan, func(t *testing.T) {
-				root := explain(t, pg, claim, plan)
+				conn := prepared(t, pg, plan, map[string]sent{"claim": claim})
+				explainPrepared(t, conn, "claim", claim) // the first reads the catalog too
+				root := explainPrepared(t, conn, "claim", claim)
 				if got := root.pages(); got > pollPages {
 					t.Errorf("an empty poll read %d pages, want at most %d:\n%s", got, pollPages, root)
 				}
@@ -59,31 +61,6 @@ func TestPollAmongManyRuns(t *testing.T) {
 }
 
 type planNode map[string]any
-
-// explain executes a statement as it was sent, and rolls it back.
-func explain(t *testing.T, pg *pgtest.Database, s sent, plan string) planNode {
-	t.Helper()
-	db := pg.Open(t, pgtest.PQ)
-	tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
-	must(t, err)
-	defer func() { must(t, tx.Rollback()) }()
-	for _, text := range []string{"SET LOCAL plan_cache_mode = " + plan, "PREPARE sent AS " + s.text} {
-		if _, err := tx.Exec(text); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-	}
-	var text []byte
-	execute := "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE sent " + s.literals()
-	for range 2 { // the first reads the catalog too
-		must(t, tx.QueryRow(execute).Scan(&text))
-	}
-	if _, err := tx.Exec("DEALLOCATE sent"); err != nil {
-		t.Fatal(err)
-	}
-	var plans []struct{ Plan planNode }
-	must(t, json.Unmarshal(text, &plans))
-	return plans[0].Plan
-}
 
 func (n planNode) pages() int {
 	hit, _ := n["Shared Hit Blocks"].(float64)
