@@ -1,59 +1,43 @@
--- What executes a run: who owns it, under which epoch, and when it may run next.
+-- Who may use this schema, and who executes its runs.
 
 -- +goose ENVSUB ON
 -- +goose Up
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema (
-    needs_version BIGINT NOT NULL
+    singleton     BOOLEAN NOT NULL DEFAULT true,
+    needs_version BIGINT  NOT NULL,
+    CONSTRAINT workflow_schema_pkey PRIMARY KEY (singleton),
+    CONSTRAINT workflow_schema_singleton_check CHECK (singleton)
 );
-CREATE UNIQUE INDEX workflow_schema_one_row ON ${WORKFLOW_SCHEMA:-workflows}.workflow_schema ((true));
 INSERT INTO ${WORKFLOW_SCHEMA:-workflows}.workflow_schema (needs_version) VALUES (2);
 
 COMMENT ON TABLE  ${WORKFLOW_SCHEMA:-workflows}.workflow_schema               IS 'One row: which releases of the library may use this schema.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_schema.singleton     IS 'Always true: the key that keeps the table at one row.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_schema.needs_version IS 'A library whose newest migration is older than this must not touch the schema.';
 
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_workers (
     id         TEXT   NOT NULL,
     expires_at BIGINT NOT NULL,
+    started_at BIGINT,
+    pid        INTEGER,
+    host       TEXT,
+    version    TEXT,
+    workflows  TEXT[] NOT NULL DEFAULT '{}',
+    queues     TEXT[],
+    hanging    JSONB,
     CONSTRAINT workflow_workers_pkey PRIMARY KEY (id)
 );
 
 COMMENT ON TABLE  ${WORKFLOW_SCHEMA:-workflows}.workflow_workers            IS 'One row per process that executes runs.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.id         IS 'UUIDv7, new each time a process starts to work.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.expires_at IS 'End of the lease, Unix milliseconds; from then on others take over its runs.';
-
-ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
-    ADD COLUMN owner  TEXT,
-    ADD COLUMN epoch  BIGINT NOT NULL DEFAULT 0,
-    ADD COLUMN run_at BIGINT,
-    ADD CONSTRAINT workflow_runs_owner_check
-        CHECK (owner IS NULL OR status = 'running');
-
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.owner  IS 'Worker that executes the run; NULL when nobody does.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.epoch  IS 'Raised whenever the run changes hands: a write of an older epoch is refused.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.run_at IS 'When a worker may claim the run, Unix milliseconds; NULL: never.';
-
--- Claim: what can run now or later, by what a worker knows. Finished runs are not in it.
-CREATE INDEX workflow_runs_runnable ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (workflow, run_at)
-    WHERE status IN ('pending', 'suspended') AND run_at IS NOT NULL;
-
--- Take-over and release: the runs of one worker.
-CREATE INDEX workflow_runs_owned ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (owner)
-    WHERE owner IS NOT NULL;
-
--- Listing: newest first, a page at a time.
-CREATE INDEX workflow_runs_by_creation ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (created_at, id);
-
--- Runs created before this migration become claimable.
-UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs SET run_at = created_at WHERE status = 'pending';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.started_at IS 'When the process began to work, Unix milliseconds.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.pid        IS 'Process id on its host.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.host       IS 'Name of the machine or container that the process runs on.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.version    IS 'Version of the application, as it calls itself.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.workflows  IS 'Names of the workflows that it executes.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.queues     IS 'Queues that it serves; NULL or empty: all, and the runs without a queue. Not used yet.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.hanging    IS 'Steps that have been in flight for longer than one heartbeat; NULL when there are none.';
 
 -- +goose Down
-DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_by_creation;
-DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_owned;
-DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_runnable;
-ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
-    DROP CONSTRAINT workflow_runs_owner_check,
-    DROP COLUMN run_at,
-    DROP COLUMN epoch,
-    DROP COLUMN owner;
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_workers;
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema;
