@@ -10,7 +10,7 @@ import (
 // the column: version 18 lists it among the constraints too.
 const catalog = `
 WITH relation AS (
-    SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind
+    SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind, c.reloptions AS options
     FROM pg_class AS c
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = '%[1]s' AND c.relkind <> 'i'
@@ -30,12 +30,16 @@ WITH relation AS (
     LEFT JOIN pg_attrdef AS d ON d.adrelid = r.oid AND d.adnum = a.attnum
     WHERE r.kind <> 'S'
     UNION ALL
-    SELECT r.name, 3, 0, format('    constraint %%s %%s', c.conname, pg_get_constraintdef(c.oid))
+    SELECT name, 3, 0, '    with ' || array_to_string(options, ', ')
+    FROM relation
+    WHERE options IS NOT NULL
+    UNION ALL
+    SELECT r.name, 4, 0, format('    constraint %%s %%s', c.conname, pg_get_constraintdef(c.oid))
     FROM relation AS r
     JOIN pg_constraint AS c ON c.conrelid = r.oid
     WHERE c.contype <> 'n'
     UNION ALL
-    SELECT r.name, 4, 0, '    ' || pg_get_indexdef(i.indexrelid)
+    SELECT r.name, 5, 0, '    ' || pg_get_indexdef(i.indexrelid)
     FROM relation AS r
     JOIN pg_index AS i ON i.indrelid = r.oid
 )
