@@ -47,19 +47,20 @@ SELECT coalesce(ltrim(string_agg(text, E'\n' ORDER BY name COLLATE "C", part, po
 FROM line
 WHERE name NOT LIKE '%[2]s'`
 
-// dump returns the tables of a schema, and the rows of goose's table if there is one.
+// dump returns the tables of a schema, and the rows of its version tables: ours, and the one of an application's goose.
 func dump(t *testing.T, db *sql.DB, schema string) string {
 	t.Helper()
 	text := query[string](t, db, fmt.Sprintf(catalog, schema, ""))
-	table := schema + ".goose_db_version"
-	if query[bool](t, db, `SELECT to_regclass('`+table+`') IS NOT NULL`) {
-		text += "\n" + query[string](t, db, `SELECT coalesce(string_agg(v::text, E'\n' ORDER BY id), '') FROM `+table+` AS v`)
+	for _, table := range []string{schema + ".workflow_migrations", schema + ".goose_db_version"} {
+		if query[bool](t, db, `SELECT to_regclass('`+table+`') IS NOT NULL`) {
+			text += "\n" + query[string](t, db, `SELECT coalesce(string_agg(v::text, E'\n' ORDER BY id), '') FROM `+table+` AS v`)
+		}
 	}
 	return text
 }
 
-// dumpTables is dump without goose's table and its sequence.
+// dumpTables is dump without our version table and its sequence.
 func dumpTables(t *testing.T, db *sql.DB, schema string) string {
 	t.Helper()
-	return query[string](t, db, fmt.Sprintf(catalog, schema, `goose\_db\_version%`))
+	return query[string](t, db, fmt.Sprintf(catalog, schema, `workflow\_migrations%`))
 }
