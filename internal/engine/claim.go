@@ -83,11 +83,11 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	steps, runs := w.load(context.WithoutCancel(ctx), runs)
 	used = len(runs)
 	for _, c := range runs {
-		hold := w.engine.holds.Reserve(c.ID)
-		if c.TakeOvers >= store.SuspectFrom {
+		hold := w.engine.holds.Reserve(c.RunID)
+		if c.Suspect() {
 			w.holdSuspect(hold)
 		}
-		w.execute(lease, hold, c, steps[c.ID])
+		w.execute(lease, hold, c, steps[c.RunID])
 	}
 	return nil
 }
@@ -97,9 +97,9 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 func (w *worker) oneSuspect(claimed []store.ClaimedRun) []store.ClaimedRun {
 	kept, suspects := claimed[:0], 0
 	for _, c := range claimed {
-		if c.TakeOvers >= store.SuspectFrom {
+		if c.Suspect() {
 			if suspects++; suspects > 1 {
-				w.release(store.Owned{RunID: c.ID, Epoch: c.Epoch}, time.Second+rand.N(w.config.Lease))
+				w.release(c.Owned, time.Second+rand.N(w.config.Lease))
 				continue
 			}
 		}
@@ -128,7 +128,7 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 	var begun []string
 	for _, c := range claimed {
 		if c.Begun {
-			begun = append(begun, c.ID)
+			begun = append(begun, c.RunID)
 		}
 	}
 	if begun == nil {
@@ -142,12 +142,12 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 	kept := claimed[:0]
 	for _, c := range claimed {
 		if c.Begun {
-			own, err := w.store.LoadSteps(ctx, []string{c.ID})
+			own, err := w.store.LoadSteps(ctx, []string{c.RunID})
 			if err != nil {
 				w.cannotLoad(ctx, c, err)
 				continue
 			}
-			steps[c.ID] = own[c.ID]
+			steps[c.RunID] = own[c.RunID]
 		}
 		kept = append(kept, c)
 	}
@@ -157,11 +157,10 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 func (w *worker) cannotLoad(ctx context.Context, c store.ClaimedRun, cause error) {
 	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause))
 	problem.Code = "history"
-	owned := store.Owned{RunID: c.ID, Epoch: c.Epoch}
-	if _, err := w.store.BlockRun(ctx, owned, problem, w.config.BlockedFor); err != nil {
-		w.release(owned, time.Second)
+	if _, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor); err != nil {
+		w.release(c.Owned, time.Second)
 	}
-	w.engine.observer.Observe(write.Event{Kind: write.RunBlocked, RunID: c.ID, Workflow: c.Workflow, Err: problem})
+	w.engine.observer.Observe(write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem})
 }
 
 // returnSlots gives back what the claim loop took and did not need; it looks at them itself.

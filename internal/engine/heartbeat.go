@@ -61,7 +61,7 @@ func (h *heart) once(ctx context.Context) error {
 	for owned := range held {
 		beat.Held = append(beat.Held, owned)
 	}
-	beat.LongSteps = h.look(held, over)
+	beat.Hanging = h.look(held, over)
 
 	asked := time.Now()
 	pulse, err := h.conn.Heartbeat(ctx, beat)
@@ -86,7 +86,7 @@ func (h *heart) once(ctx context.Context) error {
 
 // look returns the steps that have been in flight for longer than an interval, and warns of code that goes on although its
 // context has ended.
-func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long []store.LongStep) {
+func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long []store.HangingStep) {
 	for _, r := range held {
 		if r, ok := r.(*run.Run); ok {
 			long = append(long, r.LongSteps(h.worker.config.Heartbeat)...)

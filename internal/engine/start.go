@@ -13,7 +13,7 @@ import (
 
 // Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when this
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
-// first. later says that it is to be claimed even so, because the function must get its input as the database has it.
+// first. exact says that it is to be claimed even so, because its function must get the input as the database has it.
 func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id string, hold *write.Hold, err error) {
 	send := e.writer.Write
 	if run.ID == "" {
@@ -104,7 +104,7 @@ func (p *place) fill(run store.NewRun) *write.Hold {
 		p.worker.release(store.Owned{RunID: run.ID, Epoch: 1}, 0)
 		return nil
 	}
-	claimed := store.ClaimedRun{ID: run.ID, Workflow: run.Workflow, Input: run.Input, Epoch: 1}
+	claimed := store.ClaimedRun{Owned: store.Owned{RunID: run.ID, Epoch: 1}, Workflow: run.Workflow, Input: run.Input}
 	if run.Deadline > 0 {
 		claimed.Deadline = &run.Deadline
 	}

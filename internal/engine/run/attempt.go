@@ -133,7 +133,7 @@ func (a *attempt) success(result json.RawMessage) *store.Checkpoint {
 func (s *step) checkpoint(c *store.Checkpoint) (*store.Step, error) {
 	outcome, err := s.call.run.persist(c)
 	switch {
-	case store.IsPermanent(err): // the result cannot be stored, and never will be
+	case isRefusal(err): // the result cannot be stored, and never will be
 		return nil, &failure{err: refused(err, false), final: true}
 	case err != nil:
 		return nil, err
@@ -184,23 +184,12 @@ func (a *attempt) transact(
 	}
 }
 
-// txFailure names what f did to its transaction, if that is what the error is about.
+// txFailure is the failure of a transaction. What f did to it will be no different the next time.
 func txFailure(err error) *failure {
 	failed := failureOf(err)
-	var busy interface{ SafeToRetry() bool } // pgx: the connection still answers an earlier query
-	mistake := ""
-	switch {
-	case errors.Is(err, sql.ErrTxDone):
-		mistake = "the step's function has committed or rolled back its transaction, which DoTx does"
-	case failed.sqlState == "25P02":
-		mistake = "the step's function went on after a statement of its transaction had failed: return that error, or use a savepoint"
-	case errors.Is(err, store.ErrRowsOpen), errors.As(err, &busy) && busy.SafeToRetry() && failed.sqlState == "":
-		mistake = "the step's function left rows of its transaction open: close them before it returns"
-	default:
-		return failed
+	if errors.Is(err, store.ErrTxMisused) {
+		failed.err.Code, failed.final = codeMisuse, true
 	}
-	failed.err = store.NewError(&store.Error{Code: codeMisuse, Message: mistake + ": " + failed.err.Message})
-	failed.final = true
 	return failed
 }
 
@@ -214,7 +203,7 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	if a.recorded != nil && a.recorded.Attempts != nil {
 		row.Policy = a.recorded.Attempts.Policy // resolved once, with the first failure
 	}
-	if !failed.final && (row.Policy.MaxAttempts == store.UnlimitedAttempts || row.Count < row.Policy.MaxAttempts) {
+	if !failed.final && (row.Policy.MaxAttempts < 0 || row.Count < row.Policy.MaxAttempts) {
 		delay := backoff(row.Policy, row.Count, rand.Float64())
 		if failed.after != nil {
 			delay = max(0, *failed.after)
@@ -222,12 +211,12 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 		row.RetryIn = &delay
 	}
 	outcome, err := r.persist(row)
-	if store.IsPermanent(err) { // the text, perhaps: an encoding may lack it
+	if isRefusal(err) { // the text, perhaps: an encoding may lack it
 		row.Err = row.Err.Reduced()
 		outcome, err = r.persist(row)
 	}
 	switch {
-	case store.IsPermanent(err): // no record of this step can be made
+	case isRefusal(err): // no record of this step can be made
 		return a.call.doom(refused(err, false))
 	case err != nil:
 		r.Lose(err)

@@ -8,13 +8,13 @@ import (
 )
 
 // LongSteps returns the steps that have been in flight for longer than a time, for others to see where the run is.
-func (r *Run) LongSteps(than time.Duration) []store.LongStep {
+func (r *Run) LongSteps(than time.Duration) []store.HangingStep {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var long []store.LongStep
+	var long []store.HangingStep
 	for _, a := range r.flights {
-		if took := time.Since(a.started); took > than && !a.started.IsZero() {
-			long = append(long, store.LongStep{RunID: r.id, Step: a.key, Attempt: a.number, Took: took})
+		if !a.started.IsZero() && time.Since(a.started) > than {
+			long = append(long, store.HangingStep{RunID: r.id, Step: a.key, Since: a.started})
 		}
 	}
 	return long

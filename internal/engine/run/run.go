@@ -72,9 +72,8 @@ type record struct {
 // go on elsewhere when final is nil. The function may outlive that.
 func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, settled func(final *store.Run)) *Run {
 	r := &Run{
-		id: claimed.ID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
-		owned:   store.Owned{RunID: claimed.ID, Epoch: claimed.Epoch},
-		suspect: claimed.TakeOvers >= store.SuspectFrom, wakeSeq: claimed.WakeSeq,
+		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
+		owned: claimed.Owned, suspect: claimed.Suspect(), wakeSeq: claimed.WakeSeq,
 		body: body, env: env, settled: settled,
 		recorded: make(map[string]*record, len(steps)),
 	}
@@ -216,10 +215,10 @@ func (r *Run) end(output json.RawMessage, failure *store.Error) {
 
 func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	final, err := r.finish(output, failure)
-	if store.IsPermanent(err) { // the output cannot be stored, and never will be
+	if isRefusal(err) { // the output cannot be stored, and never will be
 		final, err = r.finish(nil, refused(err, false))
 	}
-	if store.IsPermanent(err) { // nor can that
+	if isRefusal(err) { // nor can that
 		final, err = r.finish(nil, refused(err, true))
 	}
 	if err != nil {
@@ -291,7 +290,7 @@ func (r *Run) park(c *call) (again bool) {
 	case refused:
 		return true
 	}
-	outcome, err := r.persist(&store.Park{Owned: r.owned, WakeIn: &wakeIn, For: store.SuspendedForTime, WakeSeq: r.wakeSeq})
+	outcome, err := r.persist(&store.Park{Owned: r.owned, WakeIn: &wakeIn, For: store.ForTime, WakeSeq: r.wakeSeq})
 	switch {
 	case err != nil:
 		r.release(err, 0)
@@ -347,11 +346,20 @@ func (r *Run) persist(row store.Write) (outcome store.Outcome, err error) {
 	return outcome, err
 }
 
-// repeat calls do until it succeeds, fails for good, or the run is no longer ours.
+// isRefusal reports whether the database would refuse a row again, whoever grants or migrates what.
+func isRefusal(err error) bool { return store.IsPermanent(err) && !store.IsForAWhile(err) }
+
+// repeat calls do until it succeeds, is refused twice in a row, or the run is no longer ours.
 func (r *Run) repeat(op string, do func(context.Context) error) error {
+	refusals := 0
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := do(context.WithoutCancel(r.own))
-		if err == nil || errors.Is(err, store.ErrRunLost) || store.IsPermanent(err) || r.own.Err() != nil {
+		if err == nil || errors.Is(err, store.ErrRunLost) || r.own.Err() != nil {
+			return err
+		}
+		if !isRefusal(err) {
+			refusals = 0
+		} else if refusals++; refusals == 2 {
 			return err
 		}
 		r.tell(write.Event{Kind: write.Trouble, Op: op, Err: err})

@@ -117,7 +117,7 @@ func (a *Awaiter) explain(ctx context.Context, id string) error {
 		defer cancel()
 		where, err := a.store.Whereabouts(look, id)
 		if err == nil {
-			return fmt.Errorf("%w: %s", cause, where)
+			return fmt.Errorf("%w: %s", cause, describe(where))
 		}
 		trouble = err
 	}

@@ -2,9 +2,12 @@ package write
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/sqlworkflow/workflow/store"
 )
 
 // Kind is what an [Event] is about.
@@ -144,8 +147,9 @@ func (e *Event) attrs() []slog.Attr {
 		attrs = append(attrs, slog.Duration("next_attempt_in", e.Next))
 	}
 	if e.Err != nil {
-		if coded, ok := e.Err.(interface{ ErrorCode() string }); ok { //nolint:errorlint // ours is not wrapped
-			text("code", coded.ErrorCode())
+		var stored *store.Error
+		if errors.As(e.Err, &stored) {
+			text("code", stored.Code)
 		}
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}

@@ -95,7 +95,7 @@ func (w *Writer) next() []*pending {
 	defer w.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(w.waiting) && n < maxBatch {
-		bytes += size(w.waiting[n].row)
+		bytes += store.Size(w.waiting[n].row)
 		if n > 0 && bytes > maxBatchBytes {
 			break
 		}
@@ -133,7 +133,7 @@ func (w *Writer) send(batch []*pending) bool {
 		}
 		sent := left[0]
 		left = left[1:]
-		if half := len(sent) / 2; half > 0 && store.IsRefused(err) {
+		if half := len(sent) / 2; half > 0 && store.IsPermanent(err) {
 			left = append([][]*pending{sent[:half], sent[half:]}, left...)
 			continue
 		}
@@ -150,19 +150,6 @@ func tell(batch []*pending, outcomes []store.Outcome, err error) {
 			p.outcome, p.err = store.Lost, err
 		}
 		close(p.done)
-	}
-}
-
-func size(row store.Write) int {
-	switch row := row.(type) {
-	case store.NewRun:
-		return len(row.Input)
-	case *store.Checkpoint:
-		return len(row.Result)
-	case *store.End:
-		return len(row.Output)
-	default:
-		return 0
 	}
 }
 
