@@ -39,7 +39,7 @@ func New(config Config) (*Service, error) {
 	s.State = State{
 		store: store.New(db, store.Options{
 			Schema: config.Schema, Statements: config.Statements,
-			Timeout: config.Timeout, LockTimeout: config.LockTimeout,
+			Timeout: config.Timeout, LockTimeout: config.LockTimeout, Lease: config.Lease,
 		}),
 		shared: &shared{payloadLimit: config.PayloadLimit},
 	}

@@ -30,8 +30,8 @@ type (
 	StepKind = store.StepKind
 	// Attempts are the failed attempts of a step.
 	Attempts = store.Attempts
-	// Failure is one failed attempt.
-	Failure = store.Failure
+	// FailedAttempt is one failed attempt of a step.
+	FailedAttempt = store.FailedAttempt
 	// RetryPolicy says how often a step is attempted, and how long each next attempt waits.
 	RetryPolicy = store.RetryPolicy
 )
@@ -180,8 +180,10 @@ func checkFilter(filter *RunFilter) error {
 	if filter.Limit < 0 || filter.Limit > maxPage {
 		return fmt.Errorf("workflow: RunFilter.Limit is %d: %w: at most %d", filter.Limit, ErrInvalidArgument, maxPage)
 	}
-	if filter.Status != "" && !filter.Status.Valid() {
-		return fmt.Errorf("workflow: RunFilter.Status is %q: %w: no such status", filter.Status, ErrInvalidArgument)
+	for _, status := range filter.Statuses {
+		if !status.Valid() {
+			return fmt.Errorf("workflow: RunFilter.Statuses has %q: %w: no such status", status, ErrInvalidArgument)
+		}
 	}
 	if filter.Workflow != "" {
 		if err := checkWorkflowName(filter.Workflow); err != nil {

@@ -68,8 +68,8 @@ func storable(s string, limit int) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// encode returns the column's value: NULL for nil.
-func (e *Error) encode() any {
+// encodeError returns the column's value: NULL for nil.
+func encodeError(e *Error) any {
 	if e == nil {
 		return nil
 	}

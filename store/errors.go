@@ -39,6 +39,10 @@ var (
 	// cannot be stored, or a cursor that no page has given out. The message says which and why.
 	ErrInvalidArgument = errors.New("invalid argument")
 
+	// ErrTxMisused is returned when the function of a transactional step left its transaction unusable. What it wrote
+	// there is rolled back, unless it committed it itself.
+	ErrTxMisused = errors.New("the transaction of a step was misused")
+
 	// ErrTimeout is returned when the database gave no answer within Config.Timeout. The call may or may not have
 	// taken effect.
 	ErrTimeout = errors.New("no answer from the database in time")
@@ -76,6 +80,11 @@ const (
 	duplicateStatement   = "42P05"
 	missingStatement     = "26000"
 	protocolViolation    = "08P01"
+	inFailedTransaction  = "25P02"
+	cannotConnectNow     = "57P03"
+	queryCanceled        = "57014"
+	lockNotAvailable     = "55P03"
+	readOnlyTransaction  = "25006"
 )
 
 // sqlState returns the code of an error from the server, "" for any other. Both lib/pq and pgx have the method.
@@ -92,11 +101,32 @@ func isTransient(err error) bool {
 	return state == serializationFailure || state == deadlockDetected
 }
 
-// IsRejected reports whether the server refused the values of a write (SQLSTATE classes 22 and 23): sent again, it would
-// refuse them again.
-func IsRejected(err error) bool {
+// IsPermanent reports whether the server refused a statement in a way that it would refuse again: every error with an
+// SQLSTATE but those that pass by themselves (serialization failures, deadlocks, lost connections, missing resources, a
+// server that goes down or is a standby, time-outs, an I/O error). [IsForAWhile] errors are permanent until somebody mends them.
+func IsPermanent(err error) bool {
 	state := sqlState(err)
-	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23")
+	switch state {
+	case "", serializationFailure, deadlockDetected, queryCanceled, lockNotAvailable, readOnlyTransaction, "25P03":
+		return false
+	}
+	for _, class := range []string{"08", "53", "57P0", "58"} {
+		if strings.HasPrefix(state, class) {
+			return false
+		}
+	}
+	return true
+}
+
+// IsForAWhile reports whether the server refused a statement for lack of a right, a table or a schema: it would refuse
+// any other like it, until somebody grants or migrates.
+func IsForAWhile(err error) bool {
+	switch sqlState(err) {
+	case noPrivilege, undefinedTable, invalidSchemaName:
+		return true
+	default:
+		return false
+	}
 }
 
 // problem wraps an error once, with the operation first and, where the server's code tells, the mend last.

@@ -22,12 +22,3 @@ func (j *jsonb) Scan(value any) error {
 	}
 	return nil
 }
-
-// argument returns a payload as a statement's argument: NULL for nil. Drivers take JSON as a string; []byte they would
-// send as bytea.
-func argument(payload json.RawMessage) any {
-	if payload == nil {
-		return nil
-	}
-	return string(payload)
-}

@@ -104,20 +104,20 @@ func (s *Store) lockRun(ctx context.Context, id string) error {
 	return err
 }
 
-var lockFreeRow = define(`
+var lockFreeRow = define("lock_free_row", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1
 	FOR NO KEY UPDATE SKIP LOCKED`)
 
-var lockRow = define(`
+var lockRow = define("lock_row", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1
 	FOR NO KEY UPDATE`)
 
 // What references the run holds FOR KEY SHARE on it, which only this one waits for.
-var lockRowToDelete = define(`
+var lockRowToDelete = define("lock_row_to_delete", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1

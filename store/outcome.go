@@ -2,13 +2,12 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 )
 
 // OFFSET 0 makes it a look-up for each run, as in loadSteps.
-var findEnded = define(`
+var findEnded = define("find_ended", `
 	SELECT given.id, coalesce(run.status, '') AS status, run.output, run.error
-	FROM jsonb_array_elements_text($1::jsonb) AS given (id)
+	FROM unnest((SELECT $1::text[])) AS given (id)
 	LEFT JOIN LATERAL (
 	    SELECT status, output, error
 	    FROM {schema}.workflow_runs
@@ -19,12 +18,8 @@ var findEnded = define(`
 
 // Ended returns those of the given runs that are finished, and the ids of those that do not exist.
 func (s *Store) Ended(ctx context.Context, runIDs []string) (finished []Run, unknown []string, err error) {
-	ids, err := json.Marshal(runIDs)
-	if err != nil {
-		return nil, nil, problem("await runs", err)
-	}
 	var rows []runRow
-	if err := s.list(ctx, &rows, findEnded, string(ids)); err != nil {
+	if err := s.list(ctx, &rows, findEnded, texts(runIDs)); err != nil {
 		return nil, nil, problem("await runs", err)
 	}
 	for _, row := range rows {

@@ -44,6 +44,13 @@ func (s *Store) list(ctx context.Context, dest any, q query, args ...any) error 
 	})
 }
 
+// listText is list for a text that is rendered already, and never sent in a caller's transaction.
+func (s *Store) listText(ctx context.Context, dest any, text string, args ...any) error {
+	return s.sendText(ctx, text, func(ctx context.Context, on session, text string) error {
+		return sqlx.SelectContext(ctx, on, dest, text, args...)
+	})
+}
+
 // exec sends q and returns the number of rows that it wrote.
 func (s *Store) exec(ctx context.Context, q query, args ...any) (int64, error) {
 	var written int64
@@ -89,13 +96,17 @@ func (s *Store) send(ctx context.Context, q query, do func(context.Context, sess
 	if s.tx != nil {
 		return do(ctx, s.tx, s.text.inTx[q])
 	}
+	return s.sendText(ctx, s.text.alone[q], do)
+}
+
+func (s *Store) sendText(ctx context.Context, text string, do func(context.Context, session, string) error) error {
 	return s.bounded(ctx, func(ctx context.Context) error {
 		return resend(ctx, func() error {
 			if s.opts.Statements == Single {
-				return do(ctx, s.pool(), s.text.alone[q])
+				return do(ctx, s.pool(), text)
 			}
 			return s.transact(ctx, sql.LevelReadCommitted, func(tx *sqlx.Tx) error {
-				return do(ctx, tx, s.text.alone[q])
+				return do(ctx, tx, text)
 			})
 		})
 	})

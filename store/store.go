@@ -32,16 +32,18 @@ type Options struct {
 	Statements  Statements    // how a lone statement is sent
 	Timeout     time.Duration // bound of a call that begins no transaction of the caller's; 0: none
 	LockTimeout time.Duration // bound of a wait for a run's lock or row
+	Lease       time.Duration // bound of how long a transaction of ours may stay open without a word from this process; 0: none
 }
 
 // Store reads and writes the tables of one schema. It is safe for concurrent use when made by [New]; one made by
 // [Store.In] is as safe as its transaction.
 type Store struct {
-	opts Options
-	text rendered
-	db   *sqlx.DB
-	tx   *sqlx.Tx   // set by In; then db is not used
-	conn *sqlx.Conn // set by Hold; then db is not used
+	opts   Options
+	text   rendered
+	writes *writeTexts
+	db     *sqlx.DB
+	tx     *sqlx.Tx   // set by In; then db is not used
+	conn   *sqlx.Conn // set by Hold; then db is not used
 }
 
 // ours maps columns by tag alone. sqlx keeps a global mapper too, which belongs to the application.
@@ -55,7 +57,8 @@ func New(db *sql.DB, opts Options) *Store {
 	// The driver's name only matters for sqlx's named queries, which are not used here.
 	pool := sqlx.NewDb(db, "postgres")
 	pool.Mapper = ours
-	return &Store{opts: opts, text: render(opts.Schema), db: pool}
+	text, mark := render(opts)
+	return &Store{opts: opts, text: text, writes: &writeTexts{render: mark}, db: pool}
 }
 
 // In returns the store bound to a transaction of the caller, who commits or rolls it back. Waiting for a run that is
