@@ -48,8 +48,8 @@ func TestRetryUntilSuccess(t *testing.T) {
 				t.Fatalf("attempts: %+v", step.Attempts)
 			}
 			for i, failure := range step.Attempts.Failures {
-				if want := fmt.Sprintf("attempt %d", i+1); failure.Error.Message != want || failure.At == 0 {
-					t.Errorf("failure %d: %+v %v", i, failure, failure.Error)
+				if want := fmt.Sprintf("attempt %d", i+1); failure.Err.Message != want || failure.At.IsZero() {
+					t.Errorf("failure %d: %+v %v", i, failure, failure.Err)
 				}
 			}
 		})
@@ -137,7 +137,7 @@ func TestManyFailuresAreBounded(t *testing.T) {
 	if err != nil || step.Attempts.Count != 30 || len(step.Attempts.Failures) != 20 {
 		t.Fatalf("%d attempts, %d kept, %v; want 30 and 20", step.Attempts.Count, len(step.Attempts.Failures), err)
 	}
-	if last := step.Attempts.Failures[19].Error.Message; last != "attempt 30" {
+	if last := step.Attempts.Failures[19].Err.Message; last != "attempt 30" {
 		t.Errorf("the last one kept is %q, want attempt 30", last)
 	}
 }
