@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // Processes whose wall clocks are hours off execute runs together with right ones, take over from each other, and all
@@ -42,7 +43,7 @@ func TestWallClocksDoNotMatter(t *testing.T) {
 		kit.Until(t, "it executes a run", func() bool {
 			return f.count("SELECT count(*) FROM workflows.workflow_runs WHERE owner IS NOT NULL") > 0
 		})
-		processes[i].kill()
+		processes[i].Kill()
 		processes[i] = f.spawn(job{Does: "journey", Skew: skews[i]})
 	}
 	f.results(handles)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // doom is a workflow that its worker does not survive, or does.

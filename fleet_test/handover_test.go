@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // A run is cancelled and resumed elsewhere, and this process claims it again before its heartbeat could tell it of the

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -74,11 +75,11 @@ func (f *fleet) underLoad(d time.Duration, j job, end func(*process)) (runs, end
 				return
 			}
 			handles = append(handles, handle)
-			kit.Pause(CTX, rand.N(50 * time.Millisecond))
+			kit.Pause(f.t.Context(), rand.N(50*time.Millisecond))
 		}
 	})
 	for time.Now().Before(stop) {
-		kit.Pause(CTX, 100*time.Millisecond + rand.N(400*time.Millisecond))
+		kit.Pause(f.t.Context(), 100*time.Millisecond+rand.N(400*time.Millisecond))
 		i := rand.N(len(processes))
 		end(processes[i])
 		processes[i] = f.spawn(j)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -89,9 +90,9 @@ func TestRacesWithTheEndOfARun(t *testing.T) {
 			t.Error(err)
 			return 0
 		}
-		kit.Pause(CTX, rand.N(25 * time.Millisecond))
+		kit.Pause(ctx, rand.N(25*time.Millisecond))
 		cancelled := elsewhere.Cancel(ctx, handle.RunID())
-		kit.Pause(CTX, 20 * time.Millisecond) // the function has returned
+		kit.Pause(ctx, 20*time.Millisecond) // the function has returned
 		got, err := handle.Result(ctx)
 		var late *workflow.TransitionError
 		switch {
@@ -120,13 +121,13 @@ func (f *fleet) race(sides []*workflow.Service, n int) (cancels int) {
 	}
 	id := handle.RunID()
 	for range 4 {
-		kit.Pause(CTX, rand.N(200 * time.Millisecond))
+		kit.Pause(ctx, rand.N(200*time.Millisecond))
 		if !f.hit(func(s *workflow.Service) error { return s.Cancel(ctx, id) }, sides, workflow.RunCompleted, 2) {
 			break
 		}
 		cancels++
 		before := f.rowsOf(id)
-		kit.Pause(CTX, rand.N(30 * time.Millisecond))
+		kit.Pause(ctx, rand.N(30*time.Millisecond))
 		if diff := cmp.Diff(before, f.rowsOf(id)); diff != "" {
 			f.t.Errorf("run %s changed after Cancel had returned (-before +after):\n%s\n\t%s", id, diff, f.story(id))
 		}

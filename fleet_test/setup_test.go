@@ -1,13 +1,13 @@
 package fleet_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -159,15 +160,12 @@ func (f *fleet) freezeProcess() frozen {
 }
 
 func (z frozenProcess) thaw() {
-	z.f.t.Helper()
-	if _, err := z.in.Write([]byte("go on\n")); err != nil {
-		z.f.t.Fatal(err)
-	}
-	z.signal(syscall.SIGCONT)
-	z.says("out")
+	z.Tell("go on")
+	z.Signal(syscall.SIGCONT)
+	z.Says("out")
 }
-func (z frozenProcess) tellToStop() { z.signal(syscall.SIGTERM) }
-func (z frozenProcess) stopped()    { z.terminate() }
+func (z frozenProcess) tellToStop() { z.Signal(syscall.SIGTERM) }
+func (z frozenProcess) stopped()    { z.Terminate() }
 
 // unaware is a worker whose lease the database has ended: no clock and no heartbeat has told it yet, and it is held back by
 // the guard of each write alone.

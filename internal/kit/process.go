@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -95,8 +96,9 @@ func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 // Line waits for the next line that the process says.
 func (p *Process) Line() string {
 	p.t.Helper()
+	defer p.killLater().Stop()
 	if !p.lines.Scan() {
-		p.t.Fatalf("process %d has ended: %v", p.PID(), p.lines.Err())
+		p.t.Fatalf("process %d has ended, or said nothing for %s: %v", p.PID(), Patience, p.lines.Err())
 	}
 	return p.lines.Text()
 }
@@ -136,8 +138,14 @@ func (p *Process) wait() error {
 		return nil
 	}
 	p.ended = true
+	defer p.killLater().Stop()
 	_, _ = io.Copy(io.Discard, p.out)
 	return p.cmd.Wait()
+}
+
+// killLater bounds a wait for the process.
+func (p *Process) killLater() *time.Timer {
+	return time.AfterFunc(Patience, func() { p.Signal(syscall.SIGKILL) })
 }
 
 // Crowd starts n processes with one task, lets them begin it together and waits for all, none of which may fail.
