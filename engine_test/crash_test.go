@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -140,9 +141,9 @@ func (w *theatre) lose(t *testing.T, at cut, uncut rowsOf) {
 		}
 		ended <- err
 	}()
-	must(t, <-s.await(t))
+	kit.Must(t, <-s.await(t))
 	stop()
-	must(t, <-ended)
+	kit.Must(t, <-ended)
 
 	select {
 	case <-s.first.lost:
@@ -174,16 +175,16 @@ func TestLostClaimOfABusyWorker(t *testing.T) {
 	pg := pgtest.New(t)
 	p, db := newProcess(t, pg, pgtest.PGX, "busy", cut{n: 3, after: true, lives: true}) // create, register, claim
 	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.Single, Lease: lease, PollInterval: time.Millisecond})
-	must(t, err)
-	t.Cleanup(func() { must(t, svc.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	quick := workflow.Define("quick", func(context.Context, int) (int, error) { return 1, nil })
 	svc.Register(quick)
 	handle, err := quick.Start(t.Context(), svc, 1)
-	must(t, err)
-	stop, _ := work(t, svc)
+	kit.Must(t, err)
+	stop := kit.Work(t, svc)
 	<-p.lost
 
-	busy, ctx := sync.WaitGroup{}, within(t)
+	busy, ctx := sync.WaitGroup{}, kit.Context(t)
 	ctx, idle := context.WithCancel(ctx)
 	for range 4 {
 		busy.Go(func() {
@@ -218,8 +219,8 @@ func TestLateAnswers(t *testing.T) {
 				DB: db, Statements: workflow.Single, PollInterval: shortPoll, ParkAfter: time.Millisecond,
 				Timeout: time.Second, Lease: lease,
 			})
-			must(t, err)
-			t.Cleanup(func() { must(t, svc.Close()) })
+			kit.Must(t, err)
+			t.Cleanup(func() { kit.Must(t, svc.Close()) })
 			effects := newLedger()
 			w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
 				return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {
@@ -231,10 +232,10 @@ func TestLateAnswers(t *testing.T) {
 				}, soon)
 			})
 			svc.Register(w)
-			work(t, svc)
+			kit.Work(t, svc)
 			handle, err := w.Start(t.Context(), svc, 1)
-			must(t, err)
-			got, err := handle.Result(within(t))
+			kit.Must(t, err)
+			got, err := handle.Result(kit.Context(t))
 			close(come)
 			if err != nil || got != 1 {
 				t.Errorf("result %d, %v", got, err)
