@@ -232,6 +232,18 @@ func (p *process) newest(label string) (sent, bool) {
 	return sent{}, false
 }
 
+// registrations returns how many leases it has asked for.
+func (p *process) registrations() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.all {
+		if classify(s.text).label == "register worker" {
+			n++
+		}
+	}
+	return n
+}
+
 // delay keeps the answer to a statement back, if it is to come late; its context's end is ignored.
 func (p *process) delay(label string) {
 	p.mu.Lock()
