@@ -68,7 +68,7 @@ func TestRetryUntilExhausted(t *testing.T) {
 		}, quickly(3))
 	})
 	var failed *workflow.RunError
-	if !errors.As(err, &failed) || failed.Message != "no 3" || failed.Step != "s" {
+	if !errors.As(err, &failed) || failed.Err.Message != "no 3" || failed.Err.Step != "s" {
 		t.Errorf("result %v, want the third failure of step s", err)
 	}
 	if calls.Load() != 3 {
@@ -115,7 +115,7 @@ func TestStepTimeout(t *testing.T) {
 			}
 			<-ctx.Done()
 			return 0, ctx.Err()
-		}, quickly(2), workflow.WithTimeout(20*time.Millisecond))
+		}, quickly(2), workflow.WithAttemptTimeout(20*time.Millisecond))
 	})
 	if err != nil || got != 1 {
 		t.Errorf("result %d, %v; want the second attempt's", got, err)

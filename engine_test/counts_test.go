@@ -84,7 +84,7 @@ func (c *counted) spent(t *testing.T, want costs, transactions int) {
 		lone += n
 	}
 	total := counting.Counts{Statements: lone, Begins: transactions, Commits: transactions}
-	if c.way.statements == workflow.InTx { // a transactional step has one of the application's statements in its own
+	if c.way.statements == workflow.StatementsInTx { // a transactional step has one of the application's statements in its own
 		total.Begins, total.Commits = lone-transactions, lone-transactions
 	}
 	if diff := cmp.Diff(total, c.total); diff != "" {

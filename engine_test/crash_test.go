@@ -57,7 +57,7 @@ func cutEverywhere(t *testing.T, way way, story story) {
 	for i := range 2 * n {
 		at := cut{n: i/2 + 1, after: i%2 == 1}
 		// In a transaction the server makes no difference until its end, which leaves what is before and after that.
-		if inTx := way.statements == workflow.InTx; inTx && !pgtest.Full() && !strings.HasPrefix(statements[i/2], "COMMIT") {
+		if inTx := way.statements == workflow.StatementsInTx; inTx && !pgtest.Full() && !strings.HasPrefix(statements[i/2], "COMMIT") {
 			continue
 		}
 		seats <- struct{}{}
@@ -175,7 +175,7 @@ func TestLostClaimOfABusyWorker(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.New(t)
 	p, db := newProcess(t, pg, pgtest.PGX, "busy", cut{n: 3, after: true, lives: true}) // create, register, claim
-	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.Single, Lease: lease, PollInterval: time.Millisecond})
+	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.StatementsSingle, Lease: lease, PollInterval: time.Millisecond})
 	kit.Must(t, err)
 	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	quick := workflow.Define("quick", func(context.Context, int) (int, error) { return 1, nil })
@@ -217,7 +217,7 @@ func TestLateAnswers(t *testing.T) {
 			come := make(chan struct{})
 			p.late = map[string]<-chan struct{}{label: come}
 			svc, err := workflow.New(workflow.Config{
-				DB: db, Statements: workflow.Single, PollInterval: shortPoll, ParkAfter: time.Millisecond,
+				DB: db, Statements: workflow.StatementsSingle, PollInterval: shortPoll, ParkAfter: time.Millisecond,
 				Timeout: time.Second, Lease: lease,
 			})
 			kit.Must(t, err)

@@ -48,7 +48,7 @@ func (w *theatre) beatStatements() int {
 
 // statements returns what n lone statements count as.
 func (w *theatre) statements(n int) int {
-	if w.way.statements == workflow.InTx {
+	if w.way.statements == workflow.StatementsInTx {
 		return 3 * n
 	}
 	return n
@@ -102,7 +102,7 @@ func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
 	if _, err = tx.Exec("INSERT INTO orders VALUES ($1) ON CONFLICT DO NOTHING", s.runID); err != nil {
 		return err
 	}
-	if _, err := w.StartTx(t.Context(), svc, tx, "in", id); err != nil {
+	if _, err := w.Start(t.Context(), svc.In(tx), "in", id); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -200,7 +200,7 @@ func uncutPlay(t *testing.T, way way, story story) (w *theatre, whole *stage, be
 func (s *stage) takeOvers(t *testing.T) int {
 	t.Helper()
 	var n int
-	must(t, s.side.QueryRow(`
+	kit.Must(t, s.side.QueryRow(`
 		SELECT count(*) FROM history
 		WHERE run_id = $1 AND step IS NULL AND owner_was <> 'nobody' AND NOT owner_lives AND epoch > epoch_was`, s.runID).Scan(&n))
 	return n

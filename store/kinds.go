@@ -72,7 +72,7 @@ ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
     kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = EXCLUDED.started_at, wake_at = EXCLUDED.wake_at
 WHERE step.status <> 'succeeded'`,
-		missed: missedStep,
+		missed: missedStep("step"),
 	},
 	failureKind: {
 		name: "record_failure", op: "record failure of step", given: "failure", runID: "run_id",
@@ -103,10 +103,10 @@ SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at 
     attempts = jsonb_set(EXCLUDED.attempts, '{failures}',
         CASE WHEN jsonb_typeof(step.attempts -> 'failures') IS DISTINCT FROM 'array' THEN '[]'
              WHEN jsonb_array_length(step.attempts -> 'failures') < ` + strconv.Itoa(maxFailures) + ` THEN step.attempts -> 'failures'
-             ELSE step.attempts -> 'failures' - 0
+             ELSE (step.attempts -> 'failures') - 0
         END || (EXCLUDED.attempts -> 'failures'))
 WHERE step.status <> 'succeeded'`,
-		missed: missedStep,
+		missed: missedStep("failure"),
 	},
 	parkKind: {
 		name: "park_run", op: "park run", given: "park", runID: "id",
@@ -169,15 +169,18 @@ ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, updated_at = EXCLUDED.updated_at, kind = EXCLUDED.kind, seq = EXCLUDED.seq,
     started_at = EXCLUDED.started_at
 WHERE step.status <> 'succeeded'`,
-		missed: missedStep,
+		missed: missedStep("step"),
 	},
 }
 
-const missedStep = `
-CASE WHEN run.epoch IS DISTINCT FROM step.epoch OR run.status <> 'running' THEN 'lost'
-     WHEN (SELECT status FROM {schema}.workflow_steps WHERE run_id = step.run_id AND step_name = step.step_name) = 'succeeded'
+// missedStep tells why a step was not written.
+func missedStep(given string) string {
+	return strings.ReplaceAll(`
+CASE WHEN run.epoch IS DISTINCT FROM given.epoch OR run.status <> 'running' THEN 'lost'
+     WHEN (SELECT status FROM {schema}.workflow_steps WHERE run_id = given.run_id AND step_name = given.step_name) = 'succeeded'
      THEN 'exists'
-     ELSE 'locked' END`
+     ELSE 'locked' END`, "given.", given+".")
+}
 
 // ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on
 // the end of a run hangs here.

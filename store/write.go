@@ -55,16 +55,14 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 		N       int    `db:"n"`
 		Outcome string `db:"outcome"`
 	}
-	text := s.writes.grouped(b.set)
+	var op, text string
 	if len(writes) == 1 {
-		text = s.writes.alone(writes[0].kind())
+		op, text = kinds[writes[0].kind()].op, s.writes.alone(writes[0].kind())
+	} else {
+		op, text = fmt.Sprintf("write %d rows", len(writes)), s.writes.grouped(b.set)
 	}
 	written := make([]Outcome, len(writes))
 	if err := s.listText(ctx, &missed, text, b.args()...); err != nil {
-		op := fmt.Sprintf("write %d rows", len(writes))
-		if len(writes) == 1 {
-			op = kinds[writes[0].kind()].op
-		}
 		return written, problem(op, err)
 	}
 	for _, m := range missed {
