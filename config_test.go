@@ -78,7 +78,8 @@ func TestConfigDefaults(t *testing.T) {
 	want := Config{
 		Driver: "postgres", Schema: "workflows", Timeout: 30 * time.Second, LockTimeout: 10 * time.Second,
 		PayloadLimit: 1 << 20, Concurrency: 100, PollInterval: 250 * time.Millisecond, Lease: 30 * time.Second, Drain: 30 * time.Second,
-		ParkAfter: 5 * time.Second, MaxSteps: 10_000,
+		ParkAfter: 5 * time.Second, MaxSteps: 10_000, BlockedFor: 24 * time.Hour,
+		Retry: RetryPolicy{MaxAttempts: 5, FirstDelay: time.Second, Factor: 2, MaxDelay: 5 * time.Minute, Jitter: 0.2},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -98,7 +99,7 @@ func TestOwnPoolStatements(t *testing.T) {
 		"lib/pq, told yes":         {"postgres", "postgres://h/d?binary_parameters=yes", StatementsAuto, StatementsSingle},
 		"lib/pq, told no":          {"postgres", "postgres://h/d?binary_parameters=no", StatementsAuto, StatementsAuto},
 		"lib/pq, keywords told no": {"postgres", "host=h binary_parameters=no", StatementsAuto, StatementsAuto},
-		"lib/pq, StatementsInTx":             {"postgres", "postgres://h/d", StatementsInTx, StatementsInTx},
+		"lib/pq, StatementsInTx":   {"postgres", "postgres://h/d", StatementsInTx, StatementsInTx},
 		"pgx":                      {"pgx", "postgres://h/d", StatementsAuto, StatementsAuto},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -143,37 +143,6 @@ func TestManyFailuresAreBounded(t *testing.T) {
 	}
 }
 
-// What runs now is not what was recorded: the run stops and says so.
-func TestNondeterminism(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	kit.Work(t, b.svc)
-	record := func(id string) {
-		t.Helper()
-		if _, err := b.svc.CreateRunWithID(t.Context(), id, "changed", 0); err != nil {
-			t.Fatal(err)
-		}
-		if err := b.svc.SetStepResult(t.Context(), id, "old", 1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	record("unreached")
-	record("kind")
-	w := workflow.Define("changed", func(ctx context.Context, _ int) (int, error) {
-		if workflow.RunID(ctx) == "kind" {
-			return 0, workflow.Sleep(ctx, "old", time.Second)
-		}
-		return workflow.Do(ctx, "new", value(1))
-	})
-	b.svc.Register(w)
-	for id, want := range map[string]string{"unreached": "old", "kind": "a plain step and was reached as a sleep"} {
-		_, err := w.Handle(b.svc, id).Result(kit.Context(t))
-		if !errors.Is(err, &workflow.Error{Code: "nondeterministic"}) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want code nondeterministic and %q", id, err, want)
-		}
-	}
-}
-
 func TestTooManySteps(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

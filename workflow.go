@@ -20,11 +20,8 @@ type Workflow[In, Out any] struct {
 // fn may be called many times for one run, in this process or another, and each time from the start; its steps ([Do])
 // return what they have recorded. So between steps it must do the same each time: no clock, no random numbers, no I/O,
 // no state from outside. It gets a context that carries the run and ends when the run is no longer this process's. In
-// and Out travel as JSON. It panics when fn is nil.
+// and Out travel as JSON. A process that only starts runs, and does not register the workflow, may have nil for fn.
 func Define[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error)) *Workflow[In, Out] {
-	if fn == nil {
-		panic(fmt.Sprintf("workflow: define %q: the function is nil", name))
-	}
 	return &Workflow[In, Out]{name: name, fn: fn}
 }
 
@@ -34,8 +31,11 @@ func (w *Workflow[In, Out]) Name() string { return w.name }
 // Definition is a [Workflow] of any types.
 type Definition interface {
 	Name() string
+	isNil() bool
 	body(config *Config) func(context.Context, json.RawMessage) (json.RawMessage, error)
 }
+
+func (w *Workflow[In, Out]) isNil() bool { return w.fn == nil }
 
 func (w *Workflow[In, Out]) body(config *Config) func(context.Context, json.RawMessage) (json.RawMessage, error) {
 	return func(ctx context.Context, input json.RawMessage) (json.RawMessage, error) {
@@ -66,11 +66,14 @@ func configOf(ctx context.Context) *Config {
 }
 
 // Register makes the service's worker execute runs of the given workflows. It panics on a name that cannot be stored or is
-// registered already, as these are mistakes in the program.
+// registered already, and on a nil function, as these are mistakes in the program.
 func (s *Service) Register(definitions ...Definition) {
 	for _, d := range definitions {
 		if err := checkWorkflowName(d.Name()); err != nil {
 			panic(err.Error())
+		}
+		if d.isNil() {
+			panic(fmt.Sprintf("workflow: register: workflow %q has a nil function", d.Name()))
 		}
 		if !s.engine.Register(d.Name(), d.body(&s.config)) {
 			panic(fmt.Sprintf("workflow: register: workflow %q is registered already", d.Name()))

@@ -209,7 +209,7 @@ func TestLostClaimOfABusyWorker(t *testing.T) {
 // was sent again meanwhile, was done once, and the answer disturbs nobody.
 func TestLateAnswers(t *testing.T) {
 	t.Parallel()
-	for _, label := range []string{"checkpoint", "record failure", "park", "finish"} {
+	for _, label := range []string{"checkpoint_step", "record_failure", "park_run", "end_run"} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
 			pg := pgtest.New(t)

@@ -81,16 +81,22 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		name, label string
 		do          func() error
 	}{
-		{"start", "create run", write(start("new1"))},
-		{"checkpoint", "checkpoint", write(step("owned1", "a"))},
-		{"finish", "finish", write(end("owned1"))},
-		{"grouped write", "grouped write", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
-		{"claim", "claim", func() error { _, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"known": 0, "other": 0}, Limit: 50, Suspects: true}); return err }},
-		{"load steps", "load steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
-		{"await", "await", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
+		{"start", "start_run", write(start("new1"))},
+		{"checkpoint_step", "checkpoint_step", write(step("owned1", "a"))},
+		{"end_run", "end_run", write(end("owned1"))},
+		{"write_rows", "write_rows", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
+		{"claim_runs", "claim_runs", func() error {
+			_, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"known": 0, "other": 0}, Limit: 50, Suspects: true})
+			return err
+		}},
+		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
+		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
 		{"list", "SELECT id,", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
-		{"look for dead workers", "look for dead workers", func() error { _, err := st.TakeOver(t.Context()); return err }},
-		{"heartbeat", "heartbeat", func() error { _, err := st.Heartbeat(t.Context(), store.Beat{ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}}}); return err }},
+		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context()); return err }},
+		{"heartbeat", "heartbeat", func() error {
+			_, err := st.Heartbeat(t.Context(), store.Beat{ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}}})
+			return err
+		}},
 	} {
 		kit.Must(t, path.do())
 		s, found := p.newest(path.label)

@@ -128,7 +128,7 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	if s.story.working {
 		begin()
 		kit.Until(t, "it works, or is cut", func() bool {
-			_, claimed := s.first.newest("claim")
+			_, claimed := s.first.newest("claim_runs")
 			return claimed || s.first.isDead()
 		})
 	}

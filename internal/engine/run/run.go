@@ -225,11 +225,11 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 		r.release(err, refusedPause)
 		return
 	}
-	kind := write.RunCompleted
-	if final.Status == store.RunFailed {
-		kind = write.RunFailed
+	event := write.Event{Kind: write.RunCompleted}
+	if failure != nil {
+		event = write.Event{Kind: write.RunFailed, Err: final.Err, Step: failure.Step}
 	}
-	r.tell(write.Event{Kind: kind, Err: final.Err})
+	r.tell(event)
 	r.settle(final)
 }
 
