@@ -36,8 +36,8 @@ func (c Config) open() (*sql.DB, Statements, error) {
 		if db, err = sql.Open(c.Driver, dsn); err != nil {
 			return nil, 0, c.unreadable()
 		}
-		if statements == Auto && binary {
-			statements = Single
+		if statements == StatementsAuto && binary {
+			statements = StatementsSingle
 		}
 	}
 	db.SetMaxIdleConns(ownIdleConns)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 func ExampleService_Stats() {
@@ -81,7 +82,7 @@ func TestStats(t *testing.T) {
 		return 0, nil
 	})
 	b.svc.Register(hold)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	handle, err := hold.Start(t.Context(), b.svc, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func TestStats(t *testing.T) {
 		t.Errorf("at work (-want +got):\n%s", diff)
 	}
 	close(leave)
-	if _, err := handle.Result(within(t, time.Minute)); err != nil {
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Error(err)
 	}
 	if err := b.svc.Close(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -34,13 +35,13 @@ func count(t *testing.T, way way, change func(*workflow.Config)) *counted {
 	t.Helper()
 	pg := pgtest.New(t)
 	db, counter, err := counting.Open(way.access.Driver, pg.AccessURL(t, way.access))
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, db.Close()) })
 	config := workflow.Config{DB: db, Statements: way.statements, PollInterval: time.Hour, Lease: time.Hour}
 	change(&config)
 	svc, err := workflow.New(config)
-	must(t, err)
-	t.Cleanup(func() { must(t, svc.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	return &counted{way: way, svc: svc, side: pg.Open(t, pgtest.PQ), counter: counter, costs: make(costs)}
 }
 
@@ -64,7 +65,7 @@ func (c *counted) sofar() costs {
 // transactional steps.
 func (c *counted) spent(t *testing.T, want costs, transactions int) {
 	t.Helper()
-	eventually(t, "all is sent", func() bool {
+	kit.Until(t, "all is sent", func() bool {
 		got := c.sofar()
 		for label, n := range want {
 			if got[label] < n {
@@ -74,7 +75,7 @@ func (c *counted) spent(t *testing.T, want costs, transactions int) {
 		return true
 	})
 	// Nothing more comes, and what came has committed: else the next part of the test tells.
-	eventually(t, "all is committed", func() bool { c.sofar(); return c.settled() })
+	kit.Until(t, "all is committed", func() bool { c.sofar(); return c.settled() })
 	if diff := cmp.Diff(want, c.costs); diff != "" {
 		t.Errorf("statements (-want +got):\n%s", diff)
 	}
@@ -83,7 +84,7 @@ func (c *counted) spent(t *testing.T, want costs, transactions int) {
 		lone += n
 	}
 	total := counting.Counts{Statements: lone, Begins: transactions, Commits: transactions}
-	if c.way.statements == workflow.InTx { // a transactional step has one of the application's statements in its own
+	if c.way.statements == workflow.StatementsInTx { // a transactional step has one of the application's statements in its own
 		total.Begins, total.Commits = lone-transactions, lone-transactions
 	}
 	if diff := cmp.Diff(total, c.total); diff != "" {
@@ -98,21 +99,21 @@ func (c *counted) settle(t *testing.T) {
 	t.Helper()
 	warm := workflow.Define("warm", func(context.Context, int) (int, error) { return 1, nil })
 	c.svc.Register(warm)
-	work(t, c.svc)
+	kit.Work(t, c.svc)
 	direct := 0
-	eventually(t, "the worker starts runs at once, and has stopped looking for others", func() bool {
-		eventually(t, "all is committed", func() bool { c.sofar(); return c.settled() })
+	kit.Until(t, "the worker starts runs at once, and has stopped looking for others", func() bool {
+		kit.Until(t, "all is committed", func() bool { c.sofar(); return c.settled() })
 		c.forget()
 		handle, err := warm.Start(t.Context(), c.svc, 1)
-		must(t, err)
-		_, err = handle.Result(within(t))
-		must(t, err)
+		kit.Must(t, err)
+		_, err = handle.Result(kit.Context(t))
+		kit.Must(t, err)
 		if direct++; c.sofar()["claim"] > 0 {
 			direct = 0
 		}
 		return direct == 25 // so that a claim for what came before has been sent, on a busy machine too
 	})
-	eventually(t, "all is committed", func() bool { return c.sofar()["finish"] == 1 && c.settled() })
+	kit.Until(t, "all is committed", func() bool { return c.sofar()["finish"] == 1 && c.settled() })
 	c.forget()
 }
 
@@ -139,7 +140,7 @@ func eachWay(t *testing.T, test func(t *testing.T, way way)) {
 func TestStatementsOfARun(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
 		c := count(t, way, func(*workflow.Config) {})
-		exec(t, c.side, "CREATE TABLE booked (step TEXT)")
+		kit.Exec(t, c.side, "CREATE TABLE booked (step TEXT)")
 		inside, read := make(chan struct{}), make(chan struct{})
 		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
 			close(inside)
@@ -160,18 +161,18 @@ func TestStatementsOfARun(t *testing.T) {
 		c.svc.Register(w)
 		c.settle(t)
 		handle, err := w.Start(t.Context(), c.svc, 1)
-		must(t, err)
+		kit.Must(t, err)
 		<-inside
 		c.spent(t, costs{"create run": 1}, 0)
 
 		// Held here: waiting for it reads nothing.
 		result := make(chan error, 1)
 		go func() {
-			_, err := handle.Result(within(t))
+			_, err := handle.Result(kit.Context(t))
 			result <- err
 		}()
 		close(read)
-		must(t, <-result)
+		kit.Must(t, <-result)
 		c.spent(t, costs{"checkpoint": 5, "TRUNCATE booked": 1, "finish": 1}, 1)
 	})
 }
@@ -193,14 +194,12 @@ func TestStatementsOfABatch(t *testing.T) {
 		c.svc.Register(w)
 		for range runs {
 			_, err := w.Start(t.Context(), c.svc, 1)
-			must(t, err)
+			kit.Must(t, err)
 		}
 		c.spent(t, costs{"create run": runs}, 0)
-		work(t, c.svc)
-		eventually(t, "all are completed", func() bool { // seen from outside: a wait for their results is a poll at first
-			var n int
-			must(t, c.side.QueryRow("SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'").Scan(&n))
-			return n == runs
+		kit.Work(t, c.svc)
+		kit.Until(t, "all are completed", func() bool { // seen from outside: a wait for their results is a poll at first
+			return kit.One[int](t, c.side, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'") == runs
 		})
 		got := c.sofar()
 		if got["claim"] > 2 || got["load steps"] != 0 || got["register worker"] != 1 {
@@ -224,16 +223,14 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 		c.svc.Register(w)
 		c.settle(t)
 		handle, err := w.Start(t.Context(), c.svc, 1)
-		must(t, err)
+		kit.Must(t, err)
 		c.spent(t, costs{"create run": 1, "checkpoint": 1, "park": 1}, 0)
-		eventually(t, "it has slept", func() bool {
-			var due bool
-			must(t, c.side.QueryRow(`SELECT coalesce(run_at, 'infinity'::float8) < extract(epoch FROM now()) * 1000 FROM workflows.workflow_runs
-				WHERE id = $1`, handle.RunID()).Scan(&due))
-			return due
+		kit.Until(t, "it has slept", func() bool {
+			return kit.One[bool](t, c.side, `SELECT coalesce(run_at, 'infinity'::float8) < extract(epoch FROM now()) * 1000
+				FROM workflows.workflow_runs WHERE id = $1`, handle.RunID())
 		})
 		_, err = workflow.Define[int, int]("unknown", nil).Start(t.Context(), c.svc, 1) // makes the worker look
-		must(t, err)
+		kit.Must(t, err)
 		c.spent(t, costs{"create run": 1, "claim": 1, "load steps": 1, "finish": 1}, 0)
 	})
 }
@@ -250,11 +247,11 @@ func TestStatementsOfAHeartbeat(t *testing.T) {
 		defer close(hold)
 		for range 10 {
 			_, err := w.Start(t.Context(), c.svc, 1)
-			must(t, err)
+			kit.Must(t, err)
 		}
 		began := time.Now()
-		work(t, c.svc)
-		eventually(t, "it beats", func() bool { return c.sofar()["heartbeat"] >= beats })
+		kit.Work(t, c.svc)
+		kit.Until(t, "it beats", func() bool { return c.sofar()["heartbeat"] >= beats })
 		most := int(time.Since(began)/(lease/6)) + 1
 		got := c.sofar()
 		if got["heartbeat"] > most || got["look for dead workers"] > most {

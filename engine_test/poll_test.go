@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -22,7 +23,7 @@ func TestPollAmongManyRuns(t *testing.T) {
 	w := &theatre{way: everyWay[1]}
 	svc := w.service(t, db)
 	svc.Register(workflow.Define("known", func(context.Context, int) (int, error) { return 1, nil }))
-	exec(t, side, `
+	kit.Exec(t, side, `
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
 		SELECT 'parked' || n, 'known', 'suspended', '1'::jsonb, ms, ms, ms + 3600000 + n
 		FROM generate_series(1, 100000) AS n, (SELECT extract(epoch FROM now())::bigint * 1000 AS ms) AS clock
@@ -32,16 +33,16 @@ func TestPollAmongManyRuns(t *testing.T) {
 		UNION ALL
 		SELECT 'foreign' || n, 'unknown', 'pending', '1'::jsonb, ms, ms, ms
 		FROM generate_series(1, 20000) AS n, (SELECT extract(epoch FROM now())::bigint * 1000 AS ms) AS clock`)
-	work(t, svc)
+	kit.Work(t, svc)
 	var claim sent
-	eventually(t, "the worker polls", func() (polled bool) {
+	kit.Until(t, "the worker polls", func() (polled bool) {
 		claim, polled = p.newest("claim")
 		return polled
 	})
 
 	for _, statistics := range []string{"without statistics", "with statistics"} {
 		if statistics == "with statistics" {
-			exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_workers")
+			kit.Exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_workers")
 		}
 		for _, plan := range []string{"force_custom_plan", "force_generic_plan"} { // a driver prepares; the server chooses
 			t.Run(statistics+", "+plan, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/lib/pq"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -148,7 +149,7 @@ func newProcess(t testing.TB, pg *pgtest.Database, access pgtest.Access, name st
 		open: make(map[net.Conn]bool), steps: make(map[int]chan struct{}), dead: make(chan struct{}), lost: make(chan struct{}),
 	}
 	u, err := url.Parse(pg.AccessURL(t, access))
-	must(t, err)
+	kit.Must(t, err)
 	query := u.Query()
 	query.Set("application_name", name)
 	u.RawQuery = query.Encode()
@@ -156,12 +157,12 @@ func newProcess(t testing.TB, pg *pgtest.Database, access pgtest.Access, name st
 	var inner driver.Connector
 	if access.Driver == pgtest.PGX.Driver {
 		config, err := pgx.ParseConfig(u.String())
-		must(t, err)
+		kit.Must(t, err)
 		config.DialFunc = p.DialContext
 		inner = stdlib.GetConnector(*config)
 	} else {
 		connector, err := pq.NewConnector(u.String())
-		must(t, err)
+		kit.Must(t, err)
 		connector.Dialer(p)
 		inner = connector
 	}
@@ -229,6 +230,18 @@ func (p *process) newest(label string) (sent, bool) {
 		}
 	}
 	return sent{}, false
+}
+
+// registrations returns how many leases it has asked for.
+func (p *process) registrations() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.all {
+		if classify(s.text).label == "register worker" {
+			n++
+		}
+	}
+	return n
 }
 
 // delay keeps the answer to a statement back, if it is to come late; its context's end is ignored.

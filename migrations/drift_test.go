@@ -43,10 +43,10 @@ func TestDrift(t *testing.T) {
 			`DROP TABLE workflows.workflow_steps`,
 			[]string{"workflows.workflow_steps is missing, though migration 1 is recorded"}},
 		"the versions lost": {3,
-			`DELETE FROM workflows.goose_db_version WHERE version_id > 0`,
+			`DELETE FROM workflows.workflow_migrations WHERE version_id > 0`,
 			[]string{"workflows.workflow_runs exists before migration 1"}},
 		"the version table lost": {3,
-			`DROP TABLE workflows.goose_db_version`,
+			`DROP TABLE workflows.workflow_migrations`,
 			[]string{"workflows.workflow_runs exists before migration 1"}},
 	}
 	for name, test := range tests {

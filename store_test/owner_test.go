@@ -235,7 +235,7 @@ func TestBlockRun(t *testing.T) {
 			t.Fatalf("blocked: failed %t, %v", failed, err)
 		}
 		run, err := b.svc.GetRun(t.Context(), id)
-		if err != nil || run.Status != workflow.RunSuspended || run.Suspended != store.ForBlocked || !errors.Is(run.Err, why) {
+		if err != nil || run.Status != workflow.RunSuspended || run.SuspendedFor != workflow.SuspendedBlocked || !errors.Is(run.Err, workflow.Code(why.Code)) {
 			t.Errorf("blocked: %+v, %v", run, err)
 		}
 		delay := func() time.Duration { return run.RunAt.Sub(run.UpdatedAt) }
@@ -264,7 +264,7 @@ func TestBlockRun(t *testing.T) {
 			t.Error("not failed after two hours")
 		}
 		run, err = b.svc.GetRun(t.Context(), id)
-		if err != nil || run.Status != workflow.RunFailed || !errors.Is(run.Err, why) || run.Suspended != "" {
+		if err != nil || run.Status != workflow.RunFailed || !errors.Is(run.Err, workflow.Code(why.Code)) || run.SuspendedFor != "" {
 			t.Errorf("failed: %+v, %v", run, err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -52,14 +53,11 @@ func fixture(t *testing.T) *pgtest.Database {
 	}
 	third, err := wait.Start(ctx, service, 1, workflow.WithRunID("order 3"))
 	check(err)
-	for {
+	kit.Until(t, "order 3 waits", func() bool {
 		run, err := service.GetRun(ctx, third.RunID())
 		check(err)
-		if run.Status == workflow.RunSuspended {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return run.Status == workflow.RunSuspended
+	})
 	fourth, err := crash.Start(ctx, service, "\u009b31m "+strings.Repeat("long ", 30), workflow.WithRunID("order 4"))
 	check(err)
 	if _, err := fourth.Result(ctx); err == nil {

@@ -27,7 +27,11 @@ ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
     ADD COLUMN version       TEXT,
     ADD COLUMN meta          JSONB,
     ADD CONSTRAINT workflow_runs_owner_check
-        CHECK (owner IS NULL OR status = 'running');
+        CHECK (owner IS NULL OR status = 'running'),
+    -- Room in each page for new versions of its rows. A claim and an end change columns of the indexes below, but
+    -- raising wake_seq does not: it writes no index (HOT) while there is room. With 10 % of packed rows raised at
+    -- once, that held for 0 of 191 at 100, 162 at 90 and 186 at 85.
+    SET (fillfactor = 85);
 
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.error         IS 'Why a failed run failed, or why a blocked one cannot go on: {message, code, stack, step}.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.epoch         IS 'Raised whenever the run changes hands: a write of an older epoch is refused.';
@@ -100,6 +104,7 @@ DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_owned;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_runnable;
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.error IS 'Why a failed run failed: {message, code, stack}.';
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
+    RESET (fillfactor),
     DROP CONSTRAINT workflow_runs_owner_check,
     DROP COLUMN meta,
     DROP COLUMN version,

@@ -1,4 +1,4 @@
-package engine
+package write
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 		VALUES ('r', 'w', 'running', '1', 1, 1, 'me', 1)`); err != nil {
 		t.Fatal(err)
 	}
-	w := newWriter(store.New(db, store.Options{Schema: "workflows"}), time.Minute)
+	w := NewWriter(store.New(db, store.Options{Schema: "workflows"}), time.Minute)
 	const rows = 5
 	for bad := range rows - 1 {
 		again := bad + 1
@@ -32,8 +32,8 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 				c.Result = json.RawMessage(`"\u0000"`)
 			}
 			if n == again {
-				if written, err := w.store.Write(t.Context(), []store.Write{c}); err != nil || !written[0] {
-					t.Fatal(written, err)
+				if outcome, err := w.Alone(t.Context(), c); err != nil || outcome != store.Written {
+					t.Fatal(outcome, err)
 				}
 			}
 			w.gather(c)
@@ -42,8 +42,15 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 		w.send(batch)
 		for n, p := range batch {
 			<-p.done
-			if n == bad && !store.IsRejected(p.err) || n != bad && p.err != nil || p.written != (n != bad && n != again) {
-				t.Errorf("row %d, where %d is refused and %d exists: written %t, %v", n, bad, again, p.written, p.err)
+			want := store.Written
+			switch n {
+			case bad:
+				want = store.Lost
+			case again:
+				want = store.Exists
+			}
+			if n == bad != store.IsPermanent(p.err) || p.outcome != want {
+				t.Errorf("row %d, where %d is refused and %d exists: %s, %v", n, bad, again, p.outcome, p.err)
 			}
 		}
 	}
@@ -67,18 +74,18 @@ func TestStatementIsLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	const timeout = 300 * time.Millisecond
-	w := newWriter(store.New(db, store.Options{Schema: "workflows"}), timeout)
-	start := func(id string) (bool, error) {
-		return w.write(ctx, store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1")})
+	w := NewWriter(store.New(db, store.Options{Schema: "workflows"}), timeout)
+	start := func(id string) (store.Outcome, error) {
+		return w.Write(ctx, store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1")})
 	}
 
-	if written, err := start("a"); written || !errors.Is(err, store.ErrTimeout) {
-		t.Errorf("behind a lock: written %t, %v", written, err)
+	if outcome, err := start("a"); !errors.Is(err, store.ErrTimeout) {
+		t.Errorf("behind a lock: %s, %v", outcome, err)
 	}
 	second := make(chan error, 1)
 	go func() {
-		written, err := start("b")
-		if err == nil && !written {
+		outcome, err := start("b")
+		if err == nil && outcome != store.Written {
 			err = errors.New("not written")
 		}
 		second <- err
@@ -89,8 +96,8 @@ func TestStatementIsLeftBehind(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Errorf("after the lock: %v", err)
 	}
-	w.close()
-	if w.flying != 0 || len(w.waiting) > 0 {
+	w.Close()
+	if w.sending != 0 || len(w.waiting) > 0 {
 		t.Error("something is still under way")
 	}
 }
