@@ -2,8 +2,9 @@ package store
 
 import (
 	"database/sql"
-	"encoding/json"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // What a statement's arguments are made of: strings, int64s and nil for NULL, which every driver sends alike.
@@ -32,31 +33,14 @@ func milliseconds(d *time.Duration) any {
 	return d.Milliseconds()
 }
 
-// payload is NULL for nil. Drivers take JSON as a string; []byte they would send as bytea.
-func payload(p json.RawMessage) any {
-	if p == nil {
-		return nil
-	}
-	return string(p)
-}
-
-// texts is an array.
-func texts(all []string) string {
-	var a array
-	for _, s := range all {
-		a.add(s)
-	}
-	return a.literal()
-}
-
 // runs are two arrays: ids and epochs.
 func runs(all []Owned) (ids, epochs string) {
-	var texts, numbers array
+	var texts, numbers pg.Array
 	for _, run := range all {
-		texts.add(run.RunID)
-		numbers.add(run.Epoch)
+		texts.Add(run.RunID)
+		numbers.Add(run.Epoch)
 	}
-	return texts.literal(), numbers.literal()
+	return texts.Literal(), numbers.Literal()
 }
 
 // durationOf is nil for NULL.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Owned names a run and the epoch under which its owner writes.
@@ -34,7 +36,7 @@ func (c *Checkpoint) size() int { return len(c.Result) }
 
 func (c *Checkpoint) row() []any {
 	return []any{
-		c.RunID, c.Epoch, c.Name, text(string(c.Kind)), number(c.Seq), c.Took.Milliseconds(), payload(c.Result), milliseconds(c.WakeIn),
+		c.RunID, c.Epoch, c.Name, text(string(c.Kind)), number(c.Seq), c.Took.Milliseconds(), pg.JSON(c.Result), milliseconds(c.WakeIn),
 	}
 }
 
@@ -122,7 +124,7 @@ func (s *Store) MarkStep(ctx context.Context, run Owned, name string, kind StepK
 	return outcomes[0], err
 }
 
-var recordedStep = define("recorded_step", `
+var recordedStep = pg.DefineRead("recorded_step", `
 	SELECT `+stepColumns+`
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id AND step.step_name = $3
@@ -132,12 +134,12 @@ var recordedStep = define("recorded_step", `
 // run has another owner by now. It takes no lock.
 func (s *Store) RecordedStep(ctx context.Context, run Owned, name string) (Step, error) {
 	step, err := s.recorded(ctx, run, name)
-	return step, problem(fmt.Sprintf("look up step %q of run %q", name, run.RunID), err)
+	return step, pg.Problem(fmt.Sprintf("look up step %q of run %q", name, run.RunID), err)
 }
 
 func (s *Store) recorded(ctx context.Context, run Owned, name string) (Step, error) {
 	var row stepRow
-	err := s.get(ctx, &row, recordedStep, run.RunID, run.Epoch, name)
+	err := s.db.Get(ctx, &row, recordedStep, run.RunID, run.Epoch, name)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrRunLost
 	}

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
-	"github.com/sqlworkflow/workflow/lock"
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // errNotWritten rolls back a transaction whose checkpoint was refused.
@@ -30,61 +28,48 @@ func (s *Store) CheckpointTx(
 	op := fmt.Sprintf("checkpoint step %q of run %q", c.Name, c.RunID)
 	var step *Step
 	var failed error // of f
-	attempt := func() error {
+	err := pg.Resend(ctx, func() error {
 		began := time.Now()
-		return s.transact(ctx, isolation, func(tx *sqlx.Tx) error {
+		return s.db.Transact(ctx, isolation, func(tx *pg.DB) error {
 			var result json.RawMessage
-			if result, failed = f(ctx, tx.Tx); failed != nil {
+			if result, failed = f(ctx, tx.Tx()); failed != nil {
 				return failed
 			}
 			written := *c
 			written.Result, written.Took = result, time.Since(began)
 			step = written.Step()
-			return s.checkpointIn(ctx, tx, &written)
+			return s.on(tx.Own()).checkpointIn(ctx, &written)
 		})
-	}
-	err := resend(ctx, attempt)
-	switch unknown := (*commitError)(nil); {
+	})
+	switch unknown := (*pg.CommitError)(nil); {
 	case err == nil:
 		return step, nil
 	case failed != nil:
 		return nil, err
 	case !errors.Is(err, errNotWritten) && !errors.As(err, &unknown):
-		return nil, problem(op, misused(err))
+		return nil, pg.Problem(op, misused(err))
 	}
 	// Refused, or perhaps committed: the row tells. The step's ctx may have ended by now.
 	found, lost := s.recorded(context.WithoutCancel(ctx), c.Owned, c.Name)
 	switch {
 	case lost != nil:
-		return nil, problem(op, lost)
+		return nil, pg.Problem(op, lost)
 	case found.Status == StepSucceeded:
 		return &found, nil
 	default:
-		return nil, problem(op, err)
+		return nil, pg.Problem(op, err)
 	}
 }
 
 // checkpointIn is the last statement of a transaction, so a lock of the run that is only shared suffices.
-func (s *Store) checkpointIn(ctx context.Context, tx *sqlx.Tx, c *Checkpoint) error {
+func (s *Store) checkpointIn(ctx context.Context, c *Checkpoint) error {
 	write := func() (Outcome, error) {
-		var missed []struct {
-			Kind    int    `db:"kind"`
-			N       int    `db:"n"`
-			Outcome string `db:"outcome"`
-		}
-		err := sqlx.SelectContext(ctx, tx, &missed, s.writes.alone(checkpointKind), c.row()...)
-		if err != nil || len(missed) == 0 {
-			return Written, err
-		}
-		return outcomes[missed[0].Outcome], nil
+		outcomes, err := s.Write(ctx, []Write{c})
+		return outcomes[0], err
 	}
 	outcome, err := write()
 	if err == nil && outcome == Locked {
-		err = lock.Within(ctx, tx.Tx, s.opts.LockTimeout, func(ctx context.Context) error {
-			_, err := tx.ExecContext(ctx, s.text.alone[lockRowShared], c.RunID)
-			return err
-		})
-		if err == nil {
+		if err = s.waitForRow(ctx, lockRowShared, c.RunID); err == nil {
 			outcome, err = write()
 		}
 	}
@@ -94,7 +79,7 @@ func (s *Store) checkpointIn(ctx context.Context, tx *sqlx.Tx, c *Checkpoint) er
 	return err
 }
 
-var lockRowShared = define("lock_row_shared", `
+var lockRowShared = pg.Define("lock_row_shared", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1
@@ -104,9 +89,9 @@ var lockRowShared = define("lock_row_shared", `
 func misused(err error) error {
 	switch {
 	case errors.Is(err, sql.ErrTxDone):
-		return fmt.Errorf("%w: the step's function ended it, which is done for it: it must neither commit nor roll back: %w", ErrTxMisused, err)
-	case sqlState(err) == inFailedTransaction:
-		return fmt.Errorf("%w: a statement in it had failed and the step's function did not return that error: %w", ErrTxMisused, err)
+		return fmt.Errorf("%w: its function ended it, which is done for it: it must neither commit nor roll back: %w", ErrTxMisused, err)
+	case pg.IsAborted(err):
+		return fmt.Errorf("%w: a statement in it had failed, and its function did not return that error: %w", ErrTxMisused, err)
 	default:
 		return err
 	}

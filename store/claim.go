@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // ClaimRequest asks for runs that may run now.
@@ -42,7 +44,7 @@ const suspectFrom = 2
 
 // A poll that finds nothing locks nothing, takes no transaction id and writes nothing: the worker's row is only locked when
 // there is something to claim. Begun is no EXISTS, which might be planned as a scan of all steps into a hash table.
-var claimRuns = define("claim_runs", `
+var claimRuns = pg.Define("claim_runs", `
 	WITH `+clockClause+`, known AS (
 	    SELECT workflow, mark, n
 	    FROM unnest((SELECT $2::text[]), (SELECT $3::bigint[])) WITH ORDINALITY AS given (workflow, mark, n)
@@ -93,7 +95,7 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 		Now          int64          `db:"now"`
 		ID           sql.NullString `db:"id"`
 		Workflow     sql.NullString `db:"workflow"`
-		Input        jsonb          `db:"input"`
+		Input        pg.JSONB       `db:"input"`
 		Epoch        sql.NullInt64  `db:"epoch"`
 		TakeOvers    sql.NullInt64  `db:"take_overs"`
 		WakeSeq      sql.NullInt64  `db:"wake_seq"`
@@ -102,9 +104,9 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 		SuspendedFor sql.NullString `db:"suspended_for"`
 		Begun        sql.NullBool   `db:"begun"`
 	}
-	err := s.list(ctx, &rows, claimRuns, request.Worker, workflows, marks, int64(request.Limit), request.Suspects)
+	err := s.db.List(ctx, &rows, claimRuns, request.Worker, workflows, marks, int64(request.Limit), request.Suspects)
 	if err != nil {
-		return Claim{}, problem("claim runs", err)
+		return Claim{}, pg.Problem("claim runs", err)
 	}
 	var claim Claim
 	for _, row := range rows {
@@ -133,16 +135,16 @@ func knownWorkflows(all map[string]int64) (workflows, marks string) {
 		names = append(names, name)
 	}
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	var texts, numbers array
+	var texts, numbers pg.Array
 	for _, name := range names {
-		texts.add(name)
-		numbers.add(all[name])
+		texts.Add(name)
+		numbers.Add(all[name])
 	}
-	return texts.literal(), numbers.literal()
+	return texts.Literal(), numbers.Literal()
 }
 
 // OFFSET 0 makes it a look-up for each run. A join would be planned once, for the size that the table has then.
-var loadSteps = define("load_steps", `
+var loadSteps = pg.DefineRead("load_steps", `
 	SELECT given.run_id, `+stepColumns+`
 	FROM unnest((SELECT $1::text[])) AS given (run_id)
 	CROSS JOIN LATERAL (
@@ -160,8 +162,8 @@ func (s *Store) LoadSteps(ctx context.Context, runIDs []string) (map[string][]St
 		RunID string `db:"run_id"`
 		stepRow
 	}
-	if err := s.list(ctx, &rows, loadSteps, texts(runIDs)); err != nil {
-		return nil, problem("load steps", err)
+	if err := s.db.List(ctx, &rows, loadSteps, pg.Texts(runIDs)); err != nil {
+		return nil, pg.Problem("load steps", err)
 	}
 	steps := make(map[string][]Step)
 	for _, row := range rows {

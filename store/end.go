@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Cancelled runs keep what was recorded of them.
-var cancelRun = define("cancel_run", `
+var cancelRun = pg.Define("cancel_run", `
 	WITH `+clockClause+`, found AS (
 	    SELECT id, status
 	    FROM {schema}.workflow_runs
@@ -32,7 +34,7 @@ func (s *Store) CancelRun(ctx context.Context, id string) error {
 // which is a step that the engine recorded later in the same branch, in one around it or in one within it. The branch of a
 // step is its name up to the last slash, and the root branch is around all. A step without a place in the order was
 // recorded by the state API: its time tells.
-var resumeRun = define("resume_run", `
+var resumeRun = pg.Define("resume_run", `
 	WITH `+clockClause+`, found AS (
 	    SELECT id, status
 	    FROM {schema}.workflow_runs
@@ -72,7 +74,7 @@ func (s *Store) ResumeRun(ctx context.Context, id string) error {
 	return s.move(ctx, "resume", id, resumeRun, RunPending)
 }
 
-func (s *Store) move(ctx context.Context, op, id string, q query, to RunStatus) error {
+func (s *Store) move(ctx context.Context, op, id string, q *pg.Query, to RunStatus) error {
 	var found struct {
 		Status RunStatus `db:"status"`
 		Moved  bool      `db:"moved"`
@@ -81,5 +83,5 @@ func (s *Store) move(ctx context.Context, op, id string, q query, to RunStatus) 
 	if err == nil && !found.Moved && (found.Status != to || to == RunPending) {
 		err = &TransitionError{RunID: id, From: found.Status, To: to}
 	}
-	return problem(fmt.Sprintf("%s run %q", op, id), err)
+	return pg.Problem(fmt.Sprintf("%s run %q", op, id), err)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Error is an error as the database keeps it: JSON {message, code, stack, step}. What a step or a run failed with comes back
@@ -81,7 +83,7 @@ func encodeError(e *Error) any {
 }
 
 // decodeError returns the error in a column, nil for NULL. Rows written by hand may hold any JSON: it becomes the message.
-func decodeError(column jsonb) error {
+func decodeError(column pg.JSONB) error {
 	if column == nil {
 		return nil
 	}

@@ -3,7 +3,8 @@ package store
 import (
 	"strconv"
 	"strings"
-	"sync/atomic"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // A kind of write. Each is defined once, and sent in two ways: alone, its row given as parameters, and with others, the
@@ -189,29 +190,27 @@ func ends(status, output, err string) string {
     run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = {clock_ms}`
 }
 
-// A writeTexts holds the texts of [Store.Write], each made when it is first needed: what a batch lacks costs it nothing, and
-// what no batch has costs no memory.
-type writeTexts struct {
-	render func(string) string
-	lone   [markKind + 1]atomic.Pointer[string]
-	sets   [1 << (endKind + 1)]atomic.Pointer[string]
-}
+// The statements of [Store.Write]: for one row by its kind, and for rows of several kinds by the set of these, which has a bit
+// for each. What a batch lacks costs it nothing, and a set that no batch has, no memory.
+var (
+	alone   = defineAlone()
+	grouped = defineGrouped()
+)
 
-func (w *writeTexts) alone(i int) string {
-	return w.text(&w.lone[i], func() string { return aloneText(i, "") })
-}
-
-func (w *writeTexts) grouped(set int) string {
-	return w.text(&w.sets[set], func() string { return groupedText(set) })
-}
-
-func (w *writeTexts) text(kept *atomic.Pointer[string], make func() string) string {
-	if text := kept.Load(); text != nil {
-		return *text
+func defineAlone() []*pg.Query {
+	queries := make([]*pg.Query, len(kinds))
+	for i, k := range kinds {
+		queries[i] = pg.DefineLazily(k.name, func() string { return aloneText(i, "") })
 	}
-	text := w.render(make())
-	kept.Store(&text)
-	return text
+	return queries
+}
+
+func defineGrouped() []*pg.Query {
+	queries := make([]*pg.Query, 1<<markKind)
+	for set := 1; set < len(queries); set++ {
+		queries[set] = pg.DefineLazily("write_rows", func() string { return groupedText(set) })
+	}
+	return queries
 }
 
 const clockClause = "clock AS (\n    SELECT {clock_ms} AS ms{bound}\n)"
@@ -232,7 +231,7 @@ func aloneText(i int, tail string) string {
 	}
 	text := "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + ", 1 AS n\n), " +
 		k.clause(k.exists, returning) + tail
-	return named(k.name, text)
+	return text
 }
 
 // groupedText is the statement for the rows of a set of kinds.
@@ -259,7 +258,7 @@ func groupedText(set int) string {
 		tails = append(tails, k.tail(i, "(SELECT count(*) FROM "+k.written+") < (SELECT count(*) FROM "+k.given+")\n"+
 			"  AND ("+qualified(k.given, k.key)+") NOT IN (SELECT "+k.key+" FROM "+k.written+")"))
 	}
-	return named("write_rows", "WITH "+strings.Join(clauses, ", ")+strings.Join(tails, "\nUNION ALL"))
+	return "WITH " + strings.Join(clauses, ", ") + strings.Join(tails, "\nUNION ALL")
 }
 
 func (k kind) clause(exists, returning string) string {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // RunFilter selects runs; the zero value selects all, newest first.
@@ -26,7 +28,7 @@ type RunPage struct {
 
 // Keyset paging: the next page starts behind the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
-var listRuns = define("list_runs", `
+var listRuns = pg.DefineRead("list_runs", `
 	SELECT `+runColumns+`
 	FROM {schema}.workflow_runs
 	WHERE (created_at, id) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
@@ -41,21 +43,21 @@ var listRuns = define("list_runs", `
 func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) {
 	at, id, err := parseCursor(filter.Cursor)
 	if err != nil {
-		return RunPage{}, problem("list runs", err)
-	}
-	var statuses array
-	for _, status := range filter.Statuses {
-		statuses.add(string(status))
+		return RunPage{}, pg.Problem("list runs", err)
 	}
 	var chosen any
 	if len(filter.Statuses) > 0 {
-		chosen = statuses.literal()
+		var statuses pg.Array
+		for _, status := range filter.Statuses {
+			statuses.Add(string(status))
+		}
+		chosen = statuses.Literal()
 	}
 	var rows []runRow
-	err = s.list(ctx, &rows, listRuns, at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore),
+	err = s.db.List(ctx, &rows, listRuns, at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore),
 		text(filter.Workflow), chosen, int64(filter.Limit)+1)
 	if err != nil {
-		return RunPage{}, problem("list runs", err)
+		return RunPage{}, pg.Problem("list runs", err)
 	}
 
 	var page RunPage

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // OFFSET 0 makes it a look-up for each run, as in loadSteps.
-var findEnded = define("find_ended", `
+var findEnded = pg.DefineRead("find_ended", `
 	SELECT given.id, coalesce(run.status, '') AS status, run.output, run.error
 	FROM unnest((SELECT $1::text[])) AS given (id)
 	LEFT JOIN LATERAL (
@@ -19,8 +21,8 @@ var findEnded = define("find_ended", `
 // Ended returns those of the given runs that are finished, and the ids of those that do not exist.
 func (s *Store) Ended(ctx context.Context, runIDs []string) (finished []Run, unknown []string, err error) {
 	var rows []runRow
-	if err := s.list(ctx, &rows, findEnded, texts(runIDs)); err != nil {
-		return nil, nil, problem("await runs", err)
+	if err := s.db.List(ctx, &rows, findEnded, pg.Texts(runIDs)); err != nil {
+		return nil, nil, pg.Problem("await runs", err)
 	}
 	for _, row := range rows {
 		if row.Status == "" {

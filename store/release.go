@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // SuspendReason says what a suspended run waits for.
@@ -44,7 +46,7 @@ type End struct {
 func (*End) kind() int   { return endKind }
 func (e *End) size() int { return len(e.Output) }
 func (e *End) row() []any {
-	return []any{e.RunID, e.Epoch, string(e.Status), payload(e.Output), encodeError(e.Err)}
+	return []any{e.RunID, e.Epoch, string(e.Status), pg.JSON(e.Output), encodeError(e.Err)}
 }
 
 // An owned run, locked unless somebody else has: the guard of what its owner does with the run itself.
@@ -59,7 +61,7 @@ const ownedRun = `owned AS (
 	    FOR NO KEY UPDATE SKIP LOCKED
 	)`
 
-var releaseRun = define("release_run", `
+var releaseRun = pg.Define("release_run", `
 	WITH `+clockClause+`, `+ownedRun+`, moved AS (
 	    UPDATE {schema}.workflow_runs AS run
 	    SET status = 'pending', owner = NULL, epoch = run.epoch + 1, run_at = clock.ms + $3::bigint, updated_at = clock.ms
@@ -74,11 +76,11 @@ var releaseRun = define("release_run", `
 // ErrLockTimeout, at once, when a transaction of somebody else holds it.
 func (s *Store) ReleaseRun(ctx context.Context, run Owned, delay time.Duration) error {
 	_, err := s.giveUp(ctx, releaseRun, run, delay.Milliseconds())
-	return problem(fmt.Sprintf("release run %q", run.RunID), err)
+	return pg.Problem(fmt.Sprintf("release run %q", run.RunID), err)
 }
 
 // The delay is as long as the run has been blocked: so it doubles. Progress since the run was first blocked starts anew.
-var blockRun = define("block_run", `
+var blockRun = pg.Define("block_run", `
 	WITH `+clockClause+`, `+ownedRun+`, newest AS (
 	    SELECT max(updated_at) AS at
 	    FROM {schema}.workflow_steps
@@ -110,12 +112,12 @@ var blockRun = define("block_run", `
 // that error instead. Errors as of [Store.ReleaseRun].
 func (s *Store) BlockRun(ctx context.Context, run Owned, why *Error, blockedFor time.Duration) (failed bool, err error) {
 	status, err := s.giveUp(ctx, blockRun, run, encodeError(why), blockedFor.Milliseconds())
-	return status == RunFailed, problem(fmt.Sprintf("block run %q", run.RunID), err)
+	return status == RunFailed, pg.Problem(fmt.Sprintf("block run %q", run.RunID), err)
 }
 
-func (s *Store) giveUp(ctx context.Context, q query, run Owned, args ...any) (RunStatus, error) {
+func (s *Store) giveUp(ctx context.Context, q *pg.Query, run Owned, args ...any) (RunStatus, error) {
 	var status RunStatus
-	err := s.get(ctx, &status, q, append([]any{run.RunID, run.Epoch}, args...)...)
+	err := s.db.Get(ctx, &status, q, append([]any{run.RunID, run.Epoch}, args...)...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return "", ErrRunLost

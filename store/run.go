@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/lock"
 )
 
@@ -80,9 +81,9 @@ type runRow struct {
 	ID        string         `db:"id"`
 	Workflow  string         `db:"workflow"`
 	Status    RunStatus      `db:"status"`
-	Input     jsonb          `db:"input"`
-	Output    jsonb          `db:"output"`
-	Error     jsonb          `db:"error"`
+	Input     pg.JSONB       `db:"input"`
+	Output    pg.JSONB       `db:"output"`
+	Error     pg.JSONB       `db:"error"`
 	Owner     sql.NullString `db:"owner"`
 	Version   sql.NullString `db:"version"`
 	Suspended sql.NullString `db:"suspended_for"`
@@ -124,7 +125,7 @@ func (r NewRun) row() []any {
 	if r.Gate != nil {
 		gate = int64(*r.Gate)
 	}
-	return []any{r.ID, r.Workflow, text(r.Version), payload(r.Input), text(r.Owner), r.Delay.Milliseconds(), deadline, gate}
+	return []any{r.ID, r.Workflow, text(r.Version), pg.JSON(r.Input), text(r.Owner), r.Delay.Milliseconds(), deadline, gate}
 }
 
 // Gate returns the lock that stands for a run's id. Whoever creates or deletes a run in a transaction of the caller's takes
@@ -135,14 +136,14 @@ func (s *Store) Gate(runID string) *lock.Key {
 }
 
 // It is a start, as [kinds] defines it, that answers with the run.
-var createRun = define("create_run", aloneText(startKind, "\nSELECT "+runColumns+"\nFROM started"))
+var createRun = pg.Define("create_run", aloneText(startKind, "\nSELECT "+runColumns+"\nFROM started"))
 
 // CreateRun inserts a pending run, or returns the one that has this id already, if it has the same workflow and input;
 // else ErrRunConflict.
 func (s *Store) CreateRun(ctx context.Context, run NewRun) (Run, error) {
 	created, err := s.createRun(ctx, run)
 	if err != nil {
-		return Run{}, problem(fmt.Sprintf("create run %q", run.ID), err)
+		return Run{}, pg.Problem(fmt.Sprintf("create run %q", run.ID), err)
 	}
 	return created, nil
 }
@@ -154,7 +155,7 @@ func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return row.run(), err
 		}
-		err = s.get(ctx, &row, getRun, run.ID)
+		err = s.db.Get(ctx, &row, getRun, run.ID)
 		if err == nil && (row.Workflow != run.Workflow || !sameJSON(json.RawMessage(row.Input), run.Input)) {
 			return Run{}, ErrRunConflict
 		}
@@ -168,29 +169,29 @@ func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
 // insertRun returns sql.ErrNoRows when a run with this id exists.
 func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 	run.Owner, run.Gate = "", nil
-	if s.tx != nil {
+	if s.db.Tx() != nil {
 		run.Gate = s.Gate(run.ID)
 	}
 	insert := func(ctx context.Context) (runRow, error) {
 		var row runRow
-		if err := s.get(ctx, &row, createRun, run.row()...); err != nil { // a call that was left behind may still write to row
+		if err := s.db.Get(ctx, &row, createRun, run.row()...); err != nil { // a call that was left behind may still write to row
 			return runRow{}, err
 		}
 		return row, nil
 	}
 	row, err := insert(ctx)
-	if s.tx == nil || !errors.Is(err, sql.ErrNoRows) {
+	if s.db.Tx() == nil || !errors.Is(err, sql.ErrNoRows) {
 		return row, err
 	}
 
 	// Either the run exists, or the gate was closed: wait for who closed it.
-	if err := lock.AcquireWithin(ctx, s.tx.Tx, *run.Gate, s.opts.LockTimeout); err != nil {
+	if err := lock.AcquireWithin(ctx, s.db.Tx(), *run.Gate, s.opts.LockTimeout); err != nil {
 		return runRow{}, err
 	}
 	return insert(ctx)
 }
 
-var getRun = define("get_run", `
+var getRun = pg.DefineRead("get_run", `
 	SELECT `+runColumns+`
 	FROM {schema}.workflow_runs
 	WHERE id = $1`)
@@ -198,17 +199,17 @@ var getRun = define("get_run", `
 // GetRun returns a run, or ErrRunNotFound.
 func (s *Store) GetRun(ctx context.Context, id string) (Run, error) {
 	var row runRow
-	err := s.get(ctx, &row, getRun, id)
+	err := s.db.Get(ctx, &row, getRun, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return Run{}, problem(fmt.Sprintf("get run %q", id), err)
+		return Run{}, pg.Problem(fmt.Sprintf("get run %q", id), err)
 	}
 	return row.run(), nil
 }
 
-var deleteRun = define("delete_run", `
+var deleteRun = pg.Define("delete_run", `
 	WITH run AS (
 	    SELECT id, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
@@ -224,12 +225,12 @@ var deleteRun = define("delete_run", `
 
 // DeleteRun deletes a run and its steps; ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {
-	return problem(fmt.Sprintf("delete run %q", id), s.deleteRun(ctx, id))
+	return pg.Problem(fmt.Sprintf("delete run %q", id), s.deleteRun(ctx, id))
 }
 
 func (s *Store) deleteRun(ctx context.Context, id string) error {
-	if s.tx != nil {
-		if err := lock.AcquireWithin(ctx, s.tx.Tx, *s.Gate(id), s.opts.LockTimeout); err != nil {
+	if s.db.Tx() != nil {
+		if err := lock.AcquireWithin(ctx, s.db.Tx(), *s.Gate(id), s.opts.LockTimeout); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // sameJSON reports whether two payloads are equal as JSONB compares them: numbers by value, objects whatever the order of
@@ -91,7 +93,7 @@ func decimalOf(number string) decimal {
 }
 
 // sameError compares an error that was read with one that would have been written.
-func sameError(column jsonb, e *Error) bool {
+func sameError(column pg.JSONB, e *Error) bool {
 	encoded, _ := encodeError(e).(string)
 	if encoded == "" {
 		return column == nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Stats is the state of a schema at one moment.
@@ -16,7 +18,7 @@ type Stats struct {
 
 // One pass over the table: 0.3 s for a million runs of 500 bytes each, in memory. No index holds finished runs, on purpose: it
 // would cost each run a write. And the pass that counts them counts the rest too, all in one snapshot.
-var getStats = define("get_stats", `
+var getStats = pg.DefineRead("get_stats", `
 	SELECT count(*) FILTER (WHERE status = 'pending')   AS pending,
 	       count(*) FILTER (WHERE status = 'running')   AS running,
 	       count(*) FILTER (WHERE status = 'suspended') AS suspended,
@@ -47,8 +49,8 @@ func (s *Store) GetStats(ctx context.Context) (Stats, error) {
 		Lag       sql.NullInt64 `db:"lag"`
 		Workers   int           `db:"workers"`
 	}
-	if err := s.get(ctx, &row, getStats); err != nil {
-		return Stats{}, problem("stats", err)
+	if err := s.db.Get(ctx, &row, getStats); err != nil {
+		return Stats{}, pg.Problem("stats", err)
 	}
 	return Stats{
 		Runs: map[RunStatus]int64{

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // The transitions that the state API may make. Those of the engine stand in the statements of claim, release and finish.
-var updateRunStatus = define("update_run_status", `
+var updateRunStatus = pg.Define("update_run_status", `
 	WITH `+clockClause+`, found AS (
 	    SELECT id, status, output, error, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
@@ -53,20 +55,20 @@ func (s *Store) UpdateRunStatus(
 		Status RunStatus `db:"status"`
 		Owned  bool      `db:"owned"`
 		Moved  bool      `db:"moved"`
-		Output jsonb     `db:"output"`
-		Error  jsonb     `db:"error"`
+		Output pg.JSONB  `db:"output"`
+		Error  pg.JSONB  `db:"error"`
 	}
-	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), payload(output), encodeError(failure))
+	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), pg.JSON(output), encodeError(failure))
 	switch {
 	case err != nil:
-		return problem(op, err)
+		return pg.Problem(op, err)
 	case found.Owned:
-		return problem(op, ErrRunOwned)
+		return pg.Problem(op, ErrRunOwned)
 	case found.Moved:
 		return nil
 	case found.Status == to && sameJSON(json.RawMessage(found.Output), output) && sameError(found.Error, failure):
 		return nil
 	default:
-		return problem(op, &TransitionError{RunID: id, From: found.Status, To: to})
+		return pg.Problem(op, &TransitionError{RunID: id, From: found.Status, To: to})
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // StepStatus is where a step stands.
@@ -74,7 +76,7 @@ func (s Step) DecodeResult(v any) error {
 	return decode(fmt.Sprintf("result of step %q of run", s.Name), s.RunID, s.Result, v)
 }
 
-var getStep = define("get_step", `
+var getStep = pg.DefineRead("get_step", `
 	SELECT `+stepColumns+`
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id AND step.step_name = $2
@@ -83,12 +85,12 @@ var getStep = define("get_step", `
 // GetStepState returns a step; one that was never written is pending. ErrRunNotFound when there is no such run.
 func (s *Store) GetStepState(ctx context.Context, runID, name string) (Step, error) {
 	var row stepRow
-	err := s.get(ctx, &row, getStep, runID, name)
+	err := s.db.Get(ctx, &row, getStep, runID, name)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return Step{}, problem(fmt.Sprintf("get step %q of run %q", name, runID), err)
+		return Step{}, pg.Problem(fmt.Sprintf("get step %q of run %q", name, runID), err)
 	}
 	if !row.Name.Valid {
 		return Step{RunID: runID, Name: name, Status: StepPending}, nil
@@ -96,7 +98,7 @@ func (s *Store) GetStepState(ctx context.Context, runID, name string) (Step, err
 	return row.step(runID), nil
 }
 
-var listSteps = define("list_steps", `
+var listSteps = pg.DefineRead("list_steps", `
 	SELECT `+stepColumns+`
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id
@@ -106,12 +108,12 @@ var listSteps = define("list_steps", `
 // ListSteps returns the steps of a run in the order of their last change; ErrRunNotFound when there is no such run.
 func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	var rows []stepRow
-	err := s.list(ctx, &rows, listSteps, runID)
+	err := s.db.List(ctx, &rows, listSteps, runID)
 	if err == nil && len(rows) == 0 {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return nil, problem(fmt.Sprintf("list steps of run %q", runID), err)
+		return nil, pg.Problem(fmt.Sprintf("list steps of run %q", runID), err)
 	}
 	steps := make([]Step, 0, len(rows))
 	for _, row := range rows {
@@ -122,7 +124,7 @@ func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	return steps, nil
 }
 
-var setStep = define("set_step", `
+var setStep = pg.Define("set_step", `
 	WITH run AS (
 	    SELECT id, status, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
@@ -155,7 +157,7 @@ type NewStep struct {
 // SetStep writes the state of a step of a run that nobody executes: ErrRunNotFound, ErrRunOwned, ErrRunFinished, or
 // ErrStepFinished when the step has succeeded, unless with the same result.
 func (s *Store) SetStep(ctx context.Context, step NewStep) error {
-	return problem(fmt.Sprintf("set step %q of run %q to %s", step.Name, step.RunID, step.Status), s.setStep(ctx, step))
+	return pg.Problem(fmt.Sprintf("set step %q of run %q to %s", step.Name, step.RunID, step.Status), s.setStep(ctx, step))
 }
 
 func (s *Store) setStep(ctx context.Context, step NewStep) error {
@@ -164,7 +166,7 @@ func (s *Store) setStep(ctx context.Context, step NewStep) error {
 		Owned   bool      `db:"owned"`
 		Written bool      `db:"written"`
 	}
-	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), payload(step.Result), encodeError(step.Err))
+	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), pg.JSON(step.Result), encodeError(step.Err))
 	switch {
 	case err != nil:
 		return err
@@ -178,7 +180,7 @@ func (s *Store) setStep(ctx context.Context, step NewStep) error {
 
 	// The step has succeeded. The same result again is success, but not that of a sleep, which has none.
 	var row stepRow
-	err = s.get(ctx, &row, getStep, step.RunID, step.Name)
+	err = s.db.Get(ctx, &row, getStep, step.RunID, step.Name)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) || err == nil && !row.Name.Valid:
 		return ErrRunNotFound // deleted since

@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // stepColumns are the columns of a stepRow, of a table named step.
@@ -14,13 +16,13 @@ const stepColumns = `step.step_name, step.status, step.result, step.error, step.
 type stepRow struct {
 	Name      sql.NullString `db:"step_name"`
 	Status    sql.NullString `db:"status"`
-	Result    jsonb          `db:"result"`
-	Error     jsonb          `db:"error"`
+	Result    pg.JSONB       `db:"result"`
+	Error     pg.JSONB       `db:"error"`
 	UpdatedAt sql.NullInt64  `db:"updated_at"`
 	Kind      sql.NullString `db:"kind"`
 	Seq       sql.NullInt64  `db:"seq"`
 	StartedAt sql.NullInt64  `db:"started_at"`
-	Attempts  jsonb          `db:"attempts"`
+	Attempts  pg.JSONB       `db:"attempts"`
 	WakeAt    sql.NullInt64  `db:"wake_at"`
 	WakeIn    sql.NullInt64  `db:"wake_in"`
 }
@@ -63,7 +65,7 @@ type policyRow struct {
 }
 
 // decodeAttempts forgives what it cannot read: it is history, and a number of attempts.
-func decodeAttempts(column jsonb) *Attempts {
+func decodeAttempts(column pg.JSONB) *Attempts {
 	if column == nil {
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Whether a worker lives is said here alone: {alive} and {dead} in the statements.
@@ -14,7 +16,7 @@ const (
 
 // Asked all the time: it has to be cheap to plan and to execute, and takeOver is not. On tables without statistics its
 // estimate would even have it compiled.
-var findOrphans = define("find_orphans", `
+var findOrphans = pg.DefineRead("find_orphans", `
 	SELECT true
 	FROM {schema}.workflow_workers AS worker
 	WHERE {dead}
@@ -24,7 +26,7 @@ var findOrphans = define("find_orphans", `
 // Deaths of a run's owners without a new step between are counted. Up to two anybody may have had bad luck: then the run is a
 // suspect, which is executed by itself, its steps marked before they are called. From there on only a death inside a
 // marked step counts, and ten fail the run. Suspects come back at times of chance.
-var takeOver = define("take_over", `
+var takeOver = pg.Define("take_over", `
 	WITH `+clockClause+`, dead AS (
 	    SELECT id
 	    FROM {schema}.workflow_workers
@@ -77,22 +79,22 @@ var takeOver = define("take_over", `
 // that has been taken over too often fails instead, with code crash_loop.
 func (s *Store) TakeOver(ctx context.Context) (int64, error) {
 	var orphans bool
-	switch err := s.get(ctx, &orphans, findOrphans); {
+	switch err := s.db.Get(ctx, &orphans, findOrphans); {
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, nil
 	case err != nil:
-		return 0, problem("look for dead workers", err)
+		return 0, pg.Problem("look for dead workers", err)
 	}
 	var taken int64
-	err := s.get(ctx, &taken, takeOver)
-	return taken, problem("take over runs", err)
+	err := s.db.Get(ctx, &taken, takeOver)
+	return taken, pg.Problem("take over runs", err)
 }
 
 const forgetBatch = 1000
 
 // A dead worker's row stays for an hour, to be seen, and because a row may only go when no claim of that worker can
 // still be under way.
-var forgetWorkers = define("forget_workers", `
+var forgetWorkers = pg.Define("forget_workers", `
 	WITH forgotten AS MATERIALIZED (
 	    SELECT id
 	    FROM {schema}.workflow_workers AS worker
@@ -108,9 +110,9 @@ var forgetWorkers = define("forget_workers", `
 // ForgetWorkers deletes the rows of workers that died long ago, 1,000 a statement until there are no more.
 func (s *Store) ForgetWorkers(ctx context.Context) error {
 	for {
-		n, err := s.exec(ctx, forgetWorkers, int64(forgetBatch))
+		n, err := s.db.Exec(ctx, forgetWorkers, int64(forgetBatch))
 		if err != nil || n < forgetBatch {
-			return problem("forget dead workers", err)
+			return pg.Problem("forget dead workers", err)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Whereabouts tells where a run is and what it waits for.
@@ -24,7 +26,7 @@ type Whereabouts struct {
 	Serving      int            // of them: those that know its workflow
 }
 
-var whereabouts = define("whereabouts", `
+var whereabouts = pg.DefineRead("whereabouts", `
 	SELECT run.status, run.workflow, run.owner, run.suspended_for, run.error,
 	       run.run_at - {now_ms} AS wake_in, run.deadline_at - {now_ms} AS deadline_in,
 	       owner.host, owner.pid, coalesce(owner.{alive}, false) AS owner_alive,
@@ -45,7 +47,7 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 		Workflow     string         `db:"workflow"`
 		Owner        sql.NullString `db:"owner"`
 		SuspendedFor sql.NullString `db:"suspended_for"`
-		Error        jsonb          `db:"error"`
+		Error        pg.JSONB       `db:"error"`
 		WakeIn       sql.NullInt64  `db:"wake_in"`
 		DeadlineIn   sql.NullInt64  `db:"deadline_in"`
 		Host         sql.NullString `db:"host"`
@@ -54,12 +56,12 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 		Workers      int            `db:"workers"`
 		Serving      int            `db:"serving"`
 	}
-	err := s.get(ctx, &row, whereabouts, runID)
+	err := s.db.Get(ctx, &row, whereabouts, runID)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return Whereabouts{}, problem(fmt.Sprintf("look for run %q", runID), err)
+		return Whereabouts{}, pg.Problem(fmt.Sprintf("look for run %q", runID), err)
 	}
 	return Whereabouts{
 		Status: row.Status, Workflow: row.Workflow,

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // What follows is the engine's side: workers and their leases, and what moves runs between owners. Every statement that
@@ -20,7 +22,7 @@ type Worker struct {
 	Queues    []string // that it serves; none: all, and runs without a queue
 }
 
-var registerWorker = define("register_worker", `
+var registerWorker = pg.Define("register_worker", `
 	INSERT INTO {schema}.workflow_workers (id, expires_at, started_at, pid, host, version, workflows, queues)
 	SELECT $1, clock.ms + $2::bigint, clock.ms, $3::int, $4::text, $5::text, $6::text[], $7::text[]
 	FROM (SELECT {clock_ms} AS ms) AS clock`)
@@ -29,10 +31,10 @@ var registerWorker = define("register_worker", `
 func (s *Store) RegisterWorker(ctx context.Context, w Worker, lease time.Duration) error {
 	var queues any
 	if len(w.Queues) > 0 {
-		queues = texts(w.Queues)
+		queues = pg.Texts(w.Queues)
 	}
-	_, err := s.exec(ctx, registerWorker, w.ID, lease.Milliseconds(), number(w.PID), text(w.Host), text(w.Version), texts(w.Workflows), queues)
-	return problem("register worker", err)
+	_, err := s.db.Exec(ctx, registerWorker, w.ID, lease.Milliseconds(), number(w.PID), text(w.Host), text(w.Version), pg.Texts(w.Workflows), queues)
+	return pg.Problem("register worker", err)
 }
 
 // Beat is what a worker says with its heartbeat.
@@ -66,7 +68,7 @@ type Pulse struct {
 }
 
 // The runs that are held are looked up by id: a scan by owner would walk all that have passed under an old snapshot.
-var heartbeat = define("heartbeat", `
+var heartbeat = pg.Define("heartbeat", `
 	WITH worker AS (
 	    UPDATE {schema}.workflow_workers
 	    SET expires_at = {clock_ms} + $2::bigint, workflows = $3::text[], hanging = $4::jsonb
@@ -102,7 +104,7 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (Pulse, error) {
 		}
 		encoded, err := json.Marshal(rows)
 		if err != nil {
-			return Pulse{}, problem("heartbeat", err)
+			return Pulse{}, pg.Problem("heartbeat", err)
 		}
 		hanging = string(encoded)
 	}
@@ -113,8 +115,8 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (Pulse, error) {
 		RunID      sql.NullString `db:"id"`
 		Epoch      sql.NullInt64  `db:"epoch"`
 	}
-	if err := s.list(ctx, &rows, heartbeat, b.ID, b.Lease.Milliseconds(), texts(b.Workflows), hanging, ids, epochs); err != nil {
-		return Pulse{}, problem("heartbeat", err)
+	if err := s.db.List(ctx, &rows, heartbeat, b.ID, b.Lease.Milliseconds(), pg.Texts(b.Workflows), hanging, ids, epochs); err != nil {
+		return Pulse{}, pg.Problem("heartbeat", err)
 	}
 	var pulse Pulse
 	for _, row := range rows {
@@ -127,7 +129,7 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (Pulse, error) {
 	return pulse, nil
 }
 
-var ownedRuns = define("owned_runs", `
+var ownedRuns = pg.DefineRead("owned_runs", `
 	SELECT id, epoch
 	FROM {schema}.workflow_runs
 	WHERE owner = $1`)
@@ -139,8 +141,8 @@ func (s *Store) OwnedRuns(ctx context.Context, worker string) ([]Owned, error) {
 		RunID string `db:"id"`
 		Epoch int64  `db:"epoch"`
 	}
-	if err := s.list(ctx, &rows, ownedRuns, worker); err != nil {
-		return nil, problem("list owned runs", err)
+	if err := s.db.List(ctx, &rows, ownedRuns, worker); err != nil {
+		return nil, pg.Problem("list owned runs", err)
 	}
 	owned := make([]Owned, len(rows))
 	for i, row := range rows {
@@ -150,7 +152,7 @@ func (s *Store) OwnedRuns(ctx context.Context, worker string) ([]Owned, error) {
 }
 
 // What somebody else holds is left to be taken over.
-var releaseRuns = define("release_runs", `
+var releaseRuns = pg.Define("release_runs", `
 	WITH `+clockClause+`, free AS MATERIALIZED (
 	    SELECT id
 	    FROM {schema}.workflow_runs
@@ -162,7 +164,7 @@ var releaseRuns = define("release_runs", `
 	FROM clock, free
 	WHERE run.id = free.id`)
 
-var endLease = define("end_lease", `
+var endLease = pg.Define("end_lease", `
 	UPDATE {schema}.workflow_workers
 	SET expires_at = {clock_ms}
 	WHERE id = $1`)
@@ -170,8 +172,8 @@ var endLease = define("end_lease", `
 // ReleaseWorker ends a worker's lease and hands its runs back. It returns how many there were. The worker's row stays, as
 // a dead worker's does: a claim of it that is still under way in the server would be nobody's to take over.
 func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, err error) {
-	if _, err = s.exec(ctx, endLease, id); err == nil {
-		released, err = s.exec(ctx, releaseRuns, id)
+	if _, err = s.db.Exec(ctx, endLease, id); err == nil {
+		released, err = s.db.Exec(ctx, releaseRuns, id)
 	}
-	return released, problem("release worker", err)
+	return released, pg.Problem("release worker", err)
 }

@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"fmt"
+	"math/bits"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // A Write is a row that the engine writes all the time: the start of a run ([NewRun]), the success of a step
@@ -50,20 +53,14 @@ func (o Outcome) String() string {
 // exist: then the outcome says so if it is a run, or a step that has succeeded.
 func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 	b := newBatch(writes)
-	var missed []struct {
-		Kind    int    `db:"kind"`
-		N       int    `db:"n"`
-		Outcome string `db:"outcome"`
-	}
-	var op, text string
-	if len(writes) == 1 {
-		op, text = kinds[writes[0].kind()].op, s.writes.alone(writes[0].kind())
-	} else {
-		op, text = fmt.Sprintf("write %d rows", len(writes)), s.writes.grouped(b.set)
-	}
+	var missed []missedRow
 	written := make([]Outcome, len(writes))
-	if err := s.listText(ctx, &missed, text, b.args()...); err != nil {
-		return written, problem(op, err)
+	if err := s.db.List(ctx, &missed, b.query(), b.args()...); err != nil {
+		op := fmt.Sprintf("write %d rows", len(writes))
+		if len(writes) == 1 {
+			op = kinds[writes[0].kind()].op
+		}
+		return written, pg.Problem(op, err)
 	}
 	for _, m := range missed {
 		written[b.places[m.Kind][m.N-1]] = outcomes[m.Outcome]
@@ -71,12 +68,19 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 	return written, nil
 }
 
+// A missedRow says why a row was not written.
+type missedRow struct {
+	Kind    int    `db:"kind"`
+	N       int    `db:"n"`
+	Outcome string `db:"outcome"`
+}
+
 // A batch is the arguments of a statement: for one row its values, for more an array for each field of each kind.
 type batch struct {
 	set    int     // a bit for each kind
 	places [][]int // by kind: the rows' places among all writes
 	one    []any   // the values of the only row
-	arrays [][]array
+	arrays [][]pg.Array
 }
 
 func newBatch(writes []Write) batch {
@@ -86,22 +90,29 @@ func newBatch(writes []Write) batch {
 		b.set, b.one, b.places[i] = 1<<i, writes[0].row(), []int{0}
 		return b
 	}
-	b.arrays = make([][]array, len(kinds))
+	b.arrays = make([][]pg.Array, len(kinds))
 	for place, w := range writes {
 		i, row := w.kind(), w.row()
 		if b.arrays[i] == nil {
 			b.set |= 1 << i
-			b.arrays[i] = make([]array, len(row))
+			b.arrays[i] = make([]pg.Array, len(row))
 		}
 		b.places[i] = append(b.places[i], place)
 		for field, value := range row {
-			if text, ok := value.(string); ok && b.arrays[i][field].text.Len() == 0 {
-				b.arrays[i][field].text.Grow((len(text) + 8) * len(writes)) // as the others will be alike
+			if text, ok := value.(string); ok {
+				b.arrays[i][field].Reserve(len(writes), text)
 			}
-			b.arrays[i][field].add(value)
+			b.arrays[i][field].Add(value)
 		}
 	}
 	return b
+}
+
+func (b batch) query() *pg.Query {
+	if b.one != nil {
+		return alone[bits.TrailingZeros(uint(b.set))]
+	}
+	return grouped[b.set]
 }
 
 func (b batch) args() []any {
@@ -111,7 +122,7 @@ func (b batch) args() []any {
 	var args []any
 	for _, arrays := range b.arrays {
 		for i := range arrays {
-			args = append(args, arrays[i].literal())
+			args = append(args, arrays[i].Literal())
 		}
 	}
 	return args

@@ -1,4 +1,4 @@
-package store
+package pg
 
 import (
 	"fmt"
@@ -6,12 +6,19 @@ import (
 	"strings"
 )
 
-// An array is an array literal of PostgreSQL in the making. Drivers have types of their own for arrays; the literal, as a
+// An Array is an array literal of PostgreSQL in the making. Drivers have types of their own for arrays; the literal, as a
 // string, they all send alike.
-type array struct{ text strings.Builder }
+type Array struct{ text strings.Builder }
 
-// add appends a string, an int64 or nil.
-func (a *array) add(value any) {
+// Reserve makes room for n texts that are as long as the first one, unless there is some already.
+func (a *Array) Reserve(n int, first string) {
+	if a.text.Len() == 0 {
+		a.text.Grow((len(first) + 8) * n)
+	}
+}
+
+// Add appends a string, an int64 or nil.
+func (a *Array) Add(value any) {
 	if a.text.Len() == 0 {
 		a.text.WriteByte('{')
 	} else {
@@ -42,11 +49,20 @@ func (a *array) add(value any) {
 	}
 }
 
-// literal ends the array.
-func (a *array) literal() string {
+// Literal ends the array.
+func (a *Array) Literal() string {
 	if a.text.Len() == 0 {
 		return "{}"
 	}
 	a.text.WriteByte('}')
 	return a.text.String()
+}
+
+// Texts returns the literal of an array of texts.
+func Texts(all []string) string {
+	var a Array
+	for _, s := range all {
+		a.Add(s)
+	}
+	return a.Literal()
 }

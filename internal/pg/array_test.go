@@ -1,4 +1,4 @@
-package store
+package pg
 
 import (
 	"strings"
@@ -12,15 +12,15 @@ import (
 
 func TestArray(t *testing.T) {
 	t.Parallel()
-	var a array
-	if got := a.literal(); got != "{}" {
+	var a Array
+	if got := a.Literal(); got != "{}" {
 		t.Errorf("nothing: %s", got)
 	}
 	for _, value := range []any{"", "null", `a "quote" and a \`, int64(-3), nil, "{x,y}"} {
-		a.add(value)
+		a.Add(value)
 	}
 	want := `{"","null","a \"quote\" and a \\",-3,NULL,"{x,y}"}`
-	if got := a.literal(); got != want {
+	if got := a.Literal(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -36,13 +36,13 @@ func FuzzArray(f *testing.F) {
 		if text := first + second; !utf8.ValidString(first) || !utf8.ValidString(second) || strings.ContainsRune(text, 0) {
 			return // refused before it comes here
 		}
-		var a array
-		a.add(first)
-		a.add(nil)
-		a.add(second)
+		var a Array
+		a.Add(first)
+		a.Add(nil)
+		a.Add(second)
 		got := make([]string, 2)
 		var none *string
-		err := db.QueryRowContext(t.Context(), "SELECT given[1], given[2], given[3] FROM (SELECT $1::text[]) AS input (given)", a.literal()).
+		err := db.QueryRowContext(t.Context(), "SELECT given[1], given[2], given[3] FROM (SELECT $1::text[]) AS input (given)", a.Literal()).
 			Scan(&got[0], &none, &got[1])
 		if err != nil {
 			t.Fatal(err)
