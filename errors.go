@@ -91,15 +91,12 @@ var (
 // TransitionError is returned when a run's status may not change as asked. Nothing was written.
 type TransitionError = store.TransitionError
 
-// Code tells programs what an [Error] is about. It is an error itself, so that one compares with errors.Is:
+// Code tells programs what an [Error] is about: a string, and an error itself, so that one compares with errors.Is:
 //
 //	if errors.Is(err, workflow.CodeDeadline) { … }
 //
-// Applications add codes of their own.
-type Code string
-
-// Error returns the code.
-func (c Code) Error() string { return string(c) }
+// Applications add codes of their own: Code("card_declined").
+type Code = store.Code
 
 // The codes of failures that are found here.
 const (

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 )
 
@@ -58,12 +59,17 @@ func typeName[T any]() string { return reflect.TypeFor[T]().String() }
 type configKey struct{}
 
 func configOf(ctx context.Context) *Config {
-	config, _ := ctx.Value(configKey{}).(*Config)
-	if config == nil {
-		return new(Config)
+	if config, ok := ctx.Value(configKey{}).(*Config); ok {
+		return config
 	}
-	return config
+	return outside()
 }
+
+// outside is the config of a step outside a run, which is refused for that and for nothing else.
+var outside = sync.OnceValue(func() *Config {
+	config := Config{}.withDefaults()
+	return &config
+})
 
 // Register makes the service's worker execute runs of the given workflows. It panics on a name that cannot be stored or is
 // registered already, and on a nil function, as these are mistakes in the program.

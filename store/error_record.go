@@ -30,11 +30,28 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Is reports whether target is an *Error with the same code, which must not be empty.
+// Is reports whether target is this error's [Code], or an *Error with the same one, which must not be empty.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && t.Code != "" && t.Code == e.Code
+	if e == nil || e.Code == "" {
+		return false
+	}
+	switch target := target.(type) { //nolint:errorlint // as errors.Is asks
+	case Code:
+		return string(target) == e.Code
+	case *Error:
+		return target != nil && target.Code == e.Code
+	default:
+		return false
+	}
 }
+
+// Code tells programs what an [Error] is about. It is an error itself, so that one compares with errors.Is:
+//
+//	if errors.Is(err, workflow.CodeDeadline) { … }
+type Code string
+
+// Error returns the code.
+func (c Code) Error() string { return string(c) }
 
 // Longest parts of an error that are kept, in bytes. An error is cut rather than refused: losing the report of a
 // failure is worse than losing its tail.

@@ -103,6 +103,8 @@ SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at 
     kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = EXCLUDED.started_at, wake_at = EXCLUDED.wake_at,
     attempts = jsonb_set(EXCLUDED.attempts, '{failures}',
         CASE WHEN jsonb_typeof(step.attempts -> 'failures') IS DISTINCT FROM 'array' THEN '[]'
+             -- The answer to this attempt's record was lost, perhaps, and it is written once more.
+             WHEN step.attempts -> 'count' = EXCLUDED.attempts -> 'count' THEN (step.attempts -> 'failures') - -1
              WHEN jsonb_array_length(step.attempts -> 'failures') < ` + strconv.Itoa(maxFailures) + ` THEN step.attempts -> 'failures'
              ELSE (step.attempts -> 'failures') - 0
         END || (EXCLUDED.attempts -> 'failures'))

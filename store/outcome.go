@@ -8,10 +8,10 @@ import (
 
 // OFFSET 0 makes it a look-up for each run, as in loadSteps.
 var findEnded = pg.DefineRead("find_ended", `
-	SELECT given.id, coalesce(run.status, '') AS status, run.output, run.error
+	SELECT given.id, coalesce(run.workflow, '') AS workflow, coalesce(run.status, '') AS status, run.output, run.error
 	FROM unnest((SELECT $1::text[])) AS given (id)
 	LEFT JOIN LATERAL (
-	    SELECT status, output, error
+	    SELECT workflow, status, output, error
 	    FROM {schema}.workflow_runs
 	    WHERE id = given.id
 	    OFFSET 0

@@ -1,9 +1,13 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
+)
 
 // A loose index scan: one descent for each workflow that has claimable runs, however many they are.
-var unservedWorkflows = define("unserved_workflows", `
+var unservedWorkflows = pg.DefineRead("unserved_workflows", `
 	WITH RECURSIVE waiting AS (
 	    (SELECT workflow
 	     FROM {schema}.workflow_runs
@@ -30,6 +34,6 @@ var unservedWorkflows = define("unserved_workflows", `
 
 // UnservedWorkflows returns the workflows, 20 at most, that have runs to be claimed now or later and that no living worker knows.
 func (s *Store) UnservedWorkflows(ctx context.Context) (workflows []string, err error) {
-	err = s.list(ctx, &workflows, unservedWorkflows)
-	return workflows, problem("look for unserved workflows", err)
+	err = s.db.List(ctx, &workflows, unservedWorkflows)
+	return workflows, pg.Problem("look for unserved workflows", err)
 }

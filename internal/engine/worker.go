@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -164,7 +165,11 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 // release makes a run pending again if it is still this worker's. Should that fail, the run waits for the release of what is
 // owned and not held, or for the end of the lease.
 func (w *worker) release(owned store.Owned, delay time.Duration) {
-	if err := w.store.ReleaseRun(context.Background(), owned, delay); err != nil {
+	err := w.store.ReleaseRun(context.Background(), owned, delay)
+	switch {
+	case errors.Is(err, store.ErrRunLost), errors.Is(err, store.ErrLockTimeout):
+		return
+	case err != nil:
 		w.trouble("release run", err)
 		return
 	}

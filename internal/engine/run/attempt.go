@@ -51,6 +51,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	}
 	recorded, err := a.once(ctx, o, once)
 	returned = true
+	a.back()
 	var failed *failure
 	if errors.As(err, &failed) {
 		return a.fail(o, failed)
@@ -94,6 +95,13 @@ func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, 
 }
 
 var errStepTimeout = &store.Error{Code: codeStepTimeout, Message: "the attempt took longer than the step's timeout"}
+
+// back says that no code of the application goes on any more.
+func (a *attempt) back() {
+	a.call.run.mu.Lock()
+	defer a.call.run.mu.Unlock()
+	a.over = nil
+}
 
 // mark writes that a suspect's step is about to be called: should the worker die now, it is this step that is to blame. Others
 // are not marked, which would cost a third of the throughput.
