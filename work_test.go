@@ -248,7 +248,7 @@ func TestResultOfRunsFromElsewhere(t *testing.T) {
 	if _, err := w.Handle(here, "none").Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunNotFound) {
 		t.Errorf("unknown run: %v, want ErrRunNotFound", err)
 	}
-	id, err := here.CreateRun(t.Context(), "by hand", nil)
+	id, err := here.CreateRun(t.Context(), w.Name(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
