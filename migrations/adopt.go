@@ -25,7 +25,7 @@ func Adopt(ctx context.Context, db *sql.DB, schema string, options ...Option) er
 	if err != nil {
 		return err
 	}
-	s, err := look(ctx, db, schema)
+	s, err := m.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func Adopt(ctx context.Context, db *sql.DB, schema string, options ...Option) er
 
 // adopt records the first migration, if the tables are its own.
 func (m *migrator) adopt(ctx context.Context) (*state, error) {
-	s, err := look(ctx, m.db, m.schema)
+	s, err := m.read(ctx)
 	if err != nil || s.version() > 0 {
 		return s, err
 	}

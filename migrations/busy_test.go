@@ -27,11 +27,13 @@ func TestTableIsInUse(t *testing.T) {
 			db := database.Open(t, access)
 			up(t, db, schema)
 			down(t, db, schema, 1)
-			report, pid := openReport(t, database)
+			report, pid := openReport(t, database, `SELECT count(*) FROM workflows.workflow_runs`)
+			access.Params = map[string]string{"statement_timeout": "400ms"} // the role's, for its queries
+			limited := database.Open(t, access)
 
 			done := make(chan error, 1)
 			go func() {
-				done <- migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(200*time.Millisecond, 2*time.Second))
+				done <- migrations.Up(t.Context(), limited, schema, migrations.WithTableWaits(600*time.Millisecond, 3*time.Second))
 			}()
 			await(t, db, `SELECT `+waiting)
 			query[int](t, db, `SELECT count(*) FROM workflows.workflow_runs`) // would hang behind the migration
@@ -72,7 +74,7 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 		if name == "up" {
 			down(t, db, schema, 2)
 		}
-		report, _ := openReport(t, database)
+		report, _ := openReport(t, database, `SELECT count(*) FROM workflows.workflow_runs`)
 		done := make(chan error, 1)
 		go func() { done <- migrate() }()
 		for _, condition := range []string{waiting, `NOT ` + waiting, waiting} { // the second attempt waits
@@ -95,15 +97,44 @@ func TestTableIsInUseByAStranger(t *testing.T) {
 	db := role.Open(t, pgtest.PQ)
 	up(t, db, schema)
 	down(t, db, schema, 1)
-	_, pid := openReport(t, database)
+	_, pid := openReport(t, database, `SELECT count(*) FROM workflows.workflow_runs`)
 	err := migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(50*time.Millisecond, 100*time.Millisecond))
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", pid)) {
 		t.Errorf("Up = %v, want the process", err)
 	}
 }
 
-// openReport opens a transaction that has read the runs.
-func openReport(t *testing.T, database *pgtest.Database) (tx *sql.Tx, pid int) {
+// Whoever locks the version table keeps Up from looking: for a while, then it says who.
+func TestVersionTableIsLocked(t *testing.T) {
+	t.Parallel()
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
+		database := pgtest.New(t)
+		_, pid := openReport(t, database, `LOCK TABLE workflows.workflow_migrations`)
+		err := migrations.Up(t.Context(), database.Open(t, access), schema, migrations.WithTableWaits(patience, 300*time.Millisecond))
+		if !errors.Is(err, lock.ErrTimeout) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", pid)) {
+			t.Errorf("Up = %v, want lock.ErrTimeout and the process", err)
+		}
+	}
+}
+
+// A pool that is used up is told from a table that is in use.
+func TestPoolIsUsedUp(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t).Open(t, pgtest.PGX)
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(patience, 50*time.Millisecond))
+	if err == nil || !strings.Contains(err.Error(), "no connection of the pool was free") {
+		t.Errorf("Up = %v, want a word about the pool", err)
+	}
+}
+
+// openReport opens a transaction that has executed a statement.
+func openReport(t *testing.T, database *pgtest.Database, statement string) (tx *sql.Tx, pid int) {
 	t.Helper()
 	access := pgtest.PQ
 	access.Params = map[string]string{"application_name": "report"}
@@ -112,7 +143,10 @@ func openReport(t *testing.T, database *pgtest.Database) (tx *sql.Tx, pid int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = tx.Rollback() })
-	if err := tx.QueryRowContext(t.Context(), `SELECT pg_backend_pid() FROM (SELECT count(*) FROM workflows.workflow_runs) AS n`).Scan(&pid); err != nil {
+	if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.QueryRowContext(t.Context(), `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
 		t.Fatal(err)
 	}
 	return tx, pid

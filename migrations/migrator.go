@@ -70,7 +70,7 @@ func Down(ctx context.Context, db *sql.DB, schema string, version int64, options
 	if version != 0 && !known(version) {
 		return fmt.Errorf("migrations: roll back schema %s: there is no version %d", schema, version)
 	}
-	s, err := look(ctx, db, schema)
+	s, err := m.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func newMigrator(db *sql.DB, schema string, options []Option) (*migrator, error)
 
 // look reads the state and refuses one that must not be built upon.
 func (m *migrator) look(ctx context.Context) (*state, error) {
-	s, err := look(ctx, m.db, m.schema)
+	s, err := m.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (m *migrator) up(ctx context.Context) (*state, error) {
 }
 
 func (m *migrator) down(ctx context.Context, version int64) (*state, error) {
-	s, err := look(ctx, m.db, m.schema)
+	s, err := m.read(ctx)
 	if err != nil || s.version() <= version {
 		return s, err
 	}

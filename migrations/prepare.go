@@ -61,13 +61,19 @@ func (m *migrator) transact(ctx context.Context, f func(*sql.Tx) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // nothing to do after a commit
-	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '`+milliseconds(m.lockTimeout)+`'`); err != nil {
+	if err := bound(ctx, tx, m.lockTimeout); err != nil {
 		return err
 	}
 	if err := f(tx); err != nil {
 		return err
 	}
 	return tx.Commit()
+}
+
+// bound limits each wait for a lock in a transaction, whatever limits the role has for its queries.
+func bound(ctx context.Context, tx *sql.Tx, d time.Duration) error {
+	_, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = '`+milliseconds(d)+`'; SET LOCAL statement_timeout = 0`)
+	return err
 }
 
 // milliseconds spells d for PostgreSQL, whose 0 would be no bound.

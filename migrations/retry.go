@@ -22,13 +22,13 @@ const (
 // use the tables, and tools that migrate the same schema without taking our lock, such as the goose command.
 func (m *migrator) retry(ctx context.Context, attempt func() (*state, error)) error {
 	start, pause := time.Now(), firstPause
-	for tries := 1; ; tries++ {
+	for {
 		before, err := attempt()
 		if sqlState(err) == "" || before == nil || ctx.Err() != nil {
 			return err
 		}
 		// What failed may have been done by somebody else: then there is less to do, or nothing.
-		after, lookErr := look(ctx, m.db, m.schema)
+		after, lookErr := m.read(ctx)
 		if lookErr == nil && !after.same(before) && time.Since(start) < m.tableWait {
 			continue
 		}
@@ -45,8 +45,7 @@ func (m *migrator) retry(ctx context.Context, attempt func() (*state, error)) er
 				reason = context.Cause(ctx)
 			}
 		}
-		return fmt.Errorf("%w: %w: at %d attempts within %s tables of schema %s were in use, now by %s: end that transaction, then migrate again",
-			err, reason, tries, time.Since(start).Round(100*time.Millisecond), m.schema, m.inTheWay(ctx))
+		return m.inUse(ctx, err, reason, time.Since(start))
 	}
 }
 
@@ -58,7 +57,7 @@ func (s *state) same(other *state) bool {
 // The transactions that have held a lock on one of the tables for as long as a migration waits. What a role may
 // not see of others is NULL; a prepared transaction has no process.
 const readBlockers = `
-SELECT DISTINCT lock.pid, activity.application_name, activity.state, activity.query_start, activity.xact_start
+SELECT lock.pid, activity.application_name, activity.state, activity.query_start
 FROM pg_catalog.pg_locks AS lock
 JOIN pg_catalog.pg_class AS class ON class.oid = lock.relation AND class.relkind = 'r' AND class.relname LIKE 'workflow\_%'
 JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace AND namespace.nspname = $1
@@ -67,25 +66,28 @@ LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = lock.pid
 WHERE lock.granted
   AND lock.pid IS DISTINCT FROM pg_backend_pid()
   AND coalesce(activity.xact_start < clock_timestamp() - $2::bigint * interval '1 millisecond', true)
-ORDER BY activity.xact_start
+GROUP BY lock.pid, activity.application_name, activity.state, activity.query_start, activity.xact_start
+ORDER BY bool_or(lock.mode = 'AccessExclusiveLock') DESC, activity.xact_start
 LIMIT 3`
 
-// inTheWay says who keeps the migration from locking its tables, as far as it can be seen.
-func (m *migrator) inTheWay(ctx context.Context) string {
-	blockers, err := m.blockers(ctx)
+// inUse adds to an error what was waited for, who was in the way as far as it can be seen, and what to do.
+func (m *migrator) inUse(ctx context.Context, err, reason error, waited time.Duration) error {
+	blockers, lookErr := m.blockers(ctx, min(waited, m.lockTimeout))
+	who := "by " + strings.Join(blockers, ", ") + ": end that transaction, then try again"
 	switch {
-	case err != nil:
-		return "one that could not be looked up (" + err.Error() + ")"
+	case lookErr != nil:
+		who = "by others, who could not be looked up (" + lookErr.Error() + ")"
 	case len(blockers) == 0:
-		return "nobody"
+		who = "by others, who are gone now: try again"
 	}
-	return strings.Join(blockers, ", ")
+	return fmt.Errorf("%w: %w: for %s tables of schema %s were in use %s", err, reason, waited.Round(100*time.Millisecond), m.schema, who)
 }
 
-func (m *migrator) blockers(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.lockTimeout)
+// blockers describes those who have held a lock since then.
+func (m *migrator) blockers(ctx context.Context, since time.Duration) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	rows, err := m.db.QueryContext(ctx, readBlockers, m.schema, m.lockTimeout.Milliseconds())
+	rows, err := m.db.QueryContext(ctx, readBlockers, m.schema, since.Milliseconds())
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +96,8 @@ func (m *migrator) blockers(ctx context.Context) ([]string, error) {
 	for rows.Next() {
 		var pid sql.NullInt64
 		var application, state sql.NullString
-		var query, xact sql.NullTime
-		if err := rows.Scan(&pid, &application, &state, &query, &xact); err != nil {
+		var query sql.NullTime
+		if err := rows.Scan(&pid, &application, &state, &query); err != nil {
 			return nil, err
 		}
 		text := "a prepared transaction"

@@ -4,6 +4,7 @@
 -- +goose ENVSUB ON
 -- +goose Up
 SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
 
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (
     id         TEXT   NOT NULL,
@@ -53,6 +54,7 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.updated_at IS 'La
 
 -- +goose Down
 SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
 
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_steps;
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs;

@@ -3,6 +3,7 @@
 -- +goose ENVSUB ON
 -- +goose Up
 SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
 
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema (
     singleton     BOOLEAN NOT NULL DEFAULT true,
@@ -42,6 +43,7 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.hanging    IS '
 
 -- +goose Down
 SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
 
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_workers;
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema;

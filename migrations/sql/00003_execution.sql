@@ -7,6 +7,7 @@
 -- +goose ENVSUB ON
 -- +goose Up
 SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
 
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
     ADD COLUMN epoch         BIGINT  NOT NULL DEFAULT 0,
@@ -93,6 +94,7 @@ UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema SET needs_version = 3;
 
 -- +goose Down
 SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
 
 UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema SET needs_version = 2;
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_steps
