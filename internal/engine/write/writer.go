@@ -123,7 +123,7 @@ func (w *Writer) send(batch []*pending) bool {
 		}
 		late := time.AfterFunc(w.timeout, func() {
 			for _, batch := range left {
-				tell(batch, nil, store.TimedOut("write with others", w.timeout))
+				tell(batch, nil, w.store.TimedOut("write with others", w.timeout))
 			}
 			w.flush()
 		})
