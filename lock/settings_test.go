@@ -144,3 +144,20 @@ func TestCancelledStatementIsNoTimeout(t *testing.T) {
 		kit.One[int](t, tx, `SELECT 1`)
 	})
 }
+
+// Past its transaction_timeout the server ends the session, so a wait ends before.
+func TestTransactionTimeout(t *testing.T) {
+	t.Parallel()
+	if pgtest.MajorVersion(t) < 17 {
+		t.Skip("NOT RUN: transaction_timeout: it came with PostgreSQL 17")
+	}
+	database := pgtest.Empty(t)
+	free := database.Open(t, pgtest.PGX)
+	setInDatabase(t, free, "transaction_timeout = ''4s''")
+	holder, tx := kit.Begin(t, free), kit.Begin(t, database.Open(t, pgtest.PQ))
+	kit.Must(t, lock.Acquire(t.Context(), holder, key))
+	if err := lock.AcquireWithin(t.Context(), tx, key, kit.Patience); !errors.Is(err, lock.ErrTimeout) {
+		t.Errorf("AcquireWithin = %v, want ErrTimeout", err)
+	}
+	kit.One[int](t, tx, `SELECT 1`)
+}
