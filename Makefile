@@ -1,9 +1,12 @@
-# Each target sets itself up: PostgreSQL is found or started for the run by internal/pgtest/with-postgres, and
-# what a bare Debian machine lacks is installed there. Nothing stays behind but .bin and Go's caches.
+# Each target sets itself up: PostgreSQL is found or started for the run by internal/pgtest/with-postgres, and what a
+# bare Debian machine lacks is installed there, as root. No server and no data stay behind. What does: the packages that
+# were installed, .bin (make clean), Go's caches, and versions of PostgreSQL that were fetched (in the user's cache
+# directory, for root /var/cache/sqlworkflow-pgtest).
 
 GOLANGCI_VERSION := v2.15.0
 FUZZTIME         := 10s
-DEMO             := go run ./examples/orders/demo
+VERSIONS         := 14 16 17 18
+RACE             := -race
 
 WITH_POSTGRES := .bin/with-postgres -install
 GOLANGCI      := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -12,15 +15,23 @@ GOLANGCI      := .bin/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' $(MAKEFILE_LIST) | while IFS='#' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' $(MAKEFILE_LIST) | while IFS='#' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 .PHONY: demo
-demo: .bin/with-postgres ## Run the example: orders whose work survives a kill -9
-	@$(WITH_POSTGRES) -demo -- $(DEMO)
+demo: ## Run the example: orders whose work survives a kill -9
+	@echo "building the demo, which takes up to two minutes the first time"
+	@go build -o .bin/ ./internal/pgtest/with-postgres ./examples/orders ./examples/orders/demo
+	@$(WITH_POSTGRES) -demo -- .bin/demo
 
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
-	@$(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=5m ./...
+	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=5m ./...
+
+.PHONY: test-versions
+test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17 18), which npm brings
+	@status=0; for version in $(VERSIONS); do \
+		PGTEST_VERSION=$$version $(MAKE) --no-print-directory test || status=1; \
+	done; exit $$status
 
 .PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
@@ -38,13 +49,18 @@ bench-smoke: .bin/with-postgres .bin/bench ## Test the bench, and take each meas
 	@$(WITH_POSTGRES) -- sh -c 'cd bench && go test ./...'
 	@$(BENCH) -smoke
 
+# Each package is built once, with what guides the fuzzing.
 .PHONY: fuzz
 fuzz: .bin/with-postgres ## Run each fuzz target for FUZZTIME (10s)
-	@$(WITH_POSTGRES) -- sh -ec 'go list ./... | while read -r package; do \
-		go test -list "^Fuzz" "$$package" | grep "^Fuzz" | while read -r target; do \
-			echo "$$package $$target"; \
-			go test -run="^$$target\$$" -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$package"; \
+	@$(WITH_POSTGRES) -- sh -ec 'grep -rl "^func Fuzz" --include="*_test.go" . | xargs -n 1 dirname | sort -u | while read -r room; do \
+		go test -c -fuzz=. -o .bin/fuzz.test "$$room"; \
+		cd "$$room"; \
+		for target in $$("$(CURDIR)/.bin/fuzz.test" -test.list="^Fuzz"); do \
+			echo "$$room $$target"; \
+			"$(CURDIR)/.bin/fuzz.test" -test.run="^$$target\$$" -test.fuzz="^$$target\$$" -test.fuzztime=$(FUZZTIME) \
+				-test.fuzzcachedir="$(CURDIR)/.bin/fuzz/$$room"; \
 		done; \
+		cd "$(CURDIR)"; \
 	done'
 
 .PHONY: lint
@@ -61,6 +77,7 @@ clean: ## Remove what the targets built
 # Built, not "go run": that would hide the exit code and keep signals to itself.
 .PHONY: .bin/with-postgres
 .bin/with-postgres:
+	@test -e $@ || echo "building, which takes up to two minutes the first time"
 	@go build -o $@ ./internal/pgtest/with-postgres
 
 .PHONY: .bin/bench

@@ -49,7 +49,7 @@ func TestCancelReachesAnotherProcess(t *testing.T) {
 	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("result %v, want ErrRunCancelled", err)
 	}
-	kit.Until(t, "the worker is idle", func() bool { return worker.InFlight() == 0 })
+	kit.Until(t, "the worker is idle", func() bool { return inFlight(t, worker) == 0 })
 	if step, err := b.svc.GetStepState(t.Context(), handle.RunID(), "s"); err != nil || step.Status != workflow.StepPending {
 		t.Errorf("step %s, %v; want pending: nothing is written after Cancel", step.Status, err)
 	}
@@ -92,7 +92,7 @@ func TestResume(t *testing.T) {
 			handled.Add(1)
 			return 0, workflow.Final(errors.New("expected"))
 		})
-		if err == nil || workflow.IsPaused(err) {
+		if err == nil || errors.Is(err, workflow.ErrInterrupted) {
 			return 0, err
 		}
 		return workflow.Do(ctx, "second", func(context.Context) (int, error) {

@@ -27,8 +27,8 @@ func (c Config) open() (*sql.DB, Statements, error) {
 	dsn, statements := c.DSN, c.Statements
 	if store.IsPQ(db) {
 		var binary bool
-		if dsn, binary = withBinaryParameters(dsn); binary && statements == Auto {
-			statements = Single
+		if dsn, binary = withBinaryParameters(dsn); binary && statements == StatementsAuto {
+			statements = StatementsSingle
 		}
 	}
 	pool, err := discreet(db.Driver(), dsn, c.DSN)

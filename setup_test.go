@@ -74,3 +74,13 @@ func (b *bench) effects(runID string) map[string][]string {
 func noHold(context.Context) {}
 
 func untold(error) {}
+
+// inFlight returns how many runs a service executes.
+func inFlight(t *testing.T, svc *workflow.Service) int {
+	t.Helper()
+	stats, err := svc.Stats(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stats.InFlight
+}

@@ -202,7 +202,7 @@ func TestDeadline(t *testing.T) {
 	svc.Register(executed, parked)
 	kit.Work(t, svc)
 	deadline := workflow.WithDeadline(300 * time.Millisecond)
-	want := &workflow.Error{Code: "deadline"}
+	want := workflow.CodeDeadline
 
 	for _, w := range []*workflow.Workflow[int, int]{executed, parked, late} {
 		handle, err := w.Start(t.Context(), svc, 0, deadline)

@@ -71,7 +71,7 @@ func TestDoTxOfACancelledRun(t *testing.T) {
 	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("result %v, want ErrRunCancelled", err)
 	}
-	kit.Until(t, "the worker is idle", func() bool { return b.svc.InFlight() == 0 })
+	kit.Until(t, "the worker is idle", func() bool { return inFlight(t, b.svc) == 0 })
 	if effects := b.effects(handle.RunID()); len(effects) != 0 {
 		t.Errorf("effects %v, want none", effects)
 	}
@@ -91,7 +91,7 @@ func TestStartTx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		handle, err := w.StartTx(t.Context(), b.svc, tx, 0)
+		handle, err := w.Start(t.Context(), b.svc.In(tx), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

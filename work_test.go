@@ -101,7 +101,7 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 	if !errors.As(err, &failed) || !errors.Is(err, declined) {
 		t.Fatalf("result: %v, want a *RunError with the code card_declined", err)
 	}
-	if failed.RunID != handle.RunID() || failed.Step != "charge" || failed.Code != "card_declined" || failed.Message != "the bank said no" {
+	if failed.RunID != handle.RunID() || failed.Err.Step != "charge" || failed.Err.Code != "card_declined" || failed.Err.Message != "the bank said no" {
 		t.Errorf("result: %+v", failed)
 	}
 	run, err := b.svc.GetRun(t.Context(), handle.RunID())
@@ -168,8 +168,8 @@ func TestMisusedSteps(t *testing.T) {
 			}
 		})
 		<-inside
-		if _, err := workflow.Do(ctx, "same", one); !errors.Is(err, workflow.ErrStepAmbiguous) {
-			t.Errorf("the second of two: %v, want ErrStepAmbiguous", err)
+		if _, err := workflow.Do(ctx, "same", one); !errors.Is(err, workflow.ErrBranchBusy) {
+			t.Errorf("the second of two: %v, want ErrBranchBusy", err)
 		}
 		close(release)
 		other.Wait()
@@ -178,7 +178,7 @@ func TestMisusedSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := workflow.Do(kept, "late", one); !errors.Is(err, workflow.ErrRunEnded) {
+	if _, err := workflow.Do(kept, "late", one); !errors.Is(err, workflow.ErrFunctionReturned) {
 		t.Errorf("after the end: %v, want ErrRunEnded", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestUnencodableResultFailsTheStep(t *testing.T) {
 			return workflow.Do(ctx, "make", value(result))
 		})
 		var failed *workflow.RunError
-		if !errors.As(err, &failed) || !strings.Contains(failed.Message, workflow.ErrInvalidArgument.Error()) {
+		if !errors.As(err, &failed) || !strings.Contains(failed.Err.Message, workflow.ErrInvalidArgument.Error()) {
 			t.Errorf("%s: %v, want a failed run that says invalid argument", name, err)
 		}
 	}
@@ -248,7 +248,7 @@ func TestResultOfRunsFromElsewhere(t *testing.T) {
 	if _, err := w.Handle(here, "none").Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunNotFound) {
 		t.Errorf("unknown run: %v, want ErrRunNotFound", err)
 	}
-	id, err := here.CreateRun(t.Context(), "by hand", nil)
+	id, err := here.CreateRun(t.Context(), w.Name(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

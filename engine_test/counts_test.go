@@ -84,7 +84,7 @@ func (c *counted) spent(t *testing.T, want costs, transactions int) {
 		lone += n
 	}
 	total := counting.Counts{Statements: lone, Begins: transactions, Commits: transactions}
-	if c.way.statements == workflow.InTx { // a transactional step has one of the application's statements in its own
+	if c.way.statements == workflow.StatementsInTx { // a transactional step has one of the application's statements in its own
 		total.Begins, total.Commits = lone-transactions, lone-transactions
 	}
 	if diff := cmp.Diff(total, c.total); diff != "" {
@@ -108,12 +108,12 @@ func (c *counted) settle(t *testing.T) {
 		kit.Must(t, err)
 		_, err = handle.Result(kit.Context(t))
 		kit.Must(t, err)
-		if direct++; c.sofar()["claim"] > 0 {
+		if direct++; c.sofar()["claim_runs"] > 0 {
 			direct = 0
 		}
 		return direct == 25 // so that a claim for what came before has been sent, on a busy machine too
 	})
-	kit.Until(t, "all is committed", func() bool { return c.sofar()["finish"] == 1 && c.settled() })
+	kit.Until(t, "all is committed", func() bool { return c.sofar()["end_run"] == 1 && c.settled() })
 	c.forget()
 }
 
@@ -163,7 +163,7 @@ func TestStatementsOfARun(t *testing.T) {
 		handle, err := w.Start(t.Context(), c.svc, 1)
 		kit.Must(t, err)
 		<-inside
-		c.spent(t, costs{"create run": 1}, 0)
+		c.spent(t, costs{"start_run": 1}, 0)
 
 		// Held here: waiting for it reads nothing.
 		result := make(chan error, 1)
@@ -173,7 +173,7 @@ func TestStatementsOfARun(t *testing.T) {
 		}()
 		close(read)
 		kit.Must(t, <-result)
-		c.spent(t, costs{"checkpoint": 5, "TRUNCATE booked": 1, "finish": 1}, 1)
+		c.spent(t, costs{"checkpoint_step": 5, "TRUNCATE booked": 1, "end_run": 1}, 1)
 	})
 }
 
@@ -196,16 +196,16 @@ func TestStatementsOfABatch(t *testing.T) {
 			_, err := w.Start(t.Context(), c.svc, 1)
 			kit.Must(t, err)
 		}
-		c.spent(t, costs{"create run": runs}, 0)
+		c.spent(t, costs{"start_run": runs}, 0)
 		kit.Work(t, c.svc)
 		kit.Until(t, "all are completed", func() bool { // seen from outside: a wait for their results is a poll at first
 			return kit.One[int](t, c.side, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'") == runs
 		})
 		got := c.sofar()
-		if got["claim"] > 2 || got["load steps"] != 0 || got["register worker"] != 1 {
+		if got["claim_runs"] > 2 || got["load_steps"] != 0 || got["register_worker"] != 1 {
 			t.Errorf("%v; want one claim that finds them, and no load, as they are new", got)
 		}
-		writes := got["checkpoint"] + got["finish"] + got["grouped write"]
+		writes := got["checkpoint_step"] + got["end_run"] + got["write_rows"]
 		t.Logf("%d runs with a step each: %d statements", runs, writes)
 		if writes > runs/2 {
 			t.Errorf("%v: %d statements for %d rows, most of which come together", got, writes, 2*runs)
@@ -224,14 +224,14 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 		c.settle(t)
 		handle, err := w.Start(t.Context(), c.svc, 1)
 		kit.Must(t, err)
-		c.spent(t, costs{"create run": 1, "checkpoint": 1, "park": 1}, 0)
+		c.spent(t, costs{"start_run": 1, "checkpoint_step": 1, "park_run": 1}, 0)
 		kit.Until(t, "it has slept", func() bool {
 			return kit.One[bool](t, c.side, `SELECT coalesce(run_at, 'infinity'::float8) < extract(epoch FROM now()) * 1000
 				FROM workflows.workflow_runs WHERE id = $1`, handle.RunID())
 		})
 		_, err = workflow.Define[int, int]("unknown", nil).Start(t.Context(), c.svc, 1) // makes the worker look
 		kit.Must(t, err)
-		c.spent(t, costs{"create run": 1, "claim": 1, "load steps": 1, "finish": 1}, 0)
+		c.spent(t, costs{"start_run": 1, "claim_runs": 1, "load_steps": 1, "end_run": 1}, 0)
 	})
 }
 
@@ -254,16 +254,16 @@ func TestStatementsOfAHeartbeat(t *testing.T) {
 		kit.Until(t, "it beats", func() bool { return c.sofar()["heartbeat"] >= beats })
 		most := int(time.Since(began)/(lease/6)) + 1
 		got := c.sofar()
-		if got["heartbeat"] > most || got["look for dead workers"] > most {
+		if got["heartbeat"] > most || got["find_orphans"] > most {
 			t.Errorf("%v in %s, want at most %d of each of the lease's", got, time.Since(began), most)
 		}
-		expected := []string{"create run", "register worker", "claim", "heartbeat", "look for dead workers"}
+		expected := []string{"start_run", "register_worker", "claim_runs", "heartbeat", "find_orphans", "owned_runs", "unserved_workflows"}
 		for label := range got {
 			if !slices.Contains(expected, label) {
 				t.Errorf("sent by a worker whose runs wait: %q", label)
 			}
 		}
-		if got["claim"] > 2 {
+		if got["claim_runs"] > 2 {
 			t.Errorf("%v, want no reads in steady state", got)
 		}
 	})

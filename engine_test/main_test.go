@@ -30,8 +30,8 @@ type way struct {
 }
 
 var everyWay = []way{
-	{"pq, InTx", pgtest.PQ, workflow.InTx},
-	{"pgx, Single", pgtest.PGX, workflow.Single},
-	{"pq, Single", pgtest.PQ, workflow.Single},
-	{"pgx, InTx", pgtest.PGX, workflow.InTx},
+	{"pq, InTx", pgtest.PQ, workflow.StatementsInTx},
+	{"pgx, Single", pgtest.PGX, workflow.StatementsSingle},
+	{"pq, Single", pgtest.PQ, workflow.StatementsSingle},
+	{"pgx, InTx", pgtest.PGX, workflow.StatementsInTx},
 }

@@ -62,7 +62,7 @@ func TestPlansAmongManyRuns(t *testing.T) {
 func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 	t.Helper()
 	st := store.New(db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience})
-	kit.Must(t, st.RegisterWorker(t.Context(), "me", kit.Patience))
+	kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "me"}, kit.Patience))
 	one := json.RawMessage("1")
 	start := func(id string) store.Write {
 		return store.NewRun{ID: id, Workflow: "known", Input: one, Owner: "me"}
@@ -71,7 +71,7 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		return &store.Checkpoint{Owned: store.Owned{RunID: run, Epoch: 1}, Name: name, Result: one}
 	}
 	end := func(run string) store.Write {
-		return store.End{Owned: store.Owned{RunID: run, Epoch: 1}, Status: store.RunCompleted, Output: one}
+		return &store.End{Owned: store.Owned{RunID: run, Epoch: 1}, Status: store.RunCompleted, Output: one}
 	}
 	write := func(rows ...store.Write) func() error {
 		return func() error { _, err := st.Write(t.Context(), rows); return err }
@@ -81,16 +81,22 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		name, label string
 		do          func() error
 	}{
-		{"start", "create run", write(start("new1"))},
-		{"checkpoint", "checkpoint", write(step("owned1", "a"))},
-		{"finish", "finish", write(end("owned1"))},
-		{"grouped write", "grouped write", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
-		{"claim", "claim", func() error { _, err := st.Claim(t.Context(), "me", []string{"known", "other"}, 50); return err }},
-		{"load steps", "load steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
-		{"await", "await", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
-		{"list", "SELECT id,", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
-		{"look for dead workers", "look for dead workers", func() error { _, err := st.TakeOver(t.Context()); return err }},
-		{"heartbeat", "heartbeat", func() error { _, _, err := st.Heartbeat(t.Context(), "me", kit.Patience); return err }},
+		{"start", "start_run", write(start("new1"))},
+		{"checkpoint_step", "checkpoint_step", write(step("owned1", "a"))},
+		{"end_run", "end_run", write(end("owned1"))},
+		{"write_rows", "write_rows", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
+		{"claim_runs", "claim_runs", func() error {
+			_, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"known": 0, "other": 0}, Limit: 50, Suspects: true})
+			return err
+		}},
+		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
+		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
+		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
+		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context()); return err }},
+		{"heartbeat", "heartbeat", func() error {
+			_, err := st.Heartbeat(t.Context(), store.Beat{ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}}})
+			return err
+		}},
 	} {
 		kit.Must(t, path.do())
 		s, found := p.newest(path.label)

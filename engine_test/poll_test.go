@@ -36,7 +36,7 @@ func TestPollAmongManyRuns(t *testing.T) {
 	kit.Work(t, svc)
 	var claim sent
 	kit.Until(t, "the worker polls", func() (polled bool) {
-		claim, polled = p.newest("claim")
+		claim, polled = p.newest("claim_runs")
 		return polled
 	})
 
@@ -46,9 +46,9 @@ func TestPollAmongManyRuns(t *testing.T) {
 		}
 		for _, plan := range []string{"force_custom_plan", "force_generic_plan"} { // a driver prepares; the server chooses
 			t.Run(statistics+", "+plan, func(t *testing.T) {
-				conn := prepared(t, pg, plan, map[string]sent{"claim": claim})
-				explainPrepared(t, conn, "claim", claim) // the first reads the catalog too
-				root := explainPrepared(t, conn, "claim", claim)
+				conn := prepared(t, pg, plan, map[string]sent{"claim_runs": claim})
+				explainPrepared(t, conn, "claim_runs", claim) // the first reads the catalog too
+				root := explainPrepared(t, conn, "claim_runs", claim)
 				if got := root.pages(); got > pollPages {
 					t.Errorf("an empty poll read %d pages, want at most %d:\n%s", got, pollPages, root)
 				}

@@ -48,7 +48,7 @@ func (w *theatre) beatStatements() int {
 
 // statements returns what n lone statements count as.
 func (w *theatre) statements(n int) int {
-	if w.way.statements == workflow.InTx {
+	if w.way.statements == workflow.StatementsInTx {
 		return 3 * n
 	}
 	return n
@@ -102,7 +102,7 @@ func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
 	if _, err = tx.Exec("INSERT INTO orders VALUES ($1) ON CONFLICT DO NOTHING", s.runID); err != nil {
 		return err
 	}
-	if _, err := w.StartTx(t.Context(), svc, tx, "in", id); err != nil {
+	if _, err := w.Start(t.Context(), svc.In(tx), "in", id); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -128,7 +128,7 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	if s.story.working {
 		begin()
 		kit.Until(t, "it works, or is cut", func() bool {
-			_, claimed := s.first.newest("claim")
+			_, claimed := s.first.newest("claim_runs")
 			return claimed || s.first.isDead()
 		})
 	}
@@ -178,6 +178,32 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 		kit.Must(t, <-result)
 	}
 	return s, atCut, read(t, w.side, s.runID)
+}
+
+// uncutPlay plays a story without a cut, in a theatre to cut it in. On a machine so busy that a lease ends meanwhile there
+// are statements that belong to that, and it is played again.
+func uncutPlay(t *testing.T, way way, story story) (w *theatre, whole *stage, before, end rowsOf) {
+	t.Helper()
+	for range 10 {
+		w = newTheatre(t, way, story)
+		whole, before, end = w.play(t, cut{}, newLedger())
+		if whole.first.registrations() == 1 && whole.takeOvers(t) == 0 {
+			return w, whole, before, end
+		}
+	}
+	t.Fatal("a lease ended each time")
+	return nil, nil, rowsOf{}, rowsOf{}
+}
+
+// takeOvers returns how often the run was taken from a worker whose lease had ended: of a process that was killed, or of
+// one that a busy machine kept from its heartbeats. Each time, the steps in flight may run again.
+func (s *stage) takeOvers(t *testing.T) int {
+	t.Helper()
+	var n int
+	kit.Must(t, s.side.QueryRow(`
+		SELECT count(*) FROM history
+		WHERE run_id = $1 AND step IS NULL AND owner_was <> 'nobody' AND NOT owner_lives AND epoch > epoch_was`, s.runID).Scan(&n))
+	return n
 }
 
 func (s *stage) await(t *testing.T) chan error {

@@ -83,7 +83,7 @@ func startInTx(ctx context.Context, db *sql.DB, client *workflow.Service, n int)
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit: no effect
-	handle, err := journey(nil).StartTx(ctx, client, tx, n, workflow.WithRunID(runID(n)))
+	handle, err := journey(nil).Start(ctx, client.In(tx), n, workflow.WithRunID(runID(n)))
 	if err != nil {
 		return nil, err
 	}

@@ -24,11 +24,11 @@ var required = []struct {
 }{
 	{1, "workflow_runs", "id workflow status input output error created_at updated_at"},
 	{1, "workflow_steps", "run_id step_name status result error updated_at"},
-	{2, "workflow_schema", "needs_version"},
-	{2, "workflow_workers", "id expires_at"},
-	{2, "workflow_runs", "owner epoch run_at"},
-	{3, "workflow_runs", "deadline_at take_overs progress_at"},
-	{3, "workflow_steps", "kind attempts wake_at"},
+	{2, "workflow_schema", "singleton needs_version"},
+	{2, "workflow_workers", "id expires_at started_at pid host version workflows queues hanging"},
+	{3, "workflow_runs", "epoch run_at deadline_at progress_at blocked_at dispatched_at take_overs wake_seq priority owner" +
+		" suspended_for waits_for queue partition_key unique_key parent_id parent_step version meta"},
+	{3, "workflow_steps", "wake_at started_at seq waiting kind attempts child_id"},
 }
 
 // check compares the state with what its version promises.

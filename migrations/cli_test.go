@@ -16,6 +16,9 @@ import (
 func TestGooseCommand(t *testing.T) {
 	t.Parallel()
 	program := buildGoose(t)
+	if text := startGoose(t, program, schema, "validate"); strings.Contains(text, "error") {
+		t.Errorf("goose validate says %s", text)
+	}
 	for _, name := range []string{schema, "other_schema"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -24,7 +27,7 @@ func TestGooseCommand(t *testing.T) {
 			goose := func(args ...string) string { return runGoose(t, program, database.URL(), name, args...) }
 			check := func() {
 				t.Helper()
-				wantVersions(t, db, name+".goose_db_version", allVersions())
+				wantVersions(t, db, name+".workflow_migrations", allVersions())
 				if got := strings.ReplaceAll(dumpTables(t, db, name), name+".", schema+".") + "\n"; got != goldenSchema(t) {
 					t.Errorf("schema %s:\n%s", name, got)
 				}
@@ -56,10 +59,15 @@ func TestGooseCommand(t *testing.T) {
 // runGoose runs the command as the README tells a user to.
 func runGoose(t *testing.T, program, url, schema string, args ...string) string {
 	t.Helper()
+	return startGoose(t, program, schema, append([]string{"-table", schema + ".workflow_migrations", "postgres", url}, args...)...)
+}
+
+func startGoose(t *testing.T, program, schema string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	all := append([]string{"-env", "none", "-dir", ".", "-table", schema + ".goose_db_version", "postgres", url}, args...)
-	cmd := exec.CommandContext(ctx, program, all...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"-env", "none", "-dir", "migrations/sql"}, args...)...)
+	cmd.Dir = ".."
 	cmd.Env = os.Environ()
 	if schema != migrations.DefaultSchema {
 		cmd.Env = append(cmd.Env, "WORKFLOW_SCHEMA="+schema)

@@ -25,7 +25,7 @@ func (f files) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := FS.ReadFile(name)
+	text, err := fs.ReadFile(FS, name)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func Up(ctx context.Context, db *sql.DB, schema string, options ...Option) error
 }
 
 // Down rolls migrations back, newest first, until the schema is at version; 0 rolls back all of them.
-// With the tables their rows are lost. The schema itself stays, and in it goose's version table.
+// With the tables their rows are lost. The schema itself stays, and in it the version table.
 //
 // Down takes the lock that [Up] takes. A schema already at or below version is left as it is; one
 // that a newer release has migrated must be rolled back by that release.

@@ -42,7 +42,7 @@ func (s *state) ownerGrants() string {
 }
 
 func (s *state) readGrants() string {
-	return fmt.Sprintf("the owner has to run GRANT USAGE ON SCHEMA %s TO %s and GRANT SELECT ON %s.goose_db_version, %s.workflow_schema TO %s",
+	return fmt.Sprintf("the owner has to run GRANT USAGE ON SCHEMA %s TO %s and GRANT SELECT ON %s.workflow_migrations, %s.workflow_schema TO %s",
 		s.schema, s.role, s.schema, s.schema, s.role)
 }
 

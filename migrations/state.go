@@ -9,7 +9,9 @@ import (
 	"time"
 )
 
-const versionTable = "goose_db_version"
+// versionTable is where goose keeps what it applied. The name is ours: by goose's own, an application whose
+// search_path has our schema in front would take our versions for its own.
+const versionTable = "workflow_migrations"
 
 // state is what the database holds of one schema, at one moment.
 type state struct {
@@ -49,7 +51,7 @@ SELECT quote_ident(current_user), quote_ident(current_database()),
 FROM (SELECT $1::text AS name) AS want
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = want.name
 LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
-     AND (c.relname = 'goose_db_version' OR c.relname LIKE 'workflow\_%')
+     AND c.relname LIKE 'workflow\_%'
 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped`
 
 func (s *state) readCatalog(ctx context.Context, tx *sql.Tx) error {
@@ -74,7 +76,7 @@ func (s *state) readCatalog(ctx context.Context, tx *sql.Tx) error {
 // that ours is the same.
 const readVersions = `
 SELECT version_id, is_applied, tstamp::timestamptz
-FROM %s.goose_db_version
+FROM %s.workflow_migrations
 WHERE version_id > 0
 ORDER BY id`
 

@@ -108,7 +108,7 @@ func TestStatementCounts(t *testing.T) {
 	t.Parallel()
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PQBinary, pgtest.PGX} {
 		for mode, statements := range map[string]workflow.Statements{
-			"Auto": workflow.Auto, "Single": workflow.Single, "InTx": workflow.InTx,
+			"Auto": workflow.StatementsAuto, "Single": workflow.StatementsSingle, "InTx": workflow.StatementsInTx,
 		} {
 			t.Run(access.Name+", "+mode, func(t *testing.T) {
 				t.Parallel()
@@ -140,7 +140,7 @@ func (op operation) alonely(t *testing.T, b *bundle, counter *counting.Counter, 
 
 	want := counting.Counts{Statements: op.alone}
 	// A wrapped driver is unknown, so Auto is InTx.
-	if mode != workflow.Single || op.name == "WithRunLock" {
+	if mode != workflow.StatementsSingle || op.name == "WithRunLock" {
 		want.Begins, want.Commits = 1, 1
 		if got.Rollbacks == 1 && op.want != nil { // nothing was written
 			want.Commits, want.Rollbacks = 0, 1

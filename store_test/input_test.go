@@ -236,7 +236,7 @@ func (b *bundle) badArguments(t *testing.T, refused refusal) {
 		"status, empty":     func(s workflow.State) error { return s.UpdateRunStatus(t.Context(), "x", "", nil, nil) },
 		"status, case":      func(s workflow.State) error { return s.UpdateRunStatus(t.Context(), "x", "Completed", nil, nil) },
 		"no step error":     func(s workflow.State) error { return s.SetStepError(t.Context(), "x", "s", nil) },
-		"filter's status":   list(workflow.RunFilter{Status: "succeeded"}),
+		"filter's status":   list(workflow.RunFilter{Statuses: []workflow.RunStatus{"succeeded"}}),
 		"limit, negative":   list(workflow.RunFilter{Limit: -1}),
 		"limit, too high":   list(workflow.RunFilter{Limit: 1001}),
 		"cursor, garbage":   list(workflow.RunFilter{Cursor: "garbage"}),

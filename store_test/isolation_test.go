@@ -219,7 +219,7 @@ func TestLoneStatementsAskForReadCommitted(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
-			b, counter := counted(t, access, func(c *workflow.Config) { c.Statements = workflow.InTx })
+			b, counter := counted(t, access, func(c *workflow.Config) { c.Statements = workflow.StatementsInTx })
 			setDefault(t, b.Database, "default_transaction_isolation", "serializable")
 			id := b.newRun(t)
 			holder := begin(t, b.side)

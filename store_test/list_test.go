@@ -65,8 +65,8 @@ func TestListRunsFilters(t *testing.T) {
 			"all, newest first":      {workflow.RunFilter{}, []string{"e", "d", "c", "b", "a"}},
 			"workflow":               {workflow.RunFilter{Workflow: "order"}, []string{"e", "b", "a"}},
 			"unknown workflow":       {workflow.RunFilter{Workflow: "Order"}, []string{}},
-			"status":                 {workflow.RunFilter{Status: workflow.RunPending}, []string{"e", "c", "a"}},
-			"workflow and status":    {workflow.RunFilter{Workflow: "order", Status: workflow.RunPending}, []string{"e", "a"}},
+			"status":                 {workflow.RunFilter{Statuses: []workflow.RunStatus{workflow.RunPending}}, []string{"e", "c", "a"}},
+			"workflow and status":    {workflow.RunFilter{Workflow: "order", Statuses: []workflow.RunStatus{workflow.RunPending}}, []string{"e", "a"}},
 			"from, inclusive":        {workflow.RunFilter{CreatedFrom: ms(3000)}, []string{"e", "d", "c"}},
 			"from, in between":       {workflow.RunFilter{CreatedFrom: ms(3000).Add(time.Microsecond)}, []string{"e"}},
 			"before, exclusive":      {workflow.RunFilter{CreatedBefore: ms(3000)}, []string{"b", "a"}},
@@ -74,7 +74,7 @@ func TestListRunsFilters(t *testing.T) {
 			"from and before":        {workflow.RunFilter{CreatedFrom: ms(2000), CreatedBefore: ms(4000)}, []string{"d", "c", "b"}},
 			"another zone":           {workflow.RunFilter{CreatedFrom: ms(4000).In(time.FixedZone("", 3600))}, []string{"e"}},
 			"nothing":                {workflow.RunFilter{CreatedFrom: ms(4000), CreatedBefore: ms(4000)}, []string{}},
-			"everything":             {workflow.RunFilter{Workflow: "refund", Status: workflow.RunFailed, CreatedFrom: ms(1), CreatedBefore: ms(9000)}, []string{"d"}},
+			"everything":             {workflow.RunFilter{Workflow: "refund", Statuses: []workflow.RunStatus{workflow.RunFailed}, CreatedFrom: ms(1), CreatedBefore: ms(9000)}, []string{"d"}},
 			"limit of what there is": {workflow.RunFilter{Limit: 5}, []string{"e", "d", "c", "b", "a"}},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -83,7 +83,7 @@ func conversation(ctx context.Context, svc *workflow.Service, id string) error {
 	if err := svc.SetStepResult(ctx, id, "s", map[string]string{"id": id}); err != nil {
 		return wrong("set result", nil, err)
 	}
-	if err := svc.SetStepError(ctx, id, "e", &workflow.Error{Message: secret, Code: "c-" + id}); err != nil {
+	if err := svc.SetStepError(ctx, id, "e", &workflow.Error{Message: secret, Code: workflow.Code("c-" + id)}); err != nil {
 		return wrong("set error", nil, err)
 	}
 	step, err := svc.GetStepState(ctx, id, "s")
@@ -128,7 +128,7 @@ func isJSON(got json.RawMessage, want any) bool {
 func TestPgxDefaultModeBehindPooler(t *testing.T) {
 	t.Parallel()
 	access, old := pgtest.PgxDefaultPooled()
-	for name, statements := range map[string]workflow.Statements{"single": workflow.Single, "in transactions": workflow.InTx} {
+	for name, statements := range map[string]workflow.Statements{"single": workflow.StatementsSingle, "in transactions": workflow.StatementsInTx} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, err := sql.Open(access.Driver, pgtest.New(t).AccessURL(t, access)) // its first ping would fail already

@@ -15,9 +15,9 @@ func TestSmoke(t *testing.T) {
 	t.Parallel()
 	for _, access := range pgtest.Accesses {
 		for mode, statements := range map[string]workflow.Statements{
-			"Auto": workflow.Auto, "Single": workflow.Single, "InTx": workflow.InTx,
+			"Auto": workflow.StatementsAuto, "Single": workflow.StatementsSingle, "InTx": workflow.StatementsInTx,
 		} {
-			if statements == workflow.Single && access.Pooled && access.Driver == "postgres" && access.Params == nil {
+			if statements == workflow.StatementsSingle && access.Pooled && access.Driver == "postgres" && access.Params == nil {
 				continue // the combination that is documented to be wrong
 			}
 			t.Run(access.Name+", "+mode, func(t *testing.T) {

@@ -247,7 +247,7 @@ func TestLongErrors(t *testing.T) {
 		b := setup(t, access)
 		id := b.newRun(t)
 		long := &workflow.Error{
-			Message: strings.Repeat("é", 1<<20), Code: strings.Repeat("☕", 1000), Stack: strings.Repeat("s", 1<<20),
+			Message: strings.Repeat("é", 1<<20), Code: workflow.Code(strings.Repeat("☕", 1000)), Stack: strings.Repeat("s", 1<<20),
 		}
 		must(t, b.svc.SetStepError(t.Context(), id, "s", long))
 		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))

@@ -87,7 +87,7 @@ func TestNewerSchemaIsShown(t *testing.T) {
 	t.Parallel()
 	database := pgtest.New(t)
 	if _, err := database.Open(t, pgtest.PQ).ExecContext(t.Context(),
-		`INSERT INTO workflows.goose_db_version (version_id, is_applied) VALUES (99, true)`); err != nil {
+		`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (99, true)`); err != nil {
 		t.Fatal(err)
 	}
 	got := invoke(t.Context(), database.URL(), "migrate", "up")

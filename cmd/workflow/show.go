@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/sqlworkflow/workflow"
 )
@@ -148,7 +147,7 @@ func (n *node) rows(indent string, rows [][]string) [][]string {
 	}
 	for _, f := range failures {
 		this, _ := branch()
-		rows = append(rows, []string{this + "attempt", "failed", "", moment(time.UnixMilli(f.At)), "", cut(failure(f.Error))})
+		rows = append(rows, []string{this + "attempt", "failed", "", moment(f.At), "", cut(failure(f.Err))})
 	}
 	for _, child := range n.children {
 		this, below := branch()

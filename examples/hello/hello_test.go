@@ -1,33 +1,66 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
-func TestHello(t *testing.T) {
-	t.Parallel()
+// These tests run the real program, as a process.
+
+func hello(t *testing.T, database *pgtest.Database) (output string, err error) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "hello")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	hello := exec.CommandContext(t.Context(), program)
-	hello.Env = append(os.Environ(), "DATABASE_URL="+pgtest.Empty(t).URL())
-	out, err := hello.CombinedOutput()
-	if want := "Hello, Zoë! ¡Hola!\n"; err != nil || string(out) != want {
-		t.Errorf("printed %q, %v; want %q", out, err, want)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+database.URL())
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestHello(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Empty(t)
+	out, err := hello(t, database)
+	if want := regexp.MustCompile(`^payment \w{8} for order 1\n$`); err != nil || !want.MatchString(out) {
+		t.Errorf("printed %q, %v; want %s", out, err, want)
+	}
+	var payment string
+	if err := database.Open(t, pgtest.PQ).QueryRow("SELECT payment FROM hello_orders").Scan(&payment); err != nil || payment+"\n" != out {
+		t.Errorf("the order's payment is %q, %v; want what was printed, %q", payment, err, out)
 	}
 }
 
-// The README shows this program, to the letter.
+// Nobody waits for a result that nobody works for.
+func TestHelloStopsWhenItCannotWork(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t).Role(t,
+		"GRANT CREATE ON SCHEMA public TO {role}",
+		"GRANT USAGE ON SCHEMA workflows TO {role}",
+		"GRANT SELECT ON ALL TABLES IN SCHEMA workflows TO {role}",
+		"GRANT INSERT, UPDATE ON workflows.workflow_runs, workflows.workflow_steps TO {role}") // and not on workflow_workers
+	out, err := hello(t, database)
+	if err == nil || !strings.Contains(out, "permission denied for table workflow_workers") {
+		t.Errorf("ended with %v and output %q, want the reason why it cannot work", err, out)
+	}
+}
+
+// The README shows this program to the letter.
 func TestReadmeShowsThisProgram(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("main.go")
+	program, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +68,9 @@ func TestReadmeShowsThisProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, program, _ := strings.Cut(string(source), "package main\n")
-	program, _, _ = strings.Cut(program, "\nfunc check(")
-	if !strings.Contains(string(readme), "```go\npackage main\n"+program) {
-		t.Error("the README's program is not examples/hello/main.go")
+	_, shown, _ := bytes.Cut(readme, []byte("```go\n"))
+	shown, _, _ = bytes.Cut(shown, []byte("```\n"))
+	if !bytes.Equal(shown, program) {
+		t.Error("the README's first Go program is not examples/hello/main.go")
 	}
 }

@@ -1,4 +1,3 @@
-// Command hello is the program of the README: a workflow of two steps.
 package main
 
 import (
@@ -13,38 +12,56 @@ import (
 	"github.com/sqlworkflow/workflow"
 )
 
-var greet = workflow.Define("greet", func(ctx context.Context, name string) (string, error) {
-	text, err := workflow.Do(ctx, "compose", func(context.Context) (string, error) {
-		return "Hello, " + name + "!", nil
+// After a crash this is called again: steps that are recorded return their records, and only what is missing runs.
+var takeOrder = workflow.Define("take-order", func(ctx context.Context, order int64) (string, error) {
+	payment, err := workflow.Do(ctx, "charge", func(ctx context.Context) (string, error) {
+		return charge(ctx, order, workflow.IdempotencyKey(ctx)) // the same key, however often it is tried
 	})
 	if err != nil {
 		return "", err
 	}
-	return workflow.Do(ctx, "translate", func(context.Context) (string, error) {
-		return text + " ¡Hola!", nil // recorded: after a crash, only what is missing runs
+	return workflow.DoTx(ctx, "confirm", func(ctx context.Context, tx *sql.Tx) (string, error) {
+		_, err := tx.ExecContext(ctx, "UPDATE hello_orders SET payment = $1 WHERE id = $2", payment, order)
+		return payment, err // your write and the step's record are committed together
 	})
 })
+
+// charge stands for a call to your payment provider.
+func charge(_ context.Context, order int64, key string) (payment string, err error) {
+	return fmt.Sprintf("payment %.8s for order %d", key, order), nil
+}
 
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
 	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL"))
 	check(err)
+	_, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS hello_orders (id BIGSERIAL PRIMARY KEY, item TEXT, payment TEXT)")
+	check(err)
+
 	svc, err := workflow.New(workflow.Config{DB: db})
 	check(err)
-	check(svc.Init(ctx)) // creates the tables, once
+	check(svc.Init(ctx)) // creates the library's tables, once
+	svc.Register(takeOrder)
+	worked := make(chan struct{})
+	go func() {
+		check(svc.Work(ctx)) // executes runs until ctx ends
+		close(worked)
+	}()
 
-	svc.Register(greet)
-	done := make(chan error)
-	go func() { done <- svc.Work(ctx) }()
+	tx, err := db.BeginTx(ctx, nil)
+	check(err)
+	var order int64
+	check(tx.QueryRowContext(ctx, "INSERT INTO hello_orders (item) VALUES ('mug') RETURNING id").Scan(&order))
+	handle, err := takeOrder.Start(ctx, svc.In(tx), order)
+	check(err)
+	check(tx.Commit()) // the order and the work on it: both, or neither
 
-	handle, err := greet.Start(ctx, svc, "Zoë") // durable from here on
+	payment, err := handle.Result(ctx)
 	check(err)
-	text, err := handle.Result(ctx)
-	check(err)
-	fmt.Println(text)
+	fmt.Println(payment)
 
 	stop()
-	check(<-done)
+	<-worked
 }
 
 func check(err error) {

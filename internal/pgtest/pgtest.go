@@ -14,11 +14,13 @@
 // Without the wrapper each test process finds or starts its own on first use: TEST_DATABASE_URL, a Docker
 // daemon, PostgreSQL's programs on this machine (PGTEST_BIN=dir names them, and then they win over Docker;
 // PGTEST_SERVER=docker|local allows one source only; PGTEST_IMAGE names the image). It ends with the process,
-// however that ends; see package server. PGTEST_ISOLATION=serializable makes that the databases' default.
+// however that ends; see package server. PGTEST_VERSION=18 makes the wrapper fetch that version's programs, and is
+// an error where the server is of another one. PGTEST_ISOLATION=serializable makes that the databases' default.
 package pgtest
 
 import (
 	"crypto/rand"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -60,12 +62,13 @@ var shared = sync.OnceValues(func() (*instance, error) {
 	return i, nil
 })
 
-// use returns the server, or ends the test.
+// use returns the server. Without one it ends the process: every test would fail with the same advice, which is given once.
 func use(t testing.TB) *instance {
 	t.Helper()
 	i, err := shared()
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+		os.Exit(1)
 	}
 	return i
 }

@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -24,6 +25,7 @@ const (
 	EnvDemoURL = "DATABASE_URL"      // database for the demo
 	EnvSource  = "PGTEST_SERVER"     // docker or local: that source only
 	EnvBin     = "PGTEST_BIN"        // directory of PostgreSQL's programs, preferred to Docker
+	EnvVersion = "PGTEST_VERSION"    // major version that the server must have; the wrapper fetches it
 	EnvImage   = "PGTEST_IMAGE"      // Docker image
 	EnvPooler  = "PGTEST_PGBOUNCER"  // path of the pgbouncer program
 	EnvRun     = "PGTEST_RUN"        // set by the wrapper: it owns the server at TEST_DATABASE_URL
@@ -32,10 +34,8 @@ const (
 )
 
 // ErrNone is returned when there is no server and nothing to start one from.
-var ErrNone = errors.New(`no PostgreSQL found; provide one of these, then try again:
-  1. a server's URL, of a superuser: ` + EnvTestURL + `=postgres://user:password@host:5432/postgres (the demo: ` + EnvDemoURL + `)
-  2. a running Docker daemon
-  3. PostgreSQL's programs, 14 or later, in PATH, /usr/lib/postgresql/*/bin or ` + EnvBin + `=dir (Debian: apt-get install postgresql)`)
+var ErrNone = errors.New("no PostgreSQL found: install one (Debian: apt-get install postgresql; or " + EnvBin + "=dir of its programs), " +
+	"start a Docker daemon, or name a server by " + EnvTestURL + "=postgres://superuser:password@host:5432/postgres (the demo: " + EnvDemoURL + ")")
 
 // startTimeout bounds everything between the request and a server that answers, an image's download included.
 const startTimeout = 5 * time.Minute
@@ -73,7 +73,20 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if want := os.Getenv(EnvVersion); want != "" && major(r.Version) != want {
+		err := fmt.Errorf("%s=%s, but this is PostgreSQL %s, %s; make and with-postgres fetch the version", EnvVersion, want, r.Version, r.Source)
+		return nil, errors.Join(err, g.close())
+	}
 	return &Server{URL: r.URL, Source: r.Source, Version: r.Version, Notes: r.Notes, guard: g}, nil
+}
+
+// major returns the first number of a version such as "15.18 (Debian 15.18-0+deb12u1)" or "18beta1".
+func major(version string) string {
+	end := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		return version
+	}
+	return version[:end]
 }
 
 // Guard names a process group that must not outlive this process: should it be killed, the supervisor ends

@@ -115,3 +115,12 @@ func TestPoolerKeepsPrepared(t *testing.T) {
 		t.Error("keepsPrepared: no error without a version")
 	}
 }
+
+func TestMajor(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{"15.18 (Debian 15.18-0+deb12u1)": "15", "18beta1": "18", "14": "14"} {
+		if got := major(version); got != want {
+			t.Errorf("major(%q) = %q, want %q", version, got, want)
+		}
+	}
+}

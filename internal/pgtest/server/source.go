@@ -49,6 +49,15 @@ func startPostgres(ctx context.Context, o Options) (report, release, error) {
 	return report{}, nil, absent(notes)
 }
 
+// Available reports whether Start would find anything to take or start a server from, without doing so.
+func Available(o Options) bool {
+	forced, bin := os.Getenv(EnvSource), os.Getenv(EnvBin)
+	if o.URL != "" || forced != "" || bin != "" { // what was asked for is taken, or its own error says why not
+		return true
+	}
+	return probeDocker() == nil || probeLocal() == nil
+}
+
 // errNotHere is a source that this machine lacks.
 var errNotHere = errors.New("not available")
 
@@ -74,7 +83,7 @@ func sources(forced, bin string) ([]source, error) {
 	switch {
 	case forced == "docker":
 		return []source{docker}, nil
-	case forced == "local", bin != "": // who names the programs wants them, not a fallback
+	case forced == "local", forced == "" && bin != "": // who names the programs wants them, not a fallback
 		return []source{local}, nil
 	case forced == "":
 		return []source{docker, local}, nil

