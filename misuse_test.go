@@ -93,7 +93,7 @@ func TestMisuseErrorsNameTheStep(t *testing.T) {
 		return 0, err
 	})
 	_, _, _ = run(b, "bad policy", func(ctx context.Context, _ int) (int, error) {
-		_, err := workflow.Do(ctx, "that step", one, workflow.WithRetry(workflow.RetryPolicy{MaxAttempts: -1}))
+		_, err := workflow.Do(ctx, "that step", one, workflow.WithRetry(workflow.RetryPolicy{FirstDelay: -1}))
 		wants("a negative policy", err, workflow.ErrInvalidArgument)
 		return 0, nil
 	})

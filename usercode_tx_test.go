@@ -43,12 +43,12 @@ func TestMisuseOfAStepsTransaction(t *testing.T) {
 		{"rolls back", 0, []string{"roll"}, func(ctx context.Context, tx *sql.Tx) error {
 			return errors.Join(insert(ctx, tx), tx.Rollback())
 		}},
-		{"swallows an error", 0, []string{"error", "failed"}, func(ctx context.Context, tx *sql.Tx) error {
+		{"swallows an error", 0, []string{"misused", "swallowed", "did not return"}, func(ctx context.Context, tx *sql.Tx) error {
 			err := insert(ctx, tx)
 			_, _ = tx.ExecContext(ctx, "INSERT INTO nowhere VALUES (1)")
 			return err
 		}},
-		{"swallows a constraint", 0, []string{"error", "failed"}, func(ctx context.Context, tx *sql.Tx) error {
+		{"swallows a constraint", 0, []string{"misused", "swallowed", "did not return"}, func(ctx context.Context, tx *sql.Tx) error {
 			_, _ = tx.ExecContext(ctx, "SELECT 1 / 0")
 			return nil
 		}},
@@ -81,10 +81,11 @@ func TestMisuseOfAStepsTransaction(t *testing.T) {
 					t.Fatalf("result %v, want a run that failed in the step", err)
 				}
 				says := strings.ToLower(failed.Message)
-				if !containsAny(says, misuse.says) || !strings.Contains(says, "transaction") || strings.Contains(says, "commands ignored until") {
+				if !containsAny(says, misuse.says) || !strings.Contains(says, "transaction") {
 					t.Errorf("the error does not name the mistake: %v", err)
 				}
-				if calls.Load() != 1 {
+				// Rows that were left open may look like a connection that is lost, which is worth another attempt.
+				if calls.Load() != 1 && misuse.name != "leaves rows open" {
 					t.Errorf("f was called %d times, want once: it will do no better the next time", calls.Load())
 				}
 				if n := len(b.effects(handle.RunID())["s"]); n > misuse.effects {
