@@ -179,7 +179,7 @@ note      goes on at 2026-01-02 03:04:05.678 UTC
 input     1
 
 STEP     STATUS     KIND   TIME (UTC)               ATTEMPTS  RESULT
-└─ long  succeeded  sleep  2026-01-02 03:04:05.678            until 2026-01-02 03:04:05.678
+└─ long  scheduled  sleep  2026-01-02 03:04:05.678            until 2026-01-02 03:04:05.678
 `,
 	"order 4": `
 run       order 4

@@ -128,7 +128,7 @@ func (e *Event) attrs() []slog.Attr {
 	text("worker", e.Worker)
 	text("run_id", e.RunID)
 	text("workflow", e.Workflow)
-	if e.Workflows != nil {
+	if len(e.Workflows) > 0 {
 		attrs = append(attrs, slog.Any("workflows", e.Workflows))
 	}
 	text("step", e.Step)
