@@ -41,12 +41,17 @@ func TestAdopt(t *testing.T) {
 		for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 			t.Run(name+" "+access.Name, func(t *testing.T) {
 				t.Parallel()
-				db := pgtest.Empty(t).Open(t, access)
+				database := pgtest.Empty(t)
+				db := database.Open(t, access)
 				execute(t, db, tables)
-				if err := migrations.Up(t.Context(), db, schema); !errors.Is(err, migrations.ErrDrift) || !strings.Contains(err.Error(), "migrate adopt") {
+				if access.Driver == pgtest.PGX.Driver { // for its own queries
+					access.Params = map[string]string{"search_path": schema}
+				}
+				ours := database.Open(t, access)
+				if err := migrations.Up(t.Context(), ours, schema); !errors.Is(err, migrations.ErrDrift) || !strings.Contains(err.Error(), "migrate adopt") {
 					t.Errorf("Up = %v, want ErrDrift and the way out", err)
 				}
-				if err := migrations.Adopt(t.Context(), db, schema); err != nil {
+				if err := migrations.Adopt(t.Context(), ours, schema); err != nil {
 					t.Fatal(err)
 				}
 				wantStatus(t, db, migrations.Latest())

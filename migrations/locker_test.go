@@ -45,7 +45,7 @@ func TestNoSecondConnection(t *testing.T) {
 			}
 			defer busy.Close()
 			db.SetMaxOpenConns(2)
-			err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(patience, 50*time.Millisecond))
+			err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(patience, time.Second))
 			if err == nil || !strings.Contains(err.Error(), "second connection") {
 				t.Errorf("Up = %v, want a word about the second connection", err)
 			}
