@@ -8,6 +8,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -53,8 +54,8 @@ func TestApplicationWithItsOwnGoose(t *testing.T) { // not parallel: goose's set
 			// What is the application's: its table with its rows, and its versions.
 			orders := func() (int, string) {
 				t.Helper()
-				return query[int](t, db, `SELECT count(*) FROM `+home+`.orders`),
-					query[string](t, db, `SELECT string_agg(v::text, ' ' ORDER BY id) FROM `+theirs+` AS v`)
+				return kit.One[int](t, db, `SELECT count(*) FROM `+home+`.orders`),
+					kit.One[string](t, db, `SELECT string_agg(v::text, ' ' ORDER BY id) FROM `+theirs+` AS v`)
 			}
 
 			up(t, db, schema)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -79,7 +80,7 @@ func TestGoldenInOtherSchema(t *testing.T) {
 			t.Errorf("schema %s differs from %s (-want +got):\n%s", name, golden, diff)
 		}
 	}
-	if query[bool](t, db, `SELECT to_regnamespace('`+schema+`') IS NOT NULL`) {
+	if kit.One[bool](t, db, `SELECT to_regnamespace('`+schema+`') IS NOT NULL`) {
 		t.Errorf("schema %s was made too", schema)
 	}
 }
@@ -88,7 +89,7 @@ func TestGoldenInOtherSchema(t *testing.T) {
 func TestRequiredColumns(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Open(t, pgtest.PQ)
-	got := query[string](t, db, `
+	got := kit.One[string](t, db, `
 SELECT string_agg(table_name || '.' || column_name, ' ')
 FROM information_schema.columns
 WHERE table_schema = '`+schema+`' AND table_name <> 'workflow_migrations'`)
