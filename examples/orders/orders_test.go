@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -165,20 +166,10 @@ func TestStopped(t *testing.T) {
 // waitFor waits until a query returns true; until then its tables need not exist.
 func waitFor(t *testing.T, db *sql.DB, query string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for {
-		var done bool
-		err := db.QueryRowContext(ctx, query).Scan(&done)
-		if done {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("still not: %s (%v)", query, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	kit.Until(t, query, func() (done bool) {
+		err := db.QueryRowContext(t.Context(), query).Scan(&done)
+		return done && err == nil
+	})
 }
 
 // TestMistakes: what a user may get wrong is answered with the mend.
