@@ -180,7 +180,7 @@ func TestMisusedSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := workflow.Do(kept, "late", one); !errors.Is(err, workflow.ErrFunctionReturned) {
-		t.Errorf("after the end: %v, want ErrRunEnded", err)
+		t.Errorf("after the end: %v, want ErrFunctionReturned", err)
 	}
 }
 
