@@ -32,13 +32,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is met only by a test that fails, on however busy a machine.
-const patience = 3 * time.Minute
-
 // start runs the program on a database. Its output is there once it has ended.
 func start(t *testing.T, url string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	t.Cleanup(cancel)
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
@@ -101,7 +98,7 @@ func verify(t *testing.T, db *sql.DB) {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Empty(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	defer cancel()
 	demo := filepath.Join(t.TempDir(), "demo")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", demo, "./demo").CombinedOutput(); err != nil {
