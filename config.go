@@ -21,8 +21,9 @@ type Config struct {
 	// SetMaxIdleConns is worth setting.
 	DB *sql.DB
 
-	// DSN is a connection string from which [New] opens a pool of its own, which [Service.Close] closes. The
-	// application imports the driver. For lib/pq, binary_parameters=yes is added when the DSN does not say.
+	// DSN is a connection string, in any form that the driver reads, from which [New] opens a pool of its own, which
+	// [Service.Close] closes. The application imports the driver. For lib/pq, binary_parameters=yes is added when the
+	// DSN does not say. No error shows its password.
 	DSN string
 
 	// Driver is the name under which the driver of DSN is registered with database/sql. Defaults to "postgres",

@@ -119,10 +119,10 @@ const (
 // and match on it with errors.Is(err, workflow.Code("card_declined")). Message and Code are cut to 8 KiB and 255 bytes, Stack to
 // 32 KiB; what PostgreSQL cannot store in a text is replaced.
 type Error struct {
-	Message string
-	Code    Code   // for programs; "" for none
-	Stack   string // where a panic came from
-	Step    string // the step that failed, when a run failed with a step's error
+	Message string `json:"message"`
+	Code    Code   `json:"code,omitempty"`  // for programs; "" for none
+	Stack   string `json:"stack,omitempty"` // where a panic came from
+	Step    string `json:"step,omitempty"`  // the step that failed, when a run failed with a step's error
 }
 
 // Error returns the message, or the code when there is none.

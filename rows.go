@@ -89,7 +89,7 @@ type StepStatus = store.StepStatus
 // The statuses of a step.
 const (
 	StepPending   StepStatus = store.StepPending   // never written, or waits for its next attempt
-	StepScheduled StepStatus = store.StepScheduled // handed to someone who will execute it
+	StepScheduled StepStatus = store.StepScheduled // handed to someone who will execute it; a sleep that still waits
 	StepRunning   StepStatus = store.StepRunning   // being executed; only written for runs whose workers have died before
 	StepSucceeded StepStatus = store.StepSucceeded // has a result; final
 	StepFailed    StepStatus = store.StepFailed    // has an error; may still succeed
@@ -137,6 +137,9 @@ func stepOf(s store.Step) Step {
 	step := Step{
 		RunID: s.RunID, Name: s.Name, Status: s.Status, Kind: s.Kind, Result: s.Result, Err: errorOf(s.Err),
 		Seq: s.Seq, StartedAt: s.StartedAt, UpdatedAt: s.UpdatedAt, WakeAt: s.WakeAt,
+	}
+	if s.Kind == SleepStep && s.WakeIn > 0 { // it was recorded once, when it began
+		step.Status = StepScheduled
 	}
 	if s.Attempts != nil {
 		step.Attempts = &Attempts{Count: s.Attempts.Count, Policy: RetryPolicy(s.Attempts.Policy)}

@@ -53,7 +53,7 @@ func (s *Service) Init(ctx context.Context) error {
 		return err
 	}
 	if err := s.store.Ping(ctx); err != nil {
-		return s.config.redact(err)
+		return err
 	}
 	return migrations.Up(ctx, s.db, s.config.Schema, migrations.WithLogger(s.config.Logger))
 }

@@ -12,7 +12,7 @@ var (
 	ErrSchemaTooNew = errors.New("migrations: the schema needs a newer release of the library")
 
 	// ErrDrift is returned when tables are not as the recorded migrations left them, or stand where a
-	// migration is about to create one. Nothing has been changed.
+	// migration is about to create one. Nothing has been changed. [Adopt] takes over documented tables.
 	ErrDrift = errors.New("migrations: the tables are not those of the recorded migrations")
 )
 
@@ -49,7 +49,11 @@ func (s *state) check() error {
 	if problems == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrDrift, strings.Join(problems, "; "))
+	advice := ""
+	if s.version() == 0 && s.has("workflow_runs") && s.has("workflow_steps") {
+		advice = " (tables that are as documented but were made in another way can be adopted: migrations.Adopt, or workflow migrate adopt)"
+	}
+	return fmt.Errorf("%w: %s%s", ErrDrift, strings.Join(problems, "; "), advice)
 }
 
 // compare returns what is wrong with the columns that a migration adds to a table, "" when nothing is.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/sqlworkflow/workflow/lock"
 )
 
 // versionTable is where goose keeps what it applied. The name is ours: by goose's own, an application whose
@@ -25,21 +27,51 @@ type state struct {
 	needs     int64               // workflow_schema.needs_version, 0 before that table exists
 }
 
-// look reads the state in one snapshot, so that a migration running elsewhere is seen whole or not at
-// all. It takes no lock and needs no right but SELECT on the version table and on workflow_schema.
-func look(ctx context.Context, db *sql.DB, schema string) (*state, error) {
-	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+// read takes the state in one snapshot, so that a migration running elsewhere is seen whole or not at
+// all. It needs no right but SELECT on the version table and on workflow_schema, and waits only for one who
+// drops or rewrites them.
+func (m *migrator) read(ctx context.Context) (*state, error) {
+	s := &state{schema: m.schema, relations: make(map[string][]string), applied: make(map[int64]time.Time)}
+	tx, end, err := m.beginReading(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("migrations: look at schema %s: %w", schema, err)
+		return nil, fmt.Errorf("migrations: look at schema %s: %w", m.schema, err)
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	s := &state{schema: schema, relations: make(map[string][]string), applied: make(map[int64]time.Time)}
+	defer end()
 	for _, read := range []func(context.Context, *sql.Tx) error{s.readCatalog, s.readVersions, s.readNeeds} {
-		if err := read(ctx, tx); err != nil {
-			return nil, fmt.Errorf("migrations: look at schema %s: %w", schema, explain(err, s.readGrants()))
+		err := read(ctx, tx)
+		if sqlState(err) == lockNotAvailable {
+			err = m.inUse(ctx, err, lock.ErrTimeout, m.tableWait)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("migrations: look at schema %s: %w", m.schema, explain(err, s.readGrants()))
 		}
 	}
 	return s, nil
+}
+
+// beginReading waits for a connection of the pool no longer than for the second one that a migration needs.
+func (m *migrator) beginReading(ctx context.Context) (tx *sql.Tx, end func(), err error) {
+	txCtx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(m.poolWait, func() {
+		cancel(fmt.Errorf("no connection of the pool was free within %s", m.poolWait))
+	})
+	tx, err = m.db.BeginTx(txCtx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	timer.Stop()
+	if err == nil {
+		err = bound(txCtx, tx, m.tableWait)
+	}
+	end = func() {
+		if tx != nil {
+			_ = tx.Rollback() // nothing was written
+		}
+		cancel(nil)
+	}
+	if err != nil {
+		err = causeOf(txCtx, err)
+		end()
+		return nil, nil, err
+	}
+	return tx, end, nil
 }
 
 // The catalog is readable for every role, unlike to_regclass, which asks for USAGE on the schema. All

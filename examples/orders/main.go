@@ -5,12 +5,13 @@
 // Kill it halfway, kill -9 included, and start it again: it goes on where it was, and no order is reserved or charged
 // twice. (`make demo` does just that.) Start it twice at the same time, and the two share the work.
 //
-//	order.go    the workflow: begin here
-//	shop.go     the shop's tables, and what the steps do in them
-//	payment.go  a pretend payment provider
-//	lines.go    the lines of the file
-//	main.go     puts it together
-//	report.go   what the database says in the end
+//	order.go       the workflow: begin here
+//	shop.go        what the steps do in the shop's tables
+//	migrations.go  makes those tables, by goose (migrations/)
+//	payment.go     a pretend payment provider
+//	lines.go       the lines of the file
+//	main.go        puts it together
+//	report.go      what the database says in the end
 //
 // It keeps its rows in two schemas of its own, example_shop and example_workflows; drop them to begin anew.
 package main
@@ -75,10 +76,10 @@ func run(ctx context.Context, args []string) error {
 	if err := service.Init(ctx); err != nil {
 		return fmt.Errorf("%w\n  Is the server running, and DATABASE_URL right? (Without TLS it needs ?sslmode=disable.)", err)
 	}
-	shop := &shop{db: db, payments: &payments{db: db}}
-	if err := shop.createTables(ctx); err != nil {
-		return err
+	if err := migrate(ctx, db); err != nil {
+		return fmt.Errorf("migrate the shop's tables: %w", err)
 	}
+	shop := &shop{db: db, payments: &payments{db: db}}
 	takeOrder := workflow.Define(workflowName, shop.takeOrder)
 	service.Register(takeOrder)
 

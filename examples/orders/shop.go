@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"time"
@@ -15,16 +14,6 @@ import (
 type shop struct {
 	db       *sql.DB
 	payments *payments
-}
-
-//go:embed shop.sql
-var tables string
-
-func (s *shop) createTables(ctx context.Context) error {
-	if _, err := s.db.ExecContext(ctx, tables); err != nil {
-		return fmt.Errorf("create the shop's tables: %w", err)
-	}
-	return nil
 }
 
 // validate makes an order of the line. It only reads, so it may run again.

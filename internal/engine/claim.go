@@ -83,7 +83,7 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	steps, runs := w.load(context.WithoutCancel(ctx), runs)
 	used = len(runs)
 	for _, c := range runs {
-		hold := w.engine.holds.Reserve(c.RunID)
+		hold := write.NewHold()
 		if c.Suspect() {
 			w.holdSuspect(hold)
 		}

@@ -52,7 +52,7 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id st
 type place struct {
 	worker *worker
 	lease  context.Context
-	hold   *write.Hold
+	runID  string
 	timer  *time.Timer
 
 	mu   sync.Mutex
@@ -76,7 +76,8 @@ func (w *worker) takePlace(run *store.NewRun) *place {
 	}
 	w.functions.Add(1) // Work waits for it
 	run.Owner = id
-	p := &place{worker: w, lease: lease, hold: w.engine.holds.Reserve(run.ID)}
+	w.engine.holds.Starting(run.ID)
+	p := &place{worker: w, lease: lease, runID: run.ID}
 	p.timer = time.AfterFunc(lendAfter, p.lend)
 	return p
 }
@@ -98,9 +99,8 @@ func (p *place) keeps() bool {
 
 // fill executes the run that was inserted, unless its slot was lent and none is free now: then it is released.
 func (p *place) fill(run store.NewRun) *write.Hold {
-	defer p.worker.functions.Done()
+	defer p.leave()
 	if !p.keeps() && !p.worker.retake() {
-		p.worker.engine.holds.Settle(p.hold, nil)
 		p.worker.release(store.Owned{RunID: run.ID, Epoch: 1}, 0)
 		return nil
 	}
@@ -108,15 +108,20 @@ func (p *place) fill(run store.NewRun) *write.Hold {
 	if run.Deadline > 0 {
 		claimed.Deadline = &run.Deadline
 	}
-	p.worker.execute(p.lease, p.hold, claimed, nil)
-	return p.hold
+	hold := write.NewHold()
+	p.worker.execute(p.lease, hold, claimed, nil)
+	return hold
 }
 
 func (p *place) giveUp() {
-	p.worker.engine.holds.Settle(p.hold, nil)
 	if p.keeps() {
 		p.worker.give(1)
 	}
+	p.leave()
+}
+
+func (p *place) leave() {
+	p.worker.engine.holds.Started(p.runID)
 	p.worker.functions.Done()
 }
 

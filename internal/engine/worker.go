@@ -56,7 +56,11 @@ func (w *worker) work(ctx context.Context) error {
 	if !w.register(ctx) { // told to stop before there was anything to stop
 		return nil
 	}
-	w.engine.observer.Observe(write.Event{Kind: write.WorkBegan, Worker: w.lease.id(), Workflows: w.engine.known()})
+	began := write.Event{Kind: write.WorkBegan, Worker: w.lease.id(), Workflows: w.engine.known()}
+	if len(began.Workflows) == 0 {
+		began.Kind = write.WorkIdle
+	}
+	w.engine.observer.Observe(began)
 
 	w.setOpen(true)
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))

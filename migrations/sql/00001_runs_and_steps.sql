@@ -3,6 +3,9 @@
 
 -- +goose ENVSUB ON
 -- +goose Up
+SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
+
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (
     id         TEXT   NOT NULL,
     workflow   TEXT   NOT NULL,
@@ -50,5 +53,8 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.error      IS 'Wh
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.updated_at IS 'Last change of this row, Unix milliseconds.';
 
 -- +goose Down
+SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
+
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_steps;
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs;

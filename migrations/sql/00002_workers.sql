@@ -2,6 +2,9 @@
 
 -- +goose ENVSUB ON
 -- +goose Up
+SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
+
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema (
     singleton     BOOLEAN NOT NULL DEFAULT true,
     needs_version BIGINT  NOT NULL,
@@ -39,5 +42,8 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.queues     IS '
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_workers.hanging    IS 'Steps that have been in flight for longer than one heartbeat; NULL when there are none.';
 
 -- +goose Down
+SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
+
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_workers;
 DROP TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema;

@@ -6,6 +6,9 @@
 
 -- +goose ENVSUB ON
 -- +goose Up
+SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
+
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
     ADD COLUMN epoch         BIGINT  NOT NULL DEFAULT 0,
     ADD COLUMN run_at        BIGINT,
@@ -90,6 +93,9 @@ UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs SET suspended_for = 'by_hand'
 UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema SET needs_version = 3;
 
 -- +goose Down
+SET LOCAL lock_timeout = '${WORKFLOW_LOCK_TIMEOUT:-2s}';
+SET LOCAL statement_timeout = 0;
+
 UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema SET needs_version = 2;
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_steps
     DROP COLUMN child_id,

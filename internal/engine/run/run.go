@@ -82,21 +82,37 @@ func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, sett
 		r.recorded[step.Name] = &record{Step: step, at: now}
 		r.seq = max(r.seq, step.Seq)
 	}
-	r.own, r.loseOwn = context.WithCancelCause(context.Background())
+	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))
 	return r
 }
+
+// base is the context under that of a run: it tells the deadline, which expire enforces.
+func base(deadline *time.Duration, now time.Time) context.Context {
+	if deadline == nil {
+		return context.Background()
+	}
+	return deadlineContext{context.Background(), now.Add(*deadline)}
+}
+
+type deadlineContext struct {
+	context.Context
+	at time.Time
+}
+
+func (c deadlineContext) Deadline() (time.Time, bool) { return c.at, true }
 
 // Owned returns what this process owns of the run.
 func (r *Run) Owned() store.Owned { return r.owned }
 
 // Lose stops the run at once: nothing more of it can be written here.
 func (r *Run) Lose(cause error) {
-	if errors.Is(cause, store.ErrRunLost) {
+	lost := errors.Is(cause, store.ErrRunLost)
+	if lost {
 		cause = errLost
 	}
 	r.loseOwn(cause)
-	if r.settle(nil) {
-		r.tell(write.Event{Kind: write.RunLost, Err: cause})
+	if r.settle(nil) && lost {
+		r.tell(write.Event{Kind: write.RunLost})
 	}
 }
 

@@ -6,18 +6,24 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Holds is what this process holds: one entry for a run from before its claim is sent until its function has returned. All who
-// ask what becomes of a run here ask it: callers of Result, heartbeats, and who must stop a run.
+// Holds is what this process holds: one entry for a run from before its claim is sent until it is over here. All who ask what
+// becomes of a run here ask it: callers of Result, heartbeats, and who must stop a run.
 type Holds struct {
-	mu    sync.Mutex
-	holds map[string]*Hold // by run id
-	left  map[*Hold]bool   // over here, but the function has not returned
+	mu      sync.Mutex
+	entries map[string]*entry // by run id
+	left    map[*Hold]bool    // over here, but the function has not returned
 }
 
-// A Hold is one run in this process.
+// An entry is what this process has of one run id.
+type entry struct {
+	held     *Hold // that is executed; nil: none is
+	starting int   // inserts, already claimed, that are under way
+}
+
+// A Hold is one execution of a run in this process.
 type Hold struct {
 	Owned store.Owned
-	run   Held // nil until it is attached: its insert, already claimed, is under way
+	run   Held // nil until it is attached
 	ended chan struct{}
 	final *store.Run // once ended is closed; nil: the run goes on elsewhere
 }
@@ -30,28 +36,56 @@ type Held interface {
 
 // NewHolds returns a process that holds nothing.
 func NewHolds() *Holds {
-	return &Holds{holds: make(map[string]*Hold), left: make(map[*Hold]bool)}
+	return &Holds{entries: make(map[string]*entry), left: make(map[*Hold]bool)}
 }
 
-// Reserve begins a hold for a run whose claim is under way.
-func (h *Holds) Reserve(id string) *Hold {
-	hold := &Hold{Owned: store.Owned{RunID: id}, ended: make(chan struct{})}
+// NewHold returns a hold to be attached.
+func NewHold() *Hold { return &Hold{ended: make(chan struct{})} }
+
+// Starting says that the insert of a run, already claimed, is under way: until Started it may be owned and not held.
+func (h *Holds) Starting(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.holds[id] = hold
-	return hold
+	h.entry(id).starting++
 }
 
-// Attach gives a hold its run. An older run of the same id (cancelled and resumed elsewhere, and here again before a
+// Started ends what Starting began.
+func (h *Holds) Started(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.entry(id)
+	e.starting--
+	h.tidy(id, e)
+}
+
+// entry expects mu to be held.
+func (h *Holds) entry(id string) *entry {
+	e := h.entries[id]
+	if e == nil {
+		e = new(entry)
+		h.entries[id] = e
+	}
+	return e
+}
+
+// tidy expects mu to be held.
+func (h *Holds) tidy(id string, e *entry) {
+	if e.held == nil && e.starting == 0 {
+		delete(h.entries, id)
+	}
+}
+
+// Attach gives a hold its run. An older execution of the same run (cancelled and resumed elsewhere, and here again before a
 // heartbeat could tell) is returned, for the caller to stop.
 func (h *Holds) Attach(hold *Hold, owned store.Owned, run Held) (older Held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now := h.holds[owned.RunID]; now != nil && now != hold {
-		older = now.run
+	e := h.entry(owned.RunID)
+	if e.held != nil {
+		older = e.held.run
 	}
 	hold.Owned, hold.run = owned, run
-	h.holds[owned.RunID] = hold
+	e.held = hold
 	return older
 }
 
@@ -63,12 +97,11 @@ func (h *Holds) Settle(hold *Hold, final *store.Run) {
 	if isClosed(hold.ended) {
 		return
 	}
-	if h.holds[hold.Owned.RunID] == hold { // it may be here again already, under a later epoch
-		delete(h.holds, hold.Owned.RunID)
+	if e := h.entries[hold.Owned.RunID]; e != nil && e.held == hold { // it may be here again already, under a later epoch
+		e.held = nil
+		h.tidy(hold.Owned.RunID, e)
 	}
-	if hold.run != nil {
-		h.left[hold] = true
-	}
+	h.left[hold] = true
 	hold.final = final
 	close(hold.ended)
 }
@@ -84,25 +117,25 @@ func (h *Holds) Leave(hold *Hold) {
 func (h *Holds) Find(id string) *Hold {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if hold := h.holds[id]; hold != nil && hold.run != nil {
-		return hold
+	if e := h.entries[id]; e != nil {
+		return e.held
 	}
 	return nil
 }
 
-// Has reports whether a run is held, or its claim under way.
+// Has reports whether a run is held, or its insert under way.
 func (h *Holds) Has(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.holds[id] != nil
+	return h.entries[id] != nil
 }
 
 // Lose stops a run that is no longer this process's; with epoch 0, whichever of it is here.
 func (h *Holds) Lose(owned store.Owned, cause error) {
 	h.mu.Lock()
 	var run Held
-	if hold := h.holds[owned.RunID]; hold != nil && (owned.Epoch == 0 || hold.Owned == owned) {
-		run = hold.run
+	if e := h.entries[owned.RunID]; e != nil && e.held != nil && (owned.Epoch == 0 || e.held.Owned == owned) {
+		run = e.held.run
 	}
 	h.mu.Unlock()
 	if run != nil {
@@ -114,10 +147,10 @@ func (h *Holds) Lose(owned store.Owned, cause error) {
 func (h *Holds) All() (held map[store.Owned]Held, over []Held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	held = make(map[store.Owned]Held, len(h.holds))
-	for _, hold := range h.holds {
-		if hold.run != nil {
-			held[hold.Owned] = hold.run
+	held = make(map[store.Owned]Held, len(h.entries))
+	for _, e := range h.entries {
+		if e.held != nil {
+			held[e.held.Owned] = e.held.run
 		}
 	}
 	for hold := range h.left {
@@ -130,8 +163,8 @@ func (h *Holds) All() (held map[store.Owned]Held, over []Held) {
 func (h *Holds) Count() (held, over int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, hold := range h.holds {
-		if hold.run != nil {
+	for _, e := range h.entries {
+		if e.held != nil {
 			held++
 		}
 	}

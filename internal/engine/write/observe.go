@@ -29,6 +29,7 @@ const (
 	RunsTakenOver
 	RunsLeftBehind
 	WorkBegan
+	WorkIdle
 	WorkWaits
 	WorkflowsUnserved
 	LeaseLost
@@ -54,6 +55,7 @@ var kinds = [...]struct {
 	RunsTakenOver:     {slog.LevelInfo, "took over runs of dead workers"},
 	RunsLeftBehind:    {slog.LevelWarn, "runs that do not end with their context are left behind; their writes will be refused"},
 	WorkBegan:         {slog.LevelInfo, "worker began"},
+	WorkIdle:          {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
 	WorkWaits:         {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved: {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
 	LeaseLost:         {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
@@ -126,7 +128,7 @@ func (e *Event) attrs() []slog.Attr {
 	text("worker", e.Worker)
 	text("run_id", e.RunID)
 	text("workflow", e.Workflow)
-	if e.Workflows != nil {
+	if len(e.Workflows) > 0 {
 		attrs = append(attrs, slog.Any("workflows", e.Workflows))
 	}
 	text("step", e.Step)

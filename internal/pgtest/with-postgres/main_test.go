@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 			"no server at the URL", []string{"TEST_DATABASE_URL=postgres://u:secret@127.0.0.1:1/x", "PGTEST_SERVER="},
 			[]string{"true"}, 1, "connect to the given server",
 		},
-		{"unknown version", []string{"PGTEST_VERSION=13", "PGTEST_SERVER=local"}, []string{"true"}, 1, "PGTEST_VERSION=13: must be one of 14"},
+		{"unknown version", []string{"PGTEST_VERSION=13", "PGTEST_BIN=", "PGTEST_SERVER=local"}, []string{"true"}, 1, "PGTEST_VERSION=13: must be one of 14"},
 		{"no compiler", []string{"PATH=", "CC=", "PGTEST_SERVER=local"}, []string{"--", "go", "test", "-race"}, 1, "missing: a C compiler (for -race). On"},
 		{"not a URL", []string{"TEST_DATABASE_URL=password=secret", "PGTEST_SERVER="}, []string{"true"}, 1, "must begin with postgres://"},
 	} {
