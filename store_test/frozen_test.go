@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
@@ -30,15 +31,15 @@ const witness = `
 func (b *bundle) seen(t *testing.T) map[string]string {
 	t.Helper()
 	rows, err := b.side.QueryContext(t.Context(), `DELETE FROM seen RETURNING text, bound`)
-	must(t, err)
+	kit.Must(t, err)
 	defer rows.Close()
 	all := make(map[string]string)
 	for rows.Next() {
 		var text, bound string
-		must(t, rows.Scan(&text, &bound))
+		kit.Must(t, rows.Scan(&text, &bound))
 		all[pg.NameOf(text)] = bound
 	}
-	must(t, rows.Err())
+	kit.Must(t, rows.Err())
 	return all
 }
 
@@ -48,40 +49,40 @@ func everyWrite(t *testing.T, st *store.Store) {
 	ctx, one := t.Context(), json.RawMessage("1")
 	worker(t, st, "me")
 	_, err := st.Heartbeat(ctx, store.Beat{ID: "me", Lease: lease})
-	must(t, err)
+	kit.Must(t, err)
 	for _, id := range []string{"block", "release", "cancel", "move", "delete", "handed back"} {
 		_, err := st.CreateRun(ctx, store.NewRun{ID: id, Workflow: "w", Input: one})
-		must(t, err)
+		kit.Must(t, err)
 	}
 	write := func(rows ...store.Write) {
 		t.Helper()
 		_, err := st.Write(ctx, rows)
-		must(t, err)
+		kit.Must(t, err)
 	}
-	must(t, st.SetStep(ctx, store.NewStep{RunID: "move", Name: "s", Status: store.StepScheduled}))
-	must(t, st.UpdateRunStatus(ctx, "move", store.RunRunning, nil, nil))
-	must(t, st.DeleteRun(ctx, "delete"))
-	must(t, st.CancelRun(ctx, "cancel"))
-	must(t, st.ResumeRun(ctx, "cancel"))
+	kit.Must(t, st.SetStep(ctx, store.NewStep{RunID: "move", Name: "s", Status: store.StepScheduled}))
+	kit.Must(t, st.UpdateRunStatus(ctx, "move", store.RunRunning, nil, nil))
+	kit.Must(t, st.DeleteRun(ctx, "delete"))
+	kit.Must(t, st.CancelRun(ctx, "cancel"))
+	kit.Must(t, st.ResumeRun(ctx, "cancel"))
 	_, err = st.Claim(ctx, store.ClaimRequest{Worker: "me", Marks: map[string]int64{"w": 0}, Limit: 10})
-	must(t, err)
+	kit.Must(t, err)
 	run := func(id string) store.Owned { return store.Owned{RunID: id, Epoch: 1} }
-	must(t, st.ReleaseRun(ctx, run("release"), 0))
+	kit.Must(t, st.ReleaseRun(ctx, run("release"), 0))
 	_, err = st.BlockRun(ctx, run("block"), &store.Error{}, time.Hour)
-	must(t, err)
+	kit.Must(t, err)
 	write(store.NewRun{ID: "parked", Workflow: "w", Input: one, Owner: "me"})
 	write(store.NewRun{ID: "ended", Workflow: "w", Input: one, Owner: "me"}, store.NewRun{ID: "orphan", Workflow: "w", Input: one, Owner: "me"})
 	write(&store.Checkpoint{Owned: run("parked"), Name: "a", Result: one})
 	write(&store.Failure{Owned: run("parked"), Name: "b", Err: &store.Error{}})
 	_, err = st.MarkStep(ctx, run("parked"), "c", "", 1)
-	must(t, err)
+	kit.Must(t, err)
 	write(&store.Park{Owned: run("parked"), For: store.ForTime})
 	write(&store.End{Owned: run("ended"), Status: store.RunCompleted})
 	_, err = st.CheckpointTx(ctx, &store.Checkpoint{Owned: run("orphan"), Name: "t"}, sql.LevelDefault,
 		func(context.Context, *sql.Tx) (json.RawMessage, error) { return one, nil })
-	must(t, err)
+	kit.Must(t, err)
 	_, err = st.ReleaseWorker(ctx, "me")
-	must(t, err)
+	kit.Must(t, err)
 }
 
 // forget has the store take over the runs of a worker that died, and forget it.
@@ -89,11 +90,11 @@ func (b *bundle) forget(t *testing.T, st *store.Store) {
 	t.Helper()
 	worker(t, st, "gone")
 	_, err := st.Write(t.Context(), []store.Write{store.NewRun{ID: "left behind", Workflow: "w", Input: json.RawMessage("1"), Owner: "gone"}})
-	must(t, err)
+	kit.Must(t, err)
 	b.dies(t, "gone")
 	_, err = st.TakeOver(t.Context())
-	must(t, err)
-	must(t, st.ForgetWorkers(t.Context()))
+	kit.Must(t, err)
+	kit.Must(t, st.ForgetWorkers(t.Context()))
 }
 
 // Every transaction of ours bounds how long its session may be silent: by the lease, or by a lower bound of the session's own.
@@ -112,10 +113,10 @@ func TestIdleTransactionsAreBounded(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, pgtest.PGX)
-			exec(t, b.side, witness)
-			exec(t, b.side, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''`+test.own+`''', current_database()); END $$`)
+			kit.Exec(t, b.side, witness)
+			kit.Exec(t, b.side, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''`+test.own+`''', current_database()); END $$`)
 			b.db = b.Open(t, b.access)
-			st := store.New(b.db, store.Options{Schema: "workflows", Statements: test.statements, Timeout: patience, LockTimeout: patience, Lease: lease})
+			st := store.New(b.db, store.Options{Schema: "workflows", Statements: test.statements, Timeout: kit.Patience, LockTimeout: kit.Patience, Lease: lease})
 			everyWrite(t, st)
 			b.forget(t, st)
 			seen := b.seen(t)
@@ -137,12 +138,12 @@ func TestIdleTransactionsAreBounded(t *testing.T) {
 			b.seen(t)
 			_, err := st.CheckpointTx(t.Context(), &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: "t"}, sql.LevelDefault,
 				func(_ context.Context, tx *sql.Tx) (json.RawMessage, error) {
-					if got := one[string](t, tx, `SHOW idle_in_transaction_session_timeout`); got != test.own {
+					if got := kit.One[string](t, tx, `SHOW idle_in_transaction_session_timeout`); got != test.own {
 						t.Errorf("in a step's function the bound is %s, want the session's own %s", got, test.own)
 					}
 					return json.RawMessage("1"), nil
 				})
-			must(t, err)
+			kit.Must(t, err)
 			want := test.want
 			if test.statements == store.Single {
 				want = "1min"
@@ -151,7 +152,7 @@ func TestIdleTransactionsAreBounded(t *testing.T) {
 				t.Errorf("before a step's commit the bound is %s, want %s", got, want)
 			}
 			id = b.newRun(t)
-			must(t, st.WithRunLock(t.Context(), id, func(ctx context.Context, st *store.Store) error {
+			kit.Must(t, st.WithRunLock(t.Context(), id, func(ctx context.Context, st *store.Store) error {
 				return st.UpdateRunStatus(ctx, id, store.RunRunning, nil, nil)
 			}))
 			if got := b.seen(t)["update_run_status"]; got != test.own {
@@ -182,24 +183,24 @@ func TestFrozenBeforeCommit(t *testing.T) {
 				b := on(t, database, access)
 				network, url := newProxy(t, database, access)
 				db, err := sql.Open(access.Driver, url)
-				must(t, err)
+				kit.Must(t, err)
 				t.Cleanup(func() { db.Close() })
 				id := b.ownedRun(t)
 				st := store.New(db, store.Options{
-					Schema: "workflows", Statements: store.InTx, Timeout: 8 * short, LockTimeout: patience, Lease: 4 * short,
+					Schema: "workflows", Statements: store.InTx, Timeout: 8 * short, LockTimeout: kit.Patience, Lease: 4 * short,
 				})
-				must(t, st.Ping(t.Context()))
+				kit.Must(t, st.Ping(t.Context()))
 				network.silenceAt("COMMIT\x00")
 				ctx, cancel := context.WithCancel(t.Context())
-				answer := async(t, func() error { return write(ctx, st, store.Owned{RunID: id, Epoch: 1}) })
+				answer := kit.Go(t, func() error { return write(ctx, st, store.Owned{RunID: id, Epoch: 1}) })
 				free := func() bool {
-					return one[int](t, b.side, `SELECT count(*) FROM (SELECT FROM workflows.workflow_runs
+					return kit.One[int](t, b.side, `SELECT count(*) FROM (SELECT FROM workflows.workflow_runs
 						WHERE id = '`+id+`' FOR UPDATE SKIP LOCKED) AS free`) == 1
 				}
-				poll(t, "lock", func() bool { return !free() })
-				poll(t, "end of the lock", free)
+				kit.Until(t, "lock", func() bool { return !free() })
+				kit.Until(t, "end of the lock", free)
 				cancel()
-				if err := result(t, answer); err == nil {
+				if err := kit.Receive(t, "answer", answer); err == nil {
 					t.Error("no error from a commit that never came")
 				}
 				run, err := b.svc.GetRun(t.Context(), id)

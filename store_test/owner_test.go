@@ -182,7 +182,7 @@ func TestTakeOver(t *testing.T) {
 		}
 		death(true)
 		run, err := b.svc.GetRun(t.Context(), id)
-		if err != nil || run.Status != workflow.RunFailed || !errors.Is(run.Err, &store.Error{Code: "crash_loop"}) || run.Owner != "" {
+		if err != nil || run.Status != workflow.RunFailed || !errors.Is(run.Err, workflow.CodeCrashLoop) || run.Owner != "" {
 			t.Errorf("after ten deaths: %+v, %v", run, err)
 		}
 		kit.Must(t, b.svc.Resume(t.Context(), id))

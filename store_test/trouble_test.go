@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -19,7 +20,7 @@ func TestSetStepResultOfASleep(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, updated_at, wake_at)
+		kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, updated_at, wake_at)
 			VALUES ($1, 'nap', 'succeeded', 'sleep', 1, 2)`, id)
 		set := map[string]func(workflow.State) error{
 			"a result": func(s workflow.State) error { return s.SetStepResult(t.Context(), id, "nap", 1) },
@@ -30,11 +31,11 @@ func TestSetStepResultOfASleep(t *testing.T) {
 			if err := set(b.svc.State); !errors.Is(err, workflow.ErrStepFinished) {
 				t.Errorf("%s: %v, want ErrStepFinished", what, err)
 			}
-			tx := begin(t, b.db)
+			tx := kit.Begin(t, b.db)
 			if err := set(b.svc.In(tx)); !errors.Is(err, workflow.ErrStepFinished) {
 				t.Errorf("%s, in a transaction: %v, want ErrStepFinished", what, err)
 			}
-			must(t, tx.Commit())
+			kit.Must(t, tx.Commit())
 		}
 	})
 }
@@ -43,19 +44,19 @@ func TestSetStepResultOfASleep(t *testing.T) {
 func TestForgetWorkers(t *testing.T) {
 	t.Parallel()
 	b, counter := counted(t, pgtest.PGX)
-	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: patience, Lease: lease})
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
 	worker(t, st, "alive")
 	id := b.ownedRun(t)
-	exec(t, b.side, `UPDATE workflows.workflow_runs SET owner = 'dead7' WHERE id = $1`, id)
-	exec(t, b.side, `INSERT INTO workflows.workflow_workers (id, expires_at) SELECT 'dead' || n, n FROM generate_series(1, 2500) AS n`)
-	exec(t, b.side, `INSERT INTO workflows.workflow_workers (id, expires_at)
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET owner = 'dead7' WHERE id = $1`, id)
+	kit.Exec(t, b.side, `INSERT INTO workflows.workflow_workers (id, expires_at) SELECT 'dead' || n, n FROM generate_series(1, 2500) AS n`)
+	kit.Exec(t, b.side, `INSERT INTO workflows.workflow_workers (id, expires_at)
 		VALUES ('just dead', floor(extract(epoch FROM now()) * 1000)::bigint - 1000)`)
 	counter.Take()
-	must(t, st.ForgetWorkers(t.Context()))
+	kit.Must(t, st.ForgetWorkers(t.Context()))
 	if n := counter.Take().Statements; n != 3 {
 		t.Errorf("%d statements for 2,500 rows, want 3", n)
 	}
-	left := one[string](t, b.side, `SELECT string_agg(id, ', ' ORDER BY id) FROM workflows.workflow_workers`)
+	left := kit.One[string](t, b.side, `SELECT string_agg(id, ', ' ORDER BY id) FROM workflows.workflow_workers`)
 	if want := "alive, dead7, just dead"; left != want {
 		t.Errorf("left: %s, want %s", left, want)
 	}
@@ -70,10 +71,10 @@ func TestEngineWaitsForNobody(t *testing.T) {
 		worker(t, patient, "me")
 		worker(t, patient, "dead")
 		locked, free := b.newRun(t), b.newRun(t)
-		exec(t, b.side, `UPDATE workflows.workflow_runs SET run_at = run_at - 1`)
-		creating := begin(t, b.db)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET run_at = run_at - 1`)
+		creating := kit.Begin(t, b.db)
 		_, err := b.svc.In(creating).CreateRunWithID(t.Context(), "chosen", "w", 1)
-		must(t, err)
+		kit.Must(t, err)
 		release := b.holdRow(t, locked)
 
 		start := store.NewRun{ID: "chosen", Workflow: "w", Input: json.RawMessage("1"), Gate: st.Gate("chosen")}
@@ -85,7 +86,7 @@ func TestEngineWaitsForNobody(t *testing.T) {
 		if got, err = patient.Write(t.Context(), []store.Write{start}); err != nil || got[0] != store.Locked {
 			t.Errorf("a start beside a stranger's: %v, %v", got, err)
 		}
-		must(t, creating.Commit())
+		kit.Must(t, creating.Commit())
 		if got, err = patient.Write(t.Context(), []store.Write{start}); err != nil || got[0] != store.Exists {
 			t.Errorf("a start behind a stranger's: %v, %v", got, err)
 		}
@@ -120,20 +121,20 @@ func TestServersBoundBelowLockTimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachThatCancels(t, func(t *testing.T, access pgtest.Access) {
 				database := pgtest.New(t)
-				exec(t, database.Open(t, pgtest.PQ), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET `+name+` = `+setting+`', current_database()); END $$`)
+				kit.Exec(t, database.Open(t, pgtest.PQ), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET `+name+` = `+setting+`', current_database()); END $$`)
 				b := on(t, database, access, lockTimeout(time.Second))
 				id, free := b.ownedRun(t), b.newRun(t)
 				b.holdRow(t, id)
-				tx := begin(t, b.db)
-				exec(t, tx, `CREATE TABLE mine (n int)`)
+				tx := kit.Begin(t, b.db)
+				kit.Exec(t, tx, `CREATE TABLE mine (n int)`)
 				err := inTime(t, time.Second, func() error { return b.svc.In(tx).Cancel(t.Context(), id) })
-				wantIs(t, err, workflow.ErrLockTimeout)
-				must(t, b.svc.In(tx).SetStepResult(t.Context(), free, "s", 1))
-				must(t, tx.Commit())
-				st := store.New(b.db, store.Options{Schema: "workflows", Timeout: patience, LockTimeout: time.Second, Lease: lease})
+				kit.WantIs(t, err, workflow.ErrLockTimeout)
+				kit.Must(t, b.svc.In(tx).SetStepResult(t.Context(), free, "s", 1))
+				kit.Must(t, tx.Commit())
+				st := store.New(b.db, store.Options{Schema: "workflows", Timeout: kit.Patience, LockTimeout: time.Second, Lease: lease})
 				_, err = st.CheckpointTx(t.Context(), &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: "s"}, sql.LevelReadCommitted,
 					func(context.Context, *sql.Tx) (json.RawMessage, error) { return json.RawMessage("1"), nil })
-				wantIs(t, err, workflow.ErrLockTimeout)
+				kit.WantIs(t, err, workflow.ErrLockTimeout)
 			})
 		})
 	}
@@ -142,27 +143,25 @@ func TestServersBoundBelowLockTimeout(t *testing.T) {
 // An error whose words the database's encoding lacks is refused for good, and its reduced form is recorded.
 func TestErrorThatTheEncodingLacks(t *testing.T) {
 	t.Parallel()
-	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
-		b := latin(t, access)
-		st := writer(t, b)
-		run := store.Owned{RunID: b.ownedRun(t), Epoch: 1}
-		failure := &store.Failure{
-			Owned: run, Name: "s", Count: 1,
-			Err: store.NewError(&store.Error{Message: "日本語 failed", Code: "c", Stack: "日本語", Step: "s"}),
-		}
-		_, err := st.Write(t.Context(), []store.Write{failure})
-		if !store.IsPermanent(err) {
-			t.Errorf("%s: %v, want an error that would come again", access.Name, err)
-		}
-		failure.Err = failure.Err.Reduced()
-		outcomes, err := st.Write(t.Context(), []store.Write{failure})
-		if err != nil || outcomes[0] != store.Written {
-			t.Fatalf("%s: reduced: %v, %v", access.Name, outcomes, err)
-		}
-		step, err := b.svc.GetStepState(t.Context(), run.RunID, "s")
-		if err != nil || step.Err == nil || !strings.Contains(step.Err.Error(), "failed") || !errors.Is(step.Err, &store.Error{Code: "c"}) {
-			t.Errorf("%s: recorded %+v, %v", access.Name, step, err)
-		}
+	b := latin(t, pgtest.PQ) // pgx leaves the encoding to the server, which takes any bytes then
+	st := writer(t, b)
+	run := store.Owned{RunID: b.ownedRun(t), Epoch: 1}
+	failure := &store.Failure{
+		Owned: run, Name: "s", Count: 1,
+		Err: store.NewError(&store.Error{Message: "日本語 failed", Code: "c", Stack: "日本語", Step: "s"}),
+	}
+	_, err := st.Write(t.Context(), []store.Write{failure})
+	if !store.IsPermanent(err) {
+		t.Errorf("%v, want an error that would come again", err)
+	}
+	failure.Err = failure.Err.Reduced()
+	outcomes, err := st.Write(t.Context(), []store.Write{failure})
+	if err != nil || outcomes[0] != store.Written {
+		t.Fatalf("reduced: %v, %v", outcomes, err)
+	}
+	step, err := st.GetStepState(t.Context(), run.RunID, "s")
+	if err != nil || step.Err == nil || !strings.Contains(step.Err.Error(), "failed") || !errors.Is(step.Err, &store.Error{Code: "c"}) {
+		t.Errorf("recorded %+v, %v", step, err)
 	}
 }
 
@@ -171,17 +170,17 @@ func latin(t *testing.T, access pgtest.Access) *bundle {
 	t.Helper()
 	database := pgtest.Empty(t)
 	side := database.Open(t, pgtest.PQ)
-	name := one[string](t, side, `SELECT current_database()`) + "_latin"
-	exec(t, side, `CREATE DATABASE "`+name+`" TEMPLATE template0 ENCODING 'WIN1252' LOCALE 'C'`)
+	name := kit.One[string](t, side, `SELECT current_database()`) + "_latin"
+	kit.Exec(t, side, `CREATE DATABASE "`+name+`" TEMPLATE template0 ENCODING 'WIN1252' LOCALE 'C'`)
 	db, err := sql.Open(access.Driver, strings.Replace(database.AccessURL(t, access), strings.TrimSuffix(name, "_latin"), name, 1))
-	must(t, err)
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		must(t, db.Close())
-		exec(t, background{side}, `DROP DATABASE "`+name+`" WITH (FORCE)`)
+		kit.Must(t, db.Close())
+		kit.Exec(t, background{side}, `DROP DATABASE "`+name+`" WITH (FORCE)`)
 	})
 	b := &bundle{access: access, db: db, side: db}
 	b.svc = b.service(t, db)
-	must(t, b.svc.Init(t.Context()))
+	kit.Must(t, b.svc.Init(t.Context()))
 	return b
 }
 
