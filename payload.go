@@ -39,7 +39,7 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 // stored is the same as after. It copies only a text that has one.
 func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
 	var out json.RawMessage
-	kept := 0
+	kept, found := 0, false
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '"':
@@ -51,11 +51,11 @@ func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
 		case '-':
 			if negativeZero(text[i+1:]) {
 				out = append(out, text[kept:i]...)
-				kept = i + 1
+				kept, found = i+1, true
 			}
 		}
 	}
-	if out == nil {
+	if !found {
 		return text
 	}
 	return append(out, text[kept:]...)
