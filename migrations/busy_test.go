@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -64,10 +65,10 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 	db := database.Open(t, pgtest.PGX)
 	for name, migrate := range map[string]func() error{
 		"down": func() error {
-			return migrations.Down(t.Context(), db, schema, 1, migrations.WithTableWaits(50*time.Millisecond, patience))
+			return migrations.Down(t.Context(), db, schema, 1, migrations.WithTableWaits(300*time.Millisecond, patience))
 		},
 		"up": func() error {
-			return migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(50*time.Millisecond, patience))
+			return migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(300*time.Millisecond, patience))
 		},
 	} {
 		up(t, db, schema)
@@ -85,6 +86,30 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 		}
 		if err := <-done; err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A context that ends first is told with what was waited for.
+func TestTableIsInUseTooLong(t *testing.T) {
+	t.Parallel()
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
+		database := pgtest.Empty(t)
+		db := database.Open(t, access)
+		up(t, db, schema)
+		down(t, db, schema, 2)
+		_, pid := openReport(t, database, `SELECT count(*) FROM workflows.workflow_runs`)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- migrations.Up(ctx, db, schema, migrations.WithTableWaits(300*time.Millisecond, patience))
+		}()
+		for _, condition := range []string{waiting, `NOT ` + waiting, waiting} { // the second attempt waits
+			await(t, db, `SELECT `+condition)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", pid)) {
+			t.Errorf("Up = %v, want context.Canceled and the process", err)
 		}
 	}
 }
