@@ -32,7 +32,46 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 	if err := checkJSONB(text); err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 	}
-	return text, nil
+	return withoutNegativeZeros(text), nil
+}
+
+// withoutNegativeZeros returns a valid JSON text with 0 for -0, as JSONB has it: a value that is decoded from it before it was
+// stored is the same as after. It copies only a text that has one.
+func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
+	var out json.RawMessage
+	kept, found := 0, false
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '-':
+			if negativeZero(text[i+1:]) {
+				out = append(out, text[kept:i]...)
+				kept, found = i+1, true
+			}
+		}
+	}
+	if !found {
+		return text
+	}
+	return append(out, text[kept:]...)
+}
+
+// negativeZero reports whether the number that follows a minus sign is zero.
+func negativeZero(digits []byte) bool {
+	for _, c := range digits {
+		switch {
+		case '1' <= c && c <= '9':
+			return false
+		case c != '0' && c != '.':
+			return true
+		}
+	}
+	return true
 }
 
 // hidesAll reports whether t is a struct (or a pointer to one) with fields of which none is exported, and without a
