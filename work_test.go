@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -179,7 +180,7 @@ func TestMisusedSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := workflow.Do(kept, "late", one); !errors.Is(err, workflow.ErrFunctionReturned) {
-		t.Errorf("after the end: %v, want ErrRunEnded", err)
+		t.Errorf("after the end: %v, want ErrFunctionReturned", err)
 	}
 }
 
@@ -318,5 +319,27 @@ func TestWorkersShareRuns(t *testing.T) {
 		if got, err := handle.Result(kit.Context(t)); err != nil || got != i {
 			t.Fatalf("run %d: %d, %v", i, got, err)
 		}
+	}
+}
+
+// What is wrong with a registration is seen when the program begins, not when a run comes.
+func TestRegisterRefusesMistakes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	known := workflow.Define("known", func(context.Context, int) (int, error) { return 1, nil })
+	b.svc.Register(known)
+	for want, mistake := range map[string]workflow.Definition{
+		"nil function":       workflow.Define[int, int]("nil", nil),
+		"registered already": known,
+		"name":               workflow.Define("", func(context.Context, int) (int, error) { return 1, nil }),
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, want) {
+					t.Errorf("Register panicked with %q, want %q", got, want)
+				}
+			}()
+			b.svc.Register(mistake)
+		}()
 	}
 }

@@ -21,7 +21,8 @@ type Workflow[In, Out any] struct {
 // fn may be called many times for one run, in this process or another, and each time from the start; its steps ([Do])
 // return what they have recorded. So between steps it must do the same each time: no clock, no random numbers, no I/O,
 // no state from outside. It gets a context that carries the run and ends when the run is no longer this process's. In
-// and Out travel as JSON. A process that only starts runs, and does not register the workflow, may have nil for fn.
+// and Out travel as JSON, as do the results of steps: a struct without an exported field is refused, as it would come back
+// empty. A process that only starts runs, and does not register the workflow, may have nil for fn.
 func Define[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error)) *Workflow[In, Out] {
 	return &Workflow[In, Out]{name: name, fn: fn}
 }

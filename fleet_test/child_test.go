@@ -29,6 +29,10 @@ var jobs = map[string]func(*sql.DB, *workflow.Service){
 	"journey": func(db *sql.DB, svc *workflow.Service) { svc.Register(journey(db)) },
 	"zombie":  func(db *sql.DB, svc *workflow.Service) { svc.Register(holding(db, heldByParent{})) },
 	"doom":    func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed)) },
+
+	"doom beside others": func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed), patient()) },
+	"order, old":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "old")) },
+	"order, new":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "new")) },
 }
 
 // child is main in such a process: it works until it is told to stop, or killed.

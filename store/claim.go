@@ -84,7 +84,7 @@ var claimRuns = pg.Define("claim_runs", `
 	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun
 	)
 	SELECT {now_ms} AS now, claimed.*
-	FROM (SELECT) AS always
+	FROM clock
 	LEFT JOIN claimed ON true
 	ORDER BY claimed.run_at`)
 

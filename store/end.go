@@ -22,7 +22,7 @@ var cancelRun = pg.Define("cancel_run", `
 	    RETURNING run.id
 	)
 	SELECT found.status, EXISTS (SELECT FROM moved) AS moved
-	FROM found`)
+	FROM clock, found`)
 
 // CancelRun cancels a run that is not finished, whoever owns it; one that was cancelled already is fine, another
 // finished one a *TransitionError.
@@ -67,7 +67,7 @@ var resumeRun = pg.Define("resume_run", `
 	                END)
 	)
 	SELECT found.status, EXISTS (SELECT FROM moved) AS moved
-	FROM found`)
+	FROM clock, found`)
 
 // ResumeRun makes a failed or cancelled run pending; any other is a *TransitionError.
 func (s *Store) ResumeRun(ctx context.Context, id string) error {

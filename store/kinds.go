@@ -215,6 +215,7 @@ func defineGrouped() []*pg.Query {
 	return queries
 }
 
+// clockClause is read by every statement that writes: it gives the row its time, and bounds the transaction.
 const clockClause = "clock AS (\n    SELECT {clock_ms} AS ms{bound}\n)"
 
 // aloneText is the statement for one row. Without a tail it returns why the row was not written.

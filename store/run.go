@@ -210,7 +210,7 @@ func (s *Store) GetRun(ctx context.Context, id string) (Run, error) {
 }
 
 var deleteRun = pg.Define("delete_run", `
-	WITH run AS (
+	WITH `+clockClause+`, run AS (
 	    SELECT id, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
@@ -218,10 +218,11 @@ var deleteRun = pg.Define("delete_run", `
 	), deleted AS (
 	    -- The foreign key takes the steps along.
 	    DELETE FROM {schema}.workflow_runs
-	    USING run
+	    USING clock, run
 	    WHERE workflow_runs.id = run.id AND NOT run.owned
 	)
-	SELECT owned FROM run`)
+	SELECT owned
+	FROM clock, run`)
 
 // DeleteRun deletes a run and its steps; ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {

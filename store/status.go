@@ -43,7 +43,7 @@ var updateRunStatus = pg.Define("update_run_status", `
 	SELECT status, owned, EXISTS (SELECT FROM moved) OR EXISTS (SELECT FROM ended) AS moved,
 	       -- To be compared, when nothing has moved.
 	       CASE WHEN status = $2 THEN output END AS output, CASE WHEN status = $2 THEN error END AS error
-	FROM found`)
+	FROM clock, found`)
 
 // UpdateRunStatus moves a run that nobody executes. The same status with equal output and error is success; another
 // transition than those above is a *TransitionError, a run that a worker executes ErrRunOwned. A nil output is SQL NULL.

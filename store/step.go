@@ -125,15 +125,15 @@ func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 }
 
 var setStep = pg.Define("set_step", `
-	WITH run AS (
+	WITH `+clockClause+`, run AS (
 	    SELECT id, status, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
 	    {share}
 	), written AS (
 	    INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, result, error, updated_at)
-	    SELECT run.id, $2::text, $3::text, $4::jsonb, $5::jsonb, {clock_ms}
-	    FROM run
+	    SELECT run.id, $2::text, $3::text, $4::jsonb, $5::jsonb, clock.ms
+	    FROM clock, run
 	    WHERE NOT run.owned AND run.status IN ('pending', 'running', 'suspended')
 	    ON CONFLICT (run_id, step_name) DO UPDATE
 	    SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error,
@@ -143,7 +143,7 @@ var setStep = pg.Define("set_step", `
 	    RETURNING step.step_name
 	)
 	SELECT run.status, run.owned, EXISTS (SELECT FROM written) AS written
-	FROM run`)
+	FROM clock, run`)
 
 // NewStep is what [Store.SetStep] writes.
 type NewStep struct {

@@ -95,7 +95,7 @@ const forgetBatch = 1000
 // A dead worker's row stays for an hour, to be seen, and because a row may only go when no claim of that worker can
 // still be under way.
 var forgetWorkers = pg.Define("forget_workers", `
-	WITH forgotten AS MATERIALIZED (
+	WITH `+clockClause+`, forgotten AS MATERIALIZED (
 	    SELECT id
 	    FROM {schema}.workflow_workers AS worker
 	    WHERE expires_at <= {now_ms} - 3600000
@@ -104,7 +104,7 @@ var forgetWorkers = pg.Define("forget_workers", `
 	    FOR UPDATE SKIP LOCKED
 	)
 	DELETE FROM {schema}.workflow_workers AS worker
-	USING forgotten
+	USING clock, forgotten
 	WHERE worker.id = forgotten.id`)
 
 // ForgetWorkers deletes the rows of workers that died long ago, 1,000 a statement until there are no more.

@@ -23,9 +23,10 @@ type Worker struct {
 }
 
 var registerWorker = pg.Define("register_worker", `
+	WITH `+clockClause+`
 	INSERT INTO {schema}.workflow_workers (id, expires_at, started_at, pid, host, version, workflows, queues)
 	SELECT $1, clock.ms + $2::bigint, clock.ms, $3::int, $4::text, $5::text, $6::text[], $7::text[]
-	FROM (SELECT {clock_ms} AS ms) AS clock`)
+	FROM clock`)
 
 // RegisterWorker gives a new worker a lease.
 func (s *Store) RegisterWorker(ctx context.Context, w Worker, lease time.Duration) error {
@@ -69,9 +70,10 @@ type Pulse struct {
 
 // The runs that are held are looked up by id: a scan by owner would walk all that have passed under an old snapshot.
 var heartbeat = pg.Define("heartbeat", `
-	WITH worker AS (
+	WITH `+clockClause+`, worker AS (
 	    UPDATE {schema}.workflow_workers
-	    SET expires_at = {clock_ms} + $2::bigint, workflows = $3::text[], hanging = $4::jsonb
+	    SET expires_at = clock.ms + $2::bigint, workflows = $3::text[], hanging = $4::jsonb
+	    FROM clock
 	    WHERE id = $1 AND {alive}
 	    RETURNING id
 	), lost AS (
@@ -165,8 +167,10 @@ var releaseRuns = pg.Define("release_runs", `
 	WHERE run.id = free.id`)
 
 var endLease = pg.Define("end_lease", `
+	WITH `+clockClause+`
 	UPDATE {schema}.workflow_workers
-	SET expires_at = {clock_ms}
+	SET expires_at = clock.ms
+	FROM clock
 	WHERE id = $1`)
 
 // ReleaseWorker ends a worker's lease and hands its runs back. It returns how many there were. The worker's row stays, as

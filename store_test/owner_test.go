@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -22,7 +23,7 @@ const lease = time.Minute
 // worker registers a worker that knows workflow "w".
 func worker(t *testing.T, st *store.Store, id string) {
 	t.Helper()
-	must(t, st.RegisterWorker(t.Context(), store.Worker{
+	kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{
 		ID: id, Version: "v1", Host: "here", PID: 42, Workflows: []string{"w"},
 	}, lease))
 }
@@ -30,20 +31,20 @@ func worker(t *testing.T, st *store.Store, id string) {
 // dies ends a worker's lease.
 func (b *bundle) dies(t *testing.T, id string) {
 	t.Helper()
-	exec(t, b.side, `UPDATE workflows.workflow_workers SET expires_at = 1 WHERE id = $1`, id)
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_workers SET expires_at = 1 WHERE id = $1`, id)
 }
 
 // due makes all runs that wait claimable at once.
 func (b *bundle) due(t *testing.T) {
 	t.Helper()
-	exec(t, b.side, `UPDATE workflows.workflow_runs SET run_at = least(run_at, updated_at - 1) WHERE run_at IS NOT NULL`)
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET run_at = least(run_at, updated_at - 1) WHERE run_at IS NOT NULL`)
 }
 
 // claim claims all that may run now, suspects too, and returns the only run.
 func claim(t *testing.T, st *store.Store, worker string) store.ClaimedRun {
 	t.Helper()
 	claimed, err := st.Claim(t.Context(), store.ClaimRequest{Worker: worker, Marks: map[string]int64{"w": 0}, Limit: 10, Suspects: true})
-	must(t, err)
+	kit.Must(t, err)
 	if len(claimed.Runs) != 1 {
 		t.Fatalf("claimed %+v, want one run", claimed.Runs)
 	}
@@ -60,7 +61,7 @@ func TestClaim(t *testing.T) {
 			t.Helper()
 			request.Worker, request.Limit = "me", max(request.Limit, 10)
 			claimed, err := st.Claim(t.Context(), request)
-			must(t, err)
+			kit.Must(t, err)
 			if claimed.Now < time.Now().Add(-time.Hour).UnixMilli() {
 				t.Errorf("the time of a claim is %d", claimed.Now)
 			}
@@ -71,7 +72,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("claimed %v of nothing", got.Runs)
 		}
 		id := b.newRun(t)
-		runAt := one[int64](t, b.side, `SELECT run_at FROM workflows.workflow_runs`)
+		runAt := kit.One[int64](t, b.side, `SELECT run_at FROM workflows.workflow_runs`)
 		for what, marks := range map[string]map[string]int64{"another workflow": {"other": 0}, "a later mark": {"w": runAt}, "no workflow": {}} {
 			if got := ask(store.ClaimRequest{Marks: marks}); len(got.Runs) > 0 {
 				t.Errorf("%s: claimed %v", what, got.Runs)
@@ -118,7 +119,7 @@ func TestHeartbeat(t *testing.T) {
 		if want := (store.Pulse{Alive: true, Lost: lost, Workers: 1}); err != nil || !cmp.Equal(want, pulse) {
 			t.Errorf("pulse %+v, %v, want %+v", pulse, err, want)
 		}
-		said := one[string](t, b.side, `SELECT workflows::text || hanging::text FROM workflows.workflow_workers`)
+		said := kit.One[string](t, b.side, `SELECT workflows::text || hanging::text FROM workflows.workflow_workers`)
 		if want := fmt.Sprintf(`{w,x}[{"step": "s", "since": 1234, "run_id": %q}]`, id); said != want {
 			t.Errorf("published %s, want %s", said, want)
 		}
@@ -142,7 +143,7 @@ func TestTakeOver(t *testing.T) {
 		id := b.newRun(t)
 		death := func(mark bool) {
 			t.Helper()
-			name := fmt.Sprint("worker", one[int](t, b.side, `SELECT count(*) FROM workflows.workflow_workers`))
+			name := fmt.Sprint("worker", kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_workers`))
 			worker(t, st, name)
 			b.due(t)
 			run := claim(t, st, name)
@@ -159,7 +160,7 @@ func TestTakeOver(t *testing.T) {
 		}
 		wantTakeOvers := func(want int) {
 			t.Helper()
-			if got := one[int](t, b.side, `SELECT take_overs FROM workflows.workflow_runs`); got != want {
+			if got := kit.One[int](t, b.side, `SELECT take_overs FROM workflows.workflow_runs`); got != want {
 				t.Errorf("%d take-overs, want %d", got, want)
 			}
 		}
@@ -181,10 +182,10 @@ func TestTakeOver(t *testing.T) {
 		}
 		death(true)
 		run, err := b.svc.GetRun(t.Context(), id)
-		if err != nil || run.Status != workflow.RunFailed || !errors.Is(run.Err, &store.Error{Code: "crash_loop"}) || run.Owner != "" {
+		if err != nil || run.Status != workflow.RunFailed || !errors.Is(run.Err, workflow.CodeCrashLoop) || run.Owner != "" {
 			t.Errorf("after ten deaths: %+v, %v", run, err)
 		}
-		must(t, b.svc.Resume(t.Context(), id))
+		kit.Must(t, b.svc.Resume(t.Context(), id))
 		death(false)
 		wantTakeOvers(1)
 	})
@@ -199,9 +200,9 @@ func TestClaimOneSuspect(t *testing.T) {
 		for range 4 {
 			b.newRun(t)
 		}
-		exec(t, b.side, `UPDATE workflows.workflow_runs SET take_overs = 2 WHERE id > (SELECT min(id) FROM workflows.workflow_runs)`)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET take_overs = 2 WHERE id > (SELECT min(id) FROM workflows.workflow_runs)`)
 		got, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"w": 0}, Limit: 10, Suspects: true})
-		must(t, err)
+		kit.Must(t, err)
 		suspects := 0
 		for _, run := range got.Runs {
 			if run.Suspect() {
@@ -224,10 +225,10 @@ func TestBlockRun(t *testing.T) {
 		why := &store.Error{Code: "mismatch", Message: "step x is new"}
 		block := func(since time.Duration) (failed bool) {
 			t.Helper()
-			exec(t, b.side, `UPDATE workflows.workflow_runs SET blocked_at = updated_at - $1`, since.Milliseconds())
+			kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET blocked_at = updated_at - $1`, since.Milliseconds())
 			b.due(t)
 			failed, err := st.BlockRun(t.Context(), claim(t, st, "me").Owned, why, time.Hour)
-			must(t, err)
+			kit.Must(t, err)
 			return failed
 		}
 		b.due(t)
@@ -247,19 +248,19 @@ func TestBlockRun(t *testing.T) {
 				t.Errorf("failed after %v", since)
 			}
 			run, err = b.svc.GetRun(t.Context(), id)
-			must(t, err)
+			kit.Must(t, err)
 			if got := delay(); got < want-10*time.Second || got > want+10*time.Second {
 				t.Errorf("after %v: delay %v, want about %v", since, got, want)
 			}
 		}
-		exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
+		kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
 			SELECT id, 'new', 'succeeded', '1', blocked_at FROM workflows.workflow_runs`)
-		exec(t, b.side, `UPDATE workflows.workflow_runs SET updated_at = updated_at - 7200000`)
-		exec(t, b.side, `UPDATE workflows.workflow_steps SET updated_at = updated_at - 3600000`)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET updated_at = updated_at - 7200000`)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET updated_at = updated_at - 3600000`)
 		if block(2 * time.Hour) {
 			t.Error("failed in spite of progress")
 		}
-		exec(t, b.side, `DELETE FROM workflows.workflow_steps`)
+		kit.Exec(t, b.side, `DELETE FROM workflows.workflow_steps`)
 		if !block(2 * time.Hour) {
 			t.Error("not failed after two hours")
 		}
@@ -277,16 +278,16 @@ func TestReleaseRun(t *testing.T) {
 		st := writer(t, b)
 		run := store.Owned{RunID: b.ownedRun(t), Epoch: 1}
 		release := b.holdRow(t, run.RunID)
-		wantIs(t, st.ReleaseRun(t.Context(), run, 0), workflow.ErrLockTimeout)
+		kit.WantIs(t, st.ReleaseRun(t.Context(), run, 0), workflow.ErrLockTimeout)
 		release()
-		must(t, st.ReleaseRun(t.Context(), run, time.Minute))
+		kit.Must(t, st.ReleaseRun(t.Context(), run, time.Minute))
 		released, err := b.svc.GetRun(t.Context(), run.RunID)
 		if err != nil || released.Status != workflow.RunPending || released.RunAt.Sub(released.UpdatedAt) != time.Minute {
 			t.Errorf("released: %+v, %v", released, err)
 		}
-		wantIs(t, st.ReleaseRun(t.Context(), run, 0), store.ErrRunLost)
+		kit.WantIs(t, st.ReleaseRun(t.Context(), run, 0), store.ErrRunLost)
 		_, err = st.BlockRun(t.Context(), run, &store.Error{}, time.Minute)
-		wantIs(t, err, store.ErrRunLost)
+		kit.WantIs(t, err, store.ErrRunLost)
 	})
 }
 
@@ -296,13 +297,13 @@ func TestWhereabouts(t *testing.T) {
 		b := setup(t, access)
 		st := writer(t, b)
 		_, err := st.Whereabouts(t.Context(), "unknown")
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		id := b.newRun(t)
 		got, err := st.Whereabouts(t.Context(), id)
 		if err != nil || got.Status != workflow.RunPending || got.Workers != 0 || got.Serving != 0 || got.WakeIn == nil || *got.WakeIn > 0 {
 			t.Errorf("pending: %+v, %v", got, err)
 		}
-		must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "other", Workflows: []string{"v"}}, lease))
+		kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "other", Workflows: []string{"v"}}, lease))
 		worker(t, st, "me")
 		claim(t, st, "me")
 		got, err = st.Whereabouts(t.Context(), id)
@@ -319,8 +320,8 @@ func TestWhereabouts(t *testing.T) {
 func TestCheckpointTx(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		st := store.New(b.db, store.Options{Schema: "workflows", Timeout: patience, LockTimeout: short, Lease: lease})
-		exec(t, b.side, `CREATE TABLE effects (n int)`)
+		st := store.New(b.db, store.Options{Schema: "workflows", Timeout: kit.Patience, LockTimeout: short, Lease: lease})
+		kit.Exec(t, b.side, `CREATE TABLE effects (n int)`)
 		run := store.Owned{RunID: b.ownedRun(t), Epoch: 1}
 		insert := func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
 			_, err := tx.ExecContext(ctx, `INSERT INTO effects VALUES (1)`)
@@ -331,7 +332,7 @@ func TestCheckpointTx(t *testing.T) {
 		}
 		wantEffects := func(want int) {
 			t.Helper()
-			if got := one[int](t, b.side, `SELECT count(*) FROM effects`); got != want {
+			if got := kit.One[int](t, b.side, `SELECT count(*) FROM effects`); got != want {
 				t.Errorf("%d effects, want %d", got, want)
 			}
 		}
@@ -344,10 +345,10 @@ func TestCheckpointTx(t *testing.T) {
 		}
 		release := b.holdRow(t, run.RunID)
 		_, err := call(run, "t")
-		wantIs(t, err, workflow.ErrLockTimeout)
+		kit.WantIs(t, err, workflow.ErrLockTimeout)
 		release()
 		_, err = call(store.Owned{RunID: run.RunID, Epoch: 2}, "t")
-		wantIs(t, err, store.ErrRunLost)
+		kit.WantIs(t, err, store.ErrRunLost)
 		wantEffects(1)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
@@ -17,7 +18,7 @@ import (
 func statement(t *testing.T, counter *counting.Counter, name string, do func() error) string {
 	t.Helper()
 	counter.Take()
-	must(t, do())
+	kit.Must(t, do())
 	_, texts := counter.TakeTexts()
 	for _, text := range texts {
 		if pg.NameOf(text) == name {
@@ -50,13 +51,13 @@ func (p plan) String() string {
 func explain(t *testing.T, tx *sql.Tx, text string, args ...string) plan {
 	t.Helper()
 	name := pg.NameOf(text)
-	exec(t, tx, fmt.Sprintf("PREPARE %q AS %s", name, text))
+	kit.Exec(t, tx, fmt.Sprintf("PREPARE %q AS %s", name, text))
 	var answer []byte
-	must(t, tx.QueryRowContext(t.Context(), fmt.Sprintf("EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) EXECUTE %q ('%s')", name,
+	kit.Must(t, tx.QueryRowContext(t.Context(), fmt.Sprintf("EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) EXECUTE %q ('%s')", name,
 		strings.Join(args, "', '"))).Scan(&answer))
-	exec(t, tx, fmt.Sprintf("DEALLOCATE %q", name))
+	kit.Exec(t, tx, fmt.Sprintf("DEALLOCATE %q", name))
 	var plans []struct{ Plan plan }
-	must(t, json.Unmarshal(answer, &plans))
+	kit.Must(t, json.Unmarshal(answer, &plans))
 	return plans[0].Plan
 }
 
@@ -75,9 +76,9 @@ func TestEmptyClaimWritesNothing(t *testing.T) {
 	t.Parallel()
 	for _, statements := range []store.Statements{store.Single, store.InTx} {
 		b, counter := counted(t, pgtest.PGX)
-		st := store.New(b.db, store.Options{Schema: "workflows", Statements: statements, Timeout: patience, Lease: lease})
+		st := store.New(b.db, store.Options{Schema: "workflows", Statements: statements, Timeout: kit.Patience, Lease: lease})
 		worker(t, st, "me")
-		exec(t, b.side, full)
+		kit.Exec(t, b.side, full)
 		poll := func() error {
 			got, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"w": 0}, Limit: 10, Suspects: true})
 			if err == nil && len(got.Runs) > 0 {
@@ -88,12 +89,12 @@ func TestEmptyClaimWritesNothing(t *testing.T) {
 		text := statement(t, counter, "claim_runs", poll)
 		for _, analysed := range []bool{false, true} {
 			if analysed {
-				exec(t, b.side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_workers")
+				kit.Exec(t, b.side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_workers")
 			}
 			for n := range 2 {
-				tx := begin(t, b.side)
+				tx := kit.Begin(t, b.side)
 				p := explain(t, tx, text, "me", "{w}", "{0}", "10", "t")
-				if one[bool](t, tx, `SELECT pg_current_xact_id_if_assigned() IS NOT NULL`) {
+				if kit.One[bool](t, tx, `SELECT pg_current_xact_id_if_assigned() IS NOT NULL`) {
 					t.Errorf("statements %d, analysed %t: an empty poll has a transaction id", statements, analysed)
 				}
 				// The first may set hint bits.
@@ -101,7 +102,7 @@ func TestEmptyClaimWritesNothing(t *testing.T) {
 					t.Errorf("statements %d, analysed %t: %d bytes of WAL, %d pages; want none, and 12 at most:\n%s",
 						statements, analysed, p.wal(), p.pages(), p)
 				}
-				must(t, tx.Rollback())
+				kit.Must(t, tx.Rollback())
 			}
 		}
 	}
@@ -112,7 +113,7 @@ func TestEmptyClaimWritesNothing(t *testing.T) {
 func TestOldSnapshotElsewhere(t *testing.T) {
 	t.Parallel()
 	b, counter := counted(t, pgtest.PGX)
-	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: patience, Lease: lease})
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
 	worker(t, st, "me")
 	held := store.Owned{RunID: "held", Epoch: 1}
 	poll := statement(t, counter, "claim_runs", func() error {
@@ -123,9 +124,9 @@ func TestOldSnapshotElsewhere(t *testing.T) {
 		_, err := st.Heartbeat(t.Context(), store.Beat{ID: "me", Lease: lease, Held: []store.Owned{held}})
 		return err
 	})
-	old := begin(t, b.side, sql.LevelRepeatableRead)
-	one[int](t, old, `SELECT count(*) FROM workflows.workflow_runs`)
-	exec(t, b.side, `
+	old := kit.Begin(t, b.side, sql.LevelRepeatableRead)
+	kit.One[int](t, old, `SELECT count(*) FROM workflows.workflow_runs`)
+	kit.Exec(t, b.side, `
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
 		SELECT 'passed' || n, 'w', 'pending', '1', n, n, n FROM generate_series(1, 20000) AS n;
 		UPDATE workflows.workflow_runs SET status = 'running', owner = 'me', epoch = 1, run_at = NULL;
@@ -134,8 +135,8 @@ func TestOldSnapshotElsewhere(t *testing.T) {
 		VALUES ('held', 'w', 'running', '1', 1, 1, 'me', 1)`)
 	pages := func(text string, args ...string) int {
 		t.Helper()
-		tx := begin(t, b.side)
-		defer func() { must(t, tx.Rollback()) }()
+		tx := kit.Begin(t, b.side)
+		defer func() { kit.Must(t, tx.Rollback()) }()
 		explain(t, tx, text, args...)
 		return explain(t, tx, text, args...).pages()
 	}

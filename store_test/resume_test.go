@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -40,12 +41,12 @@ func TestResumeAttemptsAgain(t *testing.T) {
 		for name, test := range tests {
 			for _, status := range []workflow.RunStatus{workflow.RunFailed, workflow.RunCancelled} {
 				id := b.newRun(t)
-				exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, seq, updated_at, wake_at, attempts)
+				kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, seq, updated_at, wake_at, attempts)
 					SELECT '`+id+`', name, status, seq, at, 5, '{"count": 3, "failures": []}'
 					FROM (VALUES `+test.steps+`) AS step (name, status, seq, at)`)
-				must(t, b.svc.UpdateRunStatus(t.Context(), id, status, nil, nil))
+				kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, status, nil, nil))
 				before := b.stepRows(t, id)
-				must(t, b.svc.Resume(t.Context(), id))
+				kit.Must(t, b.svc.Resume(t.Context(), id))
 				var again []string
 				for step, row := range b.stepRows(t, id) {
 					if row != before[step] {
@@ -69,15 +70,15 @@ func (b *bundle) stepRows(t *testing.T, id string) map[string]string {
 	t.Helper()
 	rows, err := b.side.QueryContext(t.Context(), `SELECT step_name, concat_ws(' ', status, attempts -> 'count', coalesce(wake_at::text, '-'))
 		FROM workflows.workflow_steps WHERE run_id = $1`, id)
-	must(t, err)
+	kit.Must(t, err)
 	defer rows.Close()
 	all := make(map[string]string)
 	for rows.Next() {
 		var name, row string
-		must(t, rows.Scan(&name, &row))
+		kit.Must(t, rows.Scan(&name, &row))
 		all[name] = row
 	}
-	must(t, rows.Err())
+	kit.Must(t, rows.Err())
 	return all
 }
 
@@ -90,7 +91,7 @@ func TestSuspendedByHand(t *testing.T) {
 		reason := func(id string) store.SuspendReason {
 			t.Helper()
 			run, err := b.svc.GetRun(t.Context(), id)
-			must(t, err)
+			kit.Must(t, err)
 			return store.SuspendReason(run.SuspendedFor)
 		}
 		for what, move := range map[string]func(id string) error{
@@ -106,7 +107,7 @@ func TestSuspendedByHand(t *testing.T) {
 			if err != nil || len(got.Runs) > 0 {
 				t.Errorf("claimed %v, %v", got.Runs, err)
 			}
-			must(t, move(id))
+			kit.Must(t, move(id))
 			if got := reason(id); got != "" {
 				t.Errorf("%s: still suspended for %q", what, got)
 			}
@@ -124,13 +125,13 @@ func TestResumeBlockedRun(t *testing.T) {
 		if _, err := st.BlockRun(t.Context(), claim(t, st, "me").Owned, &store.Error{Code: "mismatch"}, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		exec(t, b.side, `UPDATE workflows.workflow_runs SET blocked_at = 1`)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET blocked_at = 1`)
 		b.due(t)
 		blocked := claim(t, st, "me")
 		if failed, err := st.BlockRun(t.Context(), blocked.Owned, &store.Error{Code: "mismatch"}, time.Hour); !blocked.Blocked || !failed || err != nil {
 			t.Fatalf("failed %t, %v; blocked %t", failed, err, blocked.Blocked)
 		}
-		must(t, b.svc.Resume(t.Context(), id))
+		kit.Must(t, b.svc.Resume(t.Context(), id))
 		b.due(t)
 		run := claim(t, st, "me")
 		if failed, err := st.BlockRun(t.Context(), run.Owned, &store.Error{}, time.Hour); run.Blocked || failed || err != nil {

@@ -8,13 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
 
 func writer(t *testing.T, b *bundle) *store.Store {
 	t.Helper()
-	return store.New(b.db, store.Options{Schema: "workflows", Timeout: patience, LockTimeout: patience, Lease: patience})
+	return store.New(b.db, store.Options{Schema: "workflows", Timeout: kit.Patience, LockTimeout: kit.Patience, Lease: kit.Patience})
 }
 
 // A case of TestWrite: a row, what becomes of it alone and among others, and how the run and its step stand then.
@@ -30,7 +31,7 @@ func writeCases(t *testing.T, b *bundle) []writeCase {
 	locked := b.ownedRun(t)
 	b.holdRow(t, locked)
 	woken := b.ownedRun(t)
-	exec(t, b.side, `UPDATE workflows.workflow_runs SET wake_seq = 7 WHERE id = $1`, woken)
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET wake_seq = 7 WHERE id = $1`, woken)
 	minute := time.Minute
 	null := json.RawMessage("null")
 	quoted := json.RawMessage(`"a \"quote\", a \\ and {braces}"`)
@@ -74,7 +75,7 @@ func TestWrite(t *testing.T) {
 		for _, together := range []bool{false, true} {
 			b := setup(t, access)
 			st := writer(t, b)
-			must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "me"}, patience))
+			kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "me"}, kit.Patience))
 			cases := writeCases(t, b)
 			rows := make([]store.Write, len(cases))
 			want, got := map[string]store.Outcome{}, map[string]store.Outcome{}
@@ -83,14 +84,14 @@ func TestWrite(t *testing.T) {
 			}
 			if together {
 				all, err := st.Write(t.Context(), rows)
-				must(t, err)
+				kit.Must(t, err)
 				for i, c := range cases {
 					got[c.name] = all[i]
 				}
 			} else {
 				for i, c := range cases {
 					one, err := st.Write(t.Context(), rows[i:i+1])
-					must(t, err)
+					kit.Must(t, err)
 					got[c.name] = one[0]
 				}
 			}
@@ -105,7 +106,7 @@ func TestWrite(t *testing.T) {
 // wantWritten checks what TestWrite has written, and that nothing else was.
 func (b *bundle) wantWritten(t *testing.T, cases []writeCase) {
 	t.Helper()
-	stands := one[string](t, b.side, `SELECT string_agg(id || ' ' || status || ' ' || coalesce(owner, '-') || ' ' || epoch
+	stands := kit.One[string](t, b.side, `SELECT string_agg(id || ' ' || status || ' ' || coalesce(owner, '-') || ' ' || epoch
 			|| coalesce(' ' || version, ''), ', ' ORDER BY id)
 		FROM workflows.workflow_runs WHERE id IN ('claimed', 'leaseless', 'pending')`)
 	if want := "claimed running me 1, leaseless pending - 0, pending pending - 0 v1"; stands != want {
@@ -117,7 +118,7 @@ func (b *bundle) wantWritten(t *testing.T, cases []writeCase) {
 			continue
 		}
 		var stands string
-		must(t, b.side.QueryRowContext(t.Context(), `
+		kit.Must(t, b.side.QueryRowContext(t.Context(), `
 			SELECT concat_ws(' ', run.status, run.owner, run.epoch, run.suspended_for, run.run_at - run.updated_at, run.output, step.status,
 			       step.seq, step.updated_at - step.started_at, step.wake_at - step.updated_at, step.result, step.error,
 			       step.attempts -> 'count', step.attempts #> '{failures,0,error}')
@@ -167,7 +168,7 @@ func TestWriteRefusedRow(t *testing.T) {
 			return &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: name, Result: json.RawMessage(result)}
 		}
 		_, err := st.Write(t.Context(), []store.Write{step("exists", "1")})
-		must(t, err)
+		kit.Must(t, err)
 		for what, row := range map[string]store.Write{
 			"a value": step("refused", "1e999999"),
 			"a step":  step("exists", "2"),
@@ -180,7 +181,7 @@ func TestWriteRefusedRow(t *testing.T) {
 				t.Errorf("%s: error %v, want one of the server that refuses it", what, err)
 			}
 		}
-		if steps := one[string](t, b.side, "SELECT string_agg(step_name || result, ' ') FROM workflows.workflow_steps"); steps != "exists1" {
+		if steps := kit.One[string](t, b.side, "SELECT string_agg(step_name || result, ' ') FROM workflows.workflow_steps"); steps != "exists1" {
 			t.Errorf("steps %s, want the one that was there before", steps)
 		}
 

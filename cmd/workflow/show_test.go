@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -362,6 +363,26 @@ func TestRunsAndShowRefuse(t *testing.T) {
 		got := invoke(t.Context(), "", command, "-h")
 		if got.code != exitOK || !strings.Contains(got.stdout, "Usage: workflow "+command) || !strings.Contains(got.stdout, "--json  ") {
 			t.Errorf("%s -h: exit code %d\n%s", command, got.code, got.stdout)
+		}
+	}
+}
+
+// A run that was cancelled waits for nothing, whatever its steps were waiting for.
+func TestShowCancelledRunWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	soon := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	steps := []workflow.Step{
+		{Name: "charge", Status: workflow.StepPending, WakeAt: soon},
+		{Name: "night", Status: workflow.StepScheduled, Kind: "sleep", WakeAt: soon},
+		{Name: "nap", Status: workflow.StepSucceeded, Kind: "sleep", WakeAt: soon.AddDate(-90, 0, 0)},
+	}
+	for status, want := range map[workflow.RunStatus]int{workflow.RunSuspended: 2, workflow.RunCancelled: 0} {
+		var out strings.Builder
+		if err := printRun(&out, workflow.Run{Status: status}, slices.Clone(steps)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(out.String(), "2100-01-01"); got != want || !strings.Contains(out.String(), "until 2010-01-01") {
+			t.Errorf("%s: %d times to come, want %d, and the one that has passed:\n%s", status, got, want, out.String())
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,16 +15,23 @@ import (
 
 // These tests run the real program, as a process.
 
+// asProgram makes the test binary the program itself.
+const asProgram = "HELLO_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
 func hello(t *testing.T, database *pgtest.Database) (output string, err error) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "hello")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program)
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+database.URL())
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0", "DATABASE_URL="+database.URL())
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -1,4 +1,4 @@
-package pg
+package pg_test
 
 import (
 	"strings"
@@ -7,12 +7,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 func TestArray(t *testing.T) {
 	t.Parallel()
-	var a Array
+	var a pg.Array
 	if got := a.Literal(); got != "{}" {
 		t.Errorf("nothing: %s", got)
 	}
@@ -36,7 +37,7 @@ func FuzzArray(f *testing.F) {
 		if text := first + second; !utf8.ValidString(first) || !utf8.ValidString(second) || strings.ContainsRune(text, 0) {
 			return // refused before it comes here
 		}
-		var a Array
+		var a pg.Array
 		a.Add(first)
 		a.Add(nil)
 		a.Add(second)

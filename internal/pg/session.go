@@ -6,6 +6,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -39,16 +42,18 @@ func (d *DB) onConn(ctx context.Context, f func(*sqlx.Conn) error) error {
 		err = f(conn)
 		discard(conn, err)
 		_ = conn.Close() // it is back in the pool, or closed: nothing that concerns f
-		if !d.broken(err, tries) {
+		if tries == maxTries || !errors.Is(err, driver.ErrBadConn) {
 			return err
 		}
 	}
 }
 
-// broken reports whether a connection turned out to be broken before anything was sent, and another one is worth a try:
-// each that the pool keeps may be broken.
-func (d *DB) broken(err error, tries int) bool {
-	return errors.Is(err, driver.ErrBadConn) && tries < maxTries
+// isLost reports whether an error, of a BEGIN, says that the connection is gone: whether the server read it or not, nothing
+// has happened. Of another statement that would only be known if the driver said so.
+func isLost(err error) bool {
+	var network net.Error
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.As(err, &network) ||
+		strings.HasPrefix(SQLState(err), "57P0")
 }
 
 // discard throws a connection away on which err happened, if it says that the connection leads to the wrong server: one

@@ -76,7 +76,7 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sqlx.Conn, *sql
 			if d.conn == nil {
 				_ = conn.Close()
 			}
-			if d.conn != nil || !d.broken(err, tries) {
+			if d.conn != nil || tries == maxTries || ctx.Err() != nil || !isLost(err) {
 				return fmt.Errorf("begin: %w", err)
 			}
 		}

@@ -64,9 +64,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "with-postgres:", err)
 		code = max(code, 1)
 	}
-	if !o.demo {
-		reportMissing()
-	}
 	os.Exit(code)
 }
 
@@ -105,6 +102,9 @@ func (o options) run() (code int, err error) {
 		return 1, err
 	}
 	started()
+	if !o.demo {
+		defer reportMissing()
+	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	for _, note := range s.Notes {
 		say("not used: %s", note)
