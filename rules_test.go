@@ -18,7 +18,7 @@ import (
 func replayed(t *testing.T, fn func(ctx context.Context, call int32) (string, error)) (*bench, *workflow.Handle[string]) {
 	t.Helper()
 	b := setup(t)
-	b.svc = b.service(func(c *workflow.Config) { c.ParkAfter = time.Nanosecond })
+	b.svc = b.service(parking)
 	var calls atomic.Int32
 	w := workflow.Define("rule", func(ctx context.Context, _ int) (string, error) { return fn(ctx, calls.Add(1)) })
 	b.svc.Register(w)
@@ -28,7 +28,7 @@ func replayed(t *testing.T, fn func(ctx context.Context, call int32) (string, er
 	return b, handle
 }
 
-func nap(ctx context.Context) error { return workflow.Sleep(ctx, "wait", 50*time.Millisecond) }
+func park(ctx context.Context) error { return workflow.Sleep(ctx, "wait", 50*time.Millisecond) }
 
 // blocks waits until the run is blocked because its function does not do what it did before.
 func blocks(t *testing.T, b *bench, id string) {
@@ -66,7 +66,7 @@ func TestRuleNoClockBetweenSteps(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return greeting, nap(ctx)
+		return greeting, park(ctx)
 	}
 	b, handle := replayed(t, func(ctx context.Context, call int32) (string, error) {
 		return greet(ctx, call == 1) // as a clock that the function asks
@@ -98,7 +98,7 @@ func TestRuleNoTimeoutAroundAStep(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return price, nap(ctx)
+		return price, park(ctx)
 	}
 	b, handle := replayed(t, func(ctx context.Context, _ int32) (string, error) {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
@@ -137,7 +137,7 @@ func TestRuleNoMapOrder(t *testing.T) {
 			}
 			quotes[supplier] = quote
 		}
-		return quotes["ann"] + " " + quotes["bob"], nap(ctx)
+		return quotes["ann"] + " " + quotes["bob"], park(ctx)
 	}
 	_, handle := replayed(t, func(ctx context.Context, call int32) (string, error) {
 		suppliers := []string{"ann", "bob"}
@@ -167,7 +167,7 @@ func TestRuleNoEffectsBetweenSteps(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return sent, nap(ctx)
+		return sent, park(ctx)
 	})
 	ends(t, handle, "sent")
 	if n := mails.Swap(0); n < 2 {
@@ -178,7 +178,7 @@ func TestRuleNoEffectsBetweenSteps(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return sent, nap(ctx)
+		return sent, park(ctx)
 	})
 	ends(t, handle, "sent")
 	if n := mails.Load(); n != 1 {
@@ -190,7 +190,7 @@ func TestRuleReturnTheErrorOfAStep(t *testing.T) {
 	t.Parallel()
 	var early atomic.Int32
 	_, handle := replayed(t, func(ctx context.Context, call int32) (string, error) {
-		err := nap(ctx)
+		err := park(ctx)
 		if err != nil && call == 1 {
 			early.Add(1) // what follows happens at once, and not when it is time
 		}
