@@ -35,8 +35,8 @@ type Config struct {
 	// Defaults to "workflows".
 	Schema string
 
-	// Statements says how a lone statement is sent. The default is safe everywhere; see
-	// [StatementsAuto] and the README's section on drivers and poolers for the fast way with lib/pq.
+	// Statements says how a statement that stands alone is sent. The default is safe everywhere; see
+	// [StatementsAuto], and docs/operations.md on drivers and poolers for the fast way with lib/pq.
 	Statements Statements
 
 	// Logger receives problems that no caller is waiting to be told of. Payloads and connection strings are never logged.
@@ -50,11 +50,11 @@ type Config struct {
 	// Retry is how often a step is attempted unless [WithRetry] says otherwise; fields left zero have RetryPolicy's defaults.
 	Retry RetryPolicy
 
-	// Timeout bounds each call outside a transaction of the application: the wait for a connection, for locks and
-	// for the answer. Too low, and a busy database fails calls that would have succeeded. Defaults to 30 s.
+	// Timeout bounds each call that begins no transaction of the application: waiting for a connection, for locks
+	// and for the answer. Too low, and a busy database fails calls that would have succeeded. Defaults to 30 s.
 	Timeout time.Duration
 
-	// LockTimeout bounds the wait for a run that another transaction has locked, in [State.WithRunLock] and in
+	// LockTimeout bounds waiting for a run that another transaction has locked, in [State.WithRunLock] and in
 	// writes inside a transaction of the application. Defaults to 10 s.
 	LockTimeout time.Duration
 
@@ -68,7 +68,7 @@ type Config struct {
 	// runs sooner and asks more of the database. Defaults to 250 ms.
 	PollInterval time.Duration
 
-	// Lease is how long a worker keeps its runs after its last heartbeat; it sends one every Lease/6. Too low, and a
+	// Lease is how long a worker keeps its runs after its last heartbeat, of which it sends one every Lease/6. Too low, and a
 	// slow database makes live workers lose their runs; too high, and the runs of a dead one wait longer. All processes
 	// of one schema should agree. It is also how long a process that is frozen inside a statement of ours can hold locks.
 	// Defaults to 30 s; at least 1 s.
@@ -79,19 +79,19 @@ type Config struct {
 	// claims it: so a rollback, or a fix, lets it go on. Defaults to 24 h.
 	BlockedFor time.Duration
 
-	// ParkAfter is the longest that a run waits in the process, in [Sleep] or for the next attempt of a step. A longer wait
-	// parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
+	// ParkAfter is the longest wait, in [Sleep] or before the next attempt of a step, that a run spends in memory. A longer
+	// one parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
 	ParkAfter time.Duration
 
 	// MaxSteps bounds the steps of one run, all of which are loaded when it is claimed. Defaults to 10,000.
 	MaxSteps int
 
-	// Drain is how long [Service.Work] lets running steps finish after its own context has ended; then their contexts
-	// are cancelled. Defaults to 30 s.
+	// Drain bounds how long [Service.Work] lets steps finish once its context has ended; then their contexts are
+	// cancelled. Defaults to 30 s.
 	Drain time.Duration
 }
 
-// Statements says how a lone statement is sent to the server.
+// Statements says how a statement that stands alone is sent to the server.
 type Statements = store.Statements
 
 // The ways to send a lone statement.
@@ -128,7 +128,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// warnings drops records below slog.LevelWarn.
+// warnings is a handler that drops whatever is less than a warning.
 type warnings struct{ slog.Handler }
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
@@ -147,7 +147,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// validate expects a Config whose defaults have been set.
+// validate expects a config with defaults.
 func (c Config) validate() error {
 	switch {
 	case c.DB == nil && c.DSN == "":

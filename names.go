@@ -10,15 +10,15 @@ import (
 // Longest names, in bytes.
 const (
 	maxName    = 255  // run ids, workflow names
-	maxStepKey = 1024 // a step's whole key, with the branch before it and the count after it
+	maxStepKey = 1024 // a step's whole key, with the branch before it and the count behind it
 )
 
 func checkRunID(id string) error { return checkName("run id", id, maxName) }
 
 func checkWorkflowName(name string) error { return checkName("workflow name", name, maxName) }
 
-// checkStepName checks a name that a caller gives to a step. The characters # and / are reserved for keys: a repeated name
-// becomes name#1, and a name in a branch becomes key/name.
+// checkStepName checks a name that a caller gives to a step. The characters # and / are reserved: the engine makes name#1 of a
+// repeated name, and key/name of a name in a branch.
 func checkStepName(name string) error {
 	if err := checkStepKey(name); err != nil {
 		return err

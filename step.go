@@ -26,7 +26,7 @@ import (
 // A name has at most 1,024 bytes and neither # nor /. A name that is reached again in one run becomes name#1, name#2 and
 // so on, in the order of reach; goroutines of one run need names of their own, or a [Branch] each.
 //
-// When the run was lost, is parked, or its worker stops, Do returns the cause of ctx: return it from the workflow's function.
+// When the run was lost, is parked, or its worker stops, the error is [ErrInterrupted]: return it from the workflow's function.
 func Do[T any](
 	ctx context.Context, name string, f func(ctx context.Context) (T, error), options ...StepOption,
 ) (T, error) {
@@ -106,8 +106,8 @@ func encodeResult[T any](ctx context.Context, name string, value T, err error) (
 
 // Sleep makes the run wait for d, counted from the first time it is reached, by the database's clock. A wait of more than
 // Config.ParkAfter parks the run: it is a row, and costs no goroutine and no memory, for months if need be. Then Sleep
-// returns an error which the workflow's function must return as well; the function is called again when the time has come, on
-// any worker.
+// returns [ErrInterrupted], which the workflow's function must return; the function is called again when the time has come,
+// on any worker.
 func Sleep(ctx context.Context, name string, d time.Duration) error {
 	if err := checkStep(ctx, name); err != nil {
 		return err

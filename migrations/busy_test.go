@@ -103,7 +103,7 @@ func TestTableIsInUseTooLong(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- migrations.Up(ctx, db, schema, migrations.WithTableWaits(300*time.Millisecond, patience))
+			done <- migrations.Up(ctx, db, schema, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
 		}()
 		for _, condition := range []string{waiting, `NOT ` + waiting, waiting} { // the second attempt waits
 			await(t, db, `SELECT `+condition)

@@ -58,7 +58,7 @@ func TestGooseCommand(t *testing.T) {
 	}
 }
 
-// runGoose runs the command as the README tells a user to.
+// runGoose runs the command as docs/operations.md tells a user to.
 func runGoose(t *testing.T, program, url, schema string, args ...string) string {
 	t.Helper()
 	text, err := tryGoose(t, program, url, schema, args...)

@@ -11,7 +11,7 @@ import (
 	"github.com/sqlworkflow/workflow/migrations"
 )
 
-// grants is what a role needs to run workflows that it may not migrate; the README shows them.
+// grants is what a role needs to run workflows that it may not migrate; docs/operations.md shows them.
 var grants = []string{
 	`GRANT USAGE ON SCHEMA workflows TO {role}`,
 	`GRANT SELECT ON workflows.workflow_migrations, workflows.workflow_schema TO {role}`,
