@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // A run that another process executes: its step's context ends with that worker's next heartbeat.
@@ -25,7 +26,7 @@ func TestCancelReachesAnotherProcess(t *testing.T) {
 	})
 	worker := b.service()
 	worker.Register(w)
-	b.work(worker)
+	kit.Work(t, worker)
 	handle, err := w.Start(t.Context(), b.svc, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -42,13 +43,13 @@ func TestCancelReachesAnotherProcess(t *testing.T) {
 		if !errors.Is(err, workflow.ErrRunLost) {
 			t.Errorf("context ended with %v, want ErrRunLost", err)
 		}
-	case <-within(t, 2*testLease).Done():
+	case <-kit.Within(t, 2*testLease).Done():
 		t.Fatal("the step's context did not end with a heartbeat")
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); !errors.Is(err, workflow.ErrRunCancelled) {
+	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("result %v, want ErrRunCancelled", err)
 	}
-	eventually(t, "the worker is idle", func() bool { return worker.InFlight() == 0 })
+	kit.Until(t, "the worker is idle", func() bool { return inFlight(t, worker) == 0 })
 	if step, err := b.svc.GetStepState(t.Context(), handle.RunID(), "s"); err != nil || step.Status != workflow.StepPending {
 		t.Errorf("step %s, %v; want pending: nothing is written after Cancel", step.Status, err)
 	}
@@ -62,16 +63,16 @@ func TestCancelOfAParkedRun(t *testing.T) {
 		return 0, workflow.Sleep(ctx, "long", time.Hour)
 	})
 	svc.Register(w)
-	b.work(svc)
+	kit.Work(t, svc)
 	handle, err := w.Start(t.Context(), svc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the run is parked", func() bool { return b.get(handle.RunID()).Status == workflow.RunSuspended })
+	kit.Until(t, "the run is parked", func() bool { return b.get(handle.RunID()).Status == workflow.RunSuspended })
 	if err := svc.Cancel(t.Context(), handle.RunID()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); !errors.Is(err, workflow.ErrRunCancelled) {
+	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("result %v, want ErrRunCancelled", err)
 	}
 }
@@ -80,7 +81,7 @@ func TestCancelOfAParkedRun(t *testing.T) {
 func TestResume(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	var first, handled, second atomic.Int32
 	var mended atomic.Bool
 	w := workflow.Define("resume", func(ctx context.Context, _ int) (int, error) {
@@ -91,7 +92,7 @@ func TestResume(t *testing.T) {
 			handled.Add(1)
 			return 0, workflow.Final(errors.New("expected"))
 		})
-		if err == nil || workflow.IsPaused(err) {
+		if err == nil || errors.Is(err, workflow.ErrInterrupted) {
 			return 0, err
 		}
 		return workflow.Do(ctx, "second", func(context.Context) (int, error) {
@@ -107,14 +108,14 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); err == nil {
+	if _, err := handle.Result(kit.Context(t)); err == nil {
 		t.Fatal("the run did not fail")
 	}
 	mended.Store(true)
 	if err := b.svc.Resume(t.Context(), handle.RunID()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := handle.Result(within(t, 20*testLease)); err != nil || got != 2 {
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != 2 {
 		t.Fatalf("result %d, %v; want 2", got, err)
 	}
 	if first.Load() != 1 || handled.Load() != 1 || second.Load() != 2 {

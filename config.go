@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -20,8 +21,9 @@ type Config struct {
 	// SetMaxIdleConns is worth setting.
 	DB *sql.DB
 
-	// DSN is a connection string from which [New] opens a pool of its own, which [Service.Close] closes. The
-	// application imports the driver. For lib/pq, binary_parameters=yes is added when the DSN does not say.
+	// DSN is a connection string, in any form that the driver reads, from which [New] opens a pool of its own, which
+	// [Service.Close] closes. The application imports the driver. For lib/pq, binary_parameters=yes is added when the
+	// DSN does not say. No error shows its password.
 	DSN string
 
 	// Driver is the name under which the driver of DSN is registered with database/sql. Defaults to "postgres",
@@ -34,12 +36,19 @@ type Config struct {
 	Schema string
 
 	// Statements says how a statement that stands alone is sent. The default is safe everywhere; see
-	// [Auto] and the README's section on drivers and poolers for the fast way with lib/pq.
+	// [StatementsAuto] and the README's section on drivers and poolers for the fast way with lib/pq.
 	Statements Statements
 
-	// Logger receives what nobody is there to be told as an error. Payloads and connection strings are never
-	// logged. Defaults to silence.
+	// Logger receives problems that no caller is waiting to be told of. Payloads and connection strings are never logged.
+	// Defaults to slog.Default, from warnings on; slog.DiscardHandler silences it.
 	Logger *slog.Logger
+
+	// Version is a label of the application's release: stored with the runs that it starts and with its worker, and shown. It
+	// never decides who executes what. Defaults to none; at most 255 bytes.
+	Version string
+
+	// Retry is how often a step is attempted unless [WithRetry] says otherwise; fields left zero have RetryPolicy's defaults.
+	Retry RetryPolicy
 
 	// Timeout bounds each call that begins no transaction of the application: waiting for a connection, for locks
 	// and for the answer. Too low, and a busy database fails calls that would have succeeded. Defaults to 30 s.
@@ -59,10 +68,16 @@ type Config struct {
 	// runs sooner and asks more of the database. Defaults to 250 ms.
 	PollInterval time.Duration
 
-	// Lease is how long a worker that is not heard of keeps its runs; it reports six times as often. Too low, and
-	// a slow database makes live workers lose their runs; too high, and the runs of a dead one wait longer.
-	// All processes of one schema should agree. Defaults to 30 s; at least 1 s.
+	// Lease is how long a worker keeps its runs after its last heartbeat, of which it sends one every Lease/6. Too low, and a
+	// slow database makes live workers lose their runs; too high, and the runs of a dead one wait longer. All processes
+	// of one schema should agree. It is also how long a process that is frozen inside a statement of ours can hold locks.
+	// Defaults to 30 s; at least 1 s.
 	Lease time.Duration
+
+	// BlockedFor is how long a run stays blocked (its code does not match its record, or its steps cannot be loaded) before it
+	// fails. Until then it is tried again, after a second at first and every ten minutes in the end, by whichever worker
+	// claims it: so a rollback, or a fix, lets it go on. Defaults to 24 h.
+	BlockedFor time.Duration
 
 	// ParkAfter is the longest wait of a run, in [Sleep] or for a next attempt, that is waited for in process. A longer one
 	// parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
@@ -81,9 +96,9 @@ type Statements = store.Statements
 
 // The ways to send a lone statement.
 const (
-	Auto   = store.Auto   // by the driver: pgx Single, others InTx
-	Single = store.Single // one autocommit statement, one round trip
-	InTx   = store.InTx   // BEGIN, statement, COMMIT: safe with every driver behind every pooler
+	StatementsAuto   Statements = store.Auto   // by the driver: pgx Single, others InTx
+	StatementsSingle Statements = store.Single // one autocommit statement, one round trip
+	StatementsInTx   Statements = store.InTx   // BEGIN, statement, COMMIT: safe with every driver behind every pooler
 )
 
 const (
@@ -94,7 +109,13 @@ const (
 func (c Config) withDefaults() Config {
 	setDefault(&c.Driver, "postgres")
 	setDefault(&c.Schema, migrations.DefaultSchema)
-	setDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	if c.Logger == nil {
+		c.Logger = slog.New(warnings{slog.Default().Handler()})
+	}
+	c.Retry = c.Retry.over(RetryPolicy{
+		MaxAttempts: 5, FirstDelay: time.Second, Factor: 2, MaxDelay: 5 * time.Minute, Jitter: 0.2,
+	})
+	setDefault(&c.BlockedFor, 24*time.Hour)
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.LockTimeout, 10*time.Second)
 	setDefault(&c.PayloadLimit, 1<<20)
@@ -106,6 +127,18 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Drain, 30*time.Second)
 	return c
 }
+
+// warnings drops what is less.
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs)}
+}
+func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T
@@ -129,8 +162,16 @@ func (c Config) validate() error {
 	if err := migrations.ValidateSchema(c.Schema); err != nil {
 		return fmt.Errorf("workflow: Config.Schema: %w", err)
 	}
-	if c.Statements < Auto || c.Statements > InTx {
-		return fmt.Errorf("workflow: Config.Statements is %d: use Auto, Single or InTx", c.Statements)
+	if c.Statements < StatementsAuto || c.Statements > StatementsInTx {
+		return fmt.Errorf("workflow: Config.Statements is %d: use StatementsAuto, StatementsSingle or StatementsInTx", c.Statements)
+	}
+	if err := c.Retry.validate(); err != nil {
+		return fmt.Errorf("workflow: Config.Retry: %w", err)
+	}
+	if c.Version != "" {
+		if err := checkName("Config.Version", c.Version, maxName); err != nil {
+			return err
+		}
 	}
 	for _, field := range []struct {
 		name  string
@@ -139,7 +180,7 @@ func (c Config) validate() error {
 		{"Timeout", int64(c.Timeout)}, {"LockTimeout", int64(c.LockTimeout)},
 		{"PayloadLimit", int64(c.PayloadLimit)}, {"Concurrency", int64(c.Concurrency)},
 		{"PollInterval", int64(c.PollInterval)}, {"Lease", int64(c.Lease)}, {"Drain", int64(c.Drain)},
-		{"ParkAfter", int64(c.ParkAfter)}, {"MaxSteps", int64(c.MaxSteps)},
+		{"BlockedFor", int64(c.BlockedFor)}, {"ParkAfter", int64(c.ParkAfter)}, {"MaxSteps", int64(c.MaxSteps)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("workflow: Config.%s is negative: use zero for the default", field.name)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // A worker is killed inside the second step: another one takes over after the lease and does that step alone.
@@ -21,17 +22,17 @@ func TestKilledWorkerIsTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := spawn(t, "worker", b.pg)
-	c.says("inside")
-	c.signal(syscall.SIGKILL)
+	c := b.spawn()
+	c.Says("inside")
+	c.Signal(syscall.SIGKILL)
 
 	b.svc.Register(two)
-	b.work(b.svc)
-	got, err := handle.Result(within(t, 20*testLease))
+	kit.Work(t, b.svc)
+	got, err := handle.Result(kit.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, here := fmt.Sprint(c.cmd.Process.Pid), fmt.Sprint(os.Getpid())
+	child, here := fmt.Sprint(c.PID()), fmt.Sprint(os.Getpid())
 	if want := "in: " + child + " then " + here; got != want {
 		t.Errorf("result %q, want %q", got, want)
 	}
@@ -50,16 +51,16 @@ func TestLiveRunIsNotStolen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := spawn(t, "worker", b.pg)
-	c.says("inside")
+	c := b.spawn()
+	c.Says("inside")
 	before, err := b.svc.GetRun(t.Context(), handle.RunID())
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	b.svc.Register(two)
-	b.work(b.svc)
-	_, err = handle.Result(within(t, 4*testLease))
+	kit.Work(t, b.svc)
+	_, err = handle.Result(kit.Within(t, 4*testLease))
 	if err == nil {
 		t.Fatal("the run was finished by a worker that does not own it")
 	}
@@ -89,26 +90,26 @@ func TestFrozenWorkerWritesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := spawn(t, "worker", b.pg)
-	c.says("inside")
-	c.signal(syscall.SIGSTOP)
+	c := b.spawn()
+	c.Says("inside")
+	c.Signal(syscall.SIGSTOP)
 
 	b.svc.Register(two)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	<-inside // taken over, and in the step that the frozen worker is in
-	c.signal(syscall.SIGCONT)
-	c.says("refused: true") // after its effect, which is not in our hands
+	c.Signal(syscall.SIGCONT)
+	c.Says("refused: true") // after its effect, which is not in our hands
 	step, err := b.svc.GetStepState(t.Context(), handle.RunID(), "second")
 	if err != nil || step.Status != workflow.StepPending {
 		t.Errorf("the frozen worker recorded its step: %s %s, %v", step.Status, step.Result, err)
 	}
 
 	close(release)
-	got, err := handle.Result(within(t, 20*testLease))
+	got, err := handle.Result(kit.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, here := fmt.Sprint(c.cmd.Process.Pid), fmt.Sprint(os.Getpid())
+	child, here := fmt.Sprint(c.PID()), fmt.Sprint(os.Getpid())
 	if want := "in: " + child + " then " + here; got != want {
 		t.Errorf("result %q, want %q", got, want)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // When Work's context ends, the step in flight finishes and is recorded; the run goes on elsewhere from there.
@@ -55,8 +56,8 @@ func TestDrain(t *testing.T) {
 
 	other := b.service()
 	other.Register(w)
-	b.work(other)
-	if got, err := handle.Result(within(t, 20*testLease)); err != nil || got != 2 {
+	kit.Work(t, other)
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != 2 {
 		t.Errorf("result %d, %v; want 2", got, err)
 	}
 	if firsts.Load() != 1 || seconds.Load() != 1 {
@@ -96,7 +97,7 @@ func TestDrainIsBounded(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-within(t, 20*testLease).Done():
+	case <-kit.Context(t).Done():
 		t.Fatal("Work did not return")
 	}
 	run, err := svc.GetRun(t.Context(), handle.RunID())
@@ -134,7 +135,7 @@ func TestCloseEndsWorkAndWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := quick.Result(within(t, 20*testLease)); err != nil {
+	if _, err := quick.Result(kit.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := svc.Work(t.Context()); !errors.Is(err, workflow.ErrWorking) {

@@ -3,8 +3,10 @@ package workflow
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/internal/engine/run"
 	"github.com/sqlworkflow/workflow/migrations"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -15,7 +17,7 @@ var (
 	ErrRunNotFound = store.ErrRunNotFound
 
 	// ErrRunConflict is returned when a run with the given id exists and has another workflow or another input,
-	// compared as JSON.
+	// compared as JSON, or when a handle of one workflow is to a run of another.
 	ErrRunConflict = store.ErrRunConflict
 
 	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written.
@@ -59,20 +61,25 @@ var (
 	ErrDrift = migrations.ErrDrift
 
 	// ErrOutsideRun is returned by a step that was reached with a context that does not come from a run.
-	ErrOutsideRun = engine.ErrOutsideRun
+	ErrOutsideRun = run.ErrOutsideRun
 
-	// ErrRunEnded is returned by a step that was reached after the workflow's function had returned.
-	ErrRunEnded = engine.ErrRunEnded
+	// ErrFunctionReturned is returned by a step that was reached after the workflow's function had returned: it is to wait for
+	// its goroutines.
+	ErrFunctionReturned = run.ErrFunctionReturned
 
 	// ErrStepNested is returned by a step that was reached inside another one.
-	ErrStepNested = engine.ErrStepNested
+	ErrStepNested = run.ErrStepNested
 
-	// ErrStepAmbiguous is returned by a step that was reached while another one of the same name is in flight: give
-	// them different names.
-	ErrStepAmbiguous = engine.ErrStepAmbiguous
+	// ErrBranchBusy is returned by a step that was reached while another one of the same [Branch] is in flight: a branch has
+	// one step at a time. Give goroutines a Branch each, or use [Parallel].
+	ErrBranchBusy = run.ErrBranchBusy
 
-	// ErrTooManySteps is returned by a step that would be one too many for its run (Config.MaxSteps).
-	ErrTooManySteps = engine.ErrTooManySteps
+	// ErrTooManySteps is returned by a step beyond Config.MaxSteps.
+	ErrTooManySteps = run.ErrTooManySteps
+
+	// ErrInterrupted is returned by every step while its run stops in this process: it is parked, its worker is stopping, it
+	// was lost ([ErrRunLost] too then), or its code does not match its record. It is no outcome of the work: return it.
+	ErrInterrupted = run.ErrInterrupted
 
 	// ErrWorking is returned by [Service.Work] while the service works already.
 	ErrWorking = engine.ErrWorking
@@ -81,35 +88,133 @@ var (
 	ErrClosed = errors.New("service is closed")
 )
 
-// TransitionError is returned when a run's status may not change as asked; it carries the run and both statuses.
-// Nothing was written.
+// TransitionError is returned when a run's status may not change as asked. Nothing was written.
 type TransitionError = store.TransitionError
 
-// Error is an error as the database keeps it: JSON {message, code, stack}. Steps and runs fail with one, whatever error
-// the code returned; return one to set the code, which survives:
+// Code tells programs what an [Error] is about: a string, and an error itself, so that one compares with errors.Is:
+//
+//	if errors.Is(err, workflow.CodeDeadline) { … }
+//
+// Applications add codes of their own: Code("card_declined").
+type Code = store.Code
+
+// The codes of failures that are found here.
+const (
+	CodePanic            Code = "panic"            // the code of the application panicked; Error.Stack says where
+	CodeGoexit           Code = "goexit"           // it ended its goroutine (runtime.Goexit) instead of returning
+	CodeDeadline         Code = "deadline"         // the run was not finished by its deadline
+	CodeStepTimeout      Code = "step_timeout"     // an attempt took longer than WithAttemptTimeout allows
+	CodeCrashLoop        Code = "crash_loop"       // the workers that executed the run died, ten times without a new step
+	CodeNondeterministic Code = "nondeterministic" // the workflow's function does not do what it did before
+	CodeHistory          Code = "history"          // the steps of the run cannot be loaded
+	CodeMisuse           Code = "misuse"           // a rule of this package was broken; the message says which
+	CodeRefused          Code = "refused"          // the database refuses what is to be recorded; the message says why
+)
+
+// Error is an error as the database keeps it. Steps and runs fail with one, whatever error the code returned; return one to set
+// the code, which survives:
 //
 //	return &workflow.Error{Code: "card_declined", Message: "the bank said no"}
 //
-// and match on it with errors.Is(err, &workflow.Error{Code: "card_declined"}).
-type Error = store.Error
+// and match on it with errors.Is(err, workflow.Code("card_declined")). Message and Code are cut to 8 KiB and 255 bytes, Stack to
+// 32 KiB; what PostgreSQL cannot store in a text is replaced.
+type Error struct {
+	Message string `json:"message"`
+	Code    Code   `json:"code,omitempty"`  // for programs; "" for none
+	Stack   string `json:"stack,omitempty"` // where a panic came from
+	Step    string `json:"step,omitempty"`  // the step that failed, when a run failed with a step's error
+}
 
-// RunError is returned by [Handle.Result] for a run that failed. Unwrap gives the *[Error] that was stored, so that
-// errors.Is(err, &workflow.Error{Code: …}) works on it too.
+// Error returns the message, or the code when there is none.
+func (e *Error) Error() string {
+	switch {
+	case e == nil: // in an error that is not nil: a mistake that must not hide a failure
+		return "<nil>"
+	case e.Message == "":
+		return string(e.Code)
+	default:
+		return e.Message
+	}
+}
+
+// Is reports whether target is this error's [Code], or an *Error with the same code, which must not be empty.
+func (e *Error) Is(target error) bool {
+	if e == nil || e.Code == "" {
+		return false
+	}
+	switch target := target.(type) { //nolint:errorlint // as errors.Is asks
+	case Code:
+		return target == e.Code
+	case *Error:
+		return target != nil && target.Code == e.Code
+	default:
+		return false
+	}
+}
+
+// stored returns the error as the store has it.
+func (e *Error) stored() *store.Error {
+	if e == nil {
+		return nil
+	}
+	return &store.Error{Message: e.Message, Code: string(e.Code), Stack: e.Stack, Step: e.Step}
+}
+
+// recorded lets the engine find the parts of an *Error in the chain of an error of the application. It calls methods of that
+// error, and so belongs into the code that the engine guards.
+func recorded(err error) error {
+	var own *Error
+	if err == nil || !errors.As(err, &own) {
+		return err
+	}
+	return &coded{error: err, stored: own.stored()}
+}
+
+type coded struct {
+	error
+	stored *store.Error
+}
+
+func (c *coded) Unwrap() error { return c.error }
+
+// As finds the stored form.
+func (c *coded) As(target any) bool {
+	stored, ok := target.(**store.Error)
+	if ok {
+		*stored = c.stored
+	}
+	return ok
+}
+
+// panicOf is what code fails with that panicked; call it while recovering.
+func panicOf(p any) error {
+	return &Error{Code: CodePanic, Message: fmt.Sprintf("panic: %v", p), Stack: string(debug.Stack())}
+}
+
+var errExited = &Error{Code: CodeGoexit, Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}
+
+// RunError is returned by [Handle.Result] for a run that failed.
 type RunError struct {
-	RunID   string
-	Step    string // the step that failed; "" when the function itself did
-	Code    string
-	Message string
-	stored  error
+	RunID string
+	Err   *Error // why; nil when no reason was recorded
 }
 
 // Error names the run, the step and why it failed.
 func (e *RunError) Error() string {
-	if e.Step != "" {
-		return fmt.Sprintf("run %q failed in step %q: %s", e.RunID, e.Step, e.Message)
+	switch {
+	case e.Err == nil:
+		return fmt.Sprintf("run %q failed: no reason was recorded", e.RunID)
+	case e.Err.Step != "":
+		return fmt.Sprintf("run %q failed in step %q: %s", e.RunID, e.Err.Step, e.Err)
+	default:
+		return fmt.Sprintf("run %q failed: %s", e.RunID, e.Err)
 	}
-	return fmt.Sprintf("run %q failed: %s", e.RunID, e.Message)
 }
 
-// Unwrap returns the stored error.
-func (e *RunError) Unwrap() error { return e.stored }
+// Unwrap returns Err, so that errors.Is(err, code) works on a RunError.
+func (e *RunError) Unwrap() error {
+	if e.Err == nil {
+		return nil // not an error that holds a nil pointer
+	}
+	return e.Err
+}

@@ -117,7 +117,7 @@ func ExampleBranch() {
 }
 
 // The order and its run exist together or not at all.
-func ExampleWorkflow_StartTx() {
+func ExampleWorkflow_Start() {
 	ship := workflow.Define("ship", func(ctx context.Context, order string) (string, error) { return "shipped " + order, nil })
 	svc, db, closeAll := working(ship)
 	defer closeAll()
@@ -128,7 +128,7 @@ func ExampleWorkflow_StartTx() {
 	must(err)
 	_, err = tx.Exec("INSERT INTO orders VALUES ('17')")
 	must(err)
-	handle, err := ship.StartTx(ctx, svc, tx, "17", workflow.WithRunID("order 17"))
+	handle, err := ship.Start(ctx, svc.In(tx), "17", workflow.WithRunID("order 17"))
 	must(err)
 	must(tx.Commit())
 

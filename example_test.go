@@ -223,7 +223,7 @@ func ExampleState_ListRuns() {
 		must(err)
 	}
 
-	filter := workflow.RunFilter{Workflow: "report", Status: workflow.RunPending, Limit: 2}
+	filter := workflow.RunFilter{Workflow: "report", Statuses: []workflow.RunStatus{workflow.RunPending}, Limit: 2}
 	runs := 0
 	for {
 		page, err := svc.ListRuns(ctx, filter)

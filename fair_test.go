@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // A workflow with a long backlog does not keep the runs of another one waiting until it is done.
@@ -31,8 +32,8 @@ func TestBacklogIsSharedFairly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.work(svc)
-	if _, err := handle.Result(within(t, 20*testLease)); err != nil {
+	kit.Work(t, svc)
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	done := b.get(handle.RunID()).UpdatedAt
@@ -70,12 +71,12 @@ func TestLoggerIsSilentWhileReplaying(t *testing.T) {
 		return 1, nil
 	})
 	svc.Register(w)
-	b.work(svc)
+	kit.Work(t, svc)
 	handle, err := w.Start(t.Context(), svc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); err != nil {
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	text := log.String()

@@ -5,48 +5,59 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/internal/engine/write"
+	"github.com/sqlworkflow/workflow/store"
 )
 
-// Handle is the Go end of a run.
+// Handle is the Go end of a run; [Workflow.Start] and [Workflow.Handle] return one.
 type Handle[Out any] struct {
-	service *Service
-	runID   string
-	watch   *engine.Watch // of a run that Start executes in this process
+	*shared
+	workflow string
+	runID    string
+	hold     *write.Hold // of a run that Start executes in this process
 }
 
 // RunID returns the id of the run.
 func (h *Handle[Out]) RunID() string { return h.runID }
 
-// Result waits until the run is finished, wherever it is executed, and returns its output. The end of ctx ends the wait,
-// not the run. A failed run is a *[RunError], a cancelled one ErrRunCancelled, an unknown one ErrRunNotFound.
+// Result waits until the run is finished, wherever it is executed, and returns its output. A failed run is a *[RunError], a
+// cancelled one ErrRunCancelled, an unknown one ErrRunNotFound, and one of another workflow ErrRunConflict. The end of ctx
+// ends the wait, not the run: the error says then what the run was waiting for.
 //
 // A run that ends in this process is told at once; all others share one query, every 10 ms at first and every second
 // in the end.
 func (h *Handle[Out]) Result(ctx context.Context) (Out, error) {
 	var out Out
-	if err := h.service.readyRun(ctx, "await run", h.runID); err != nil {
+	err := h.ready(ctx, "await run")
+	if err == nil {
+		err = checkRunID(h.runID)
+	}
+	if err != nil {
 		return out, err
 	}
-	run, err := h.service.engine.Await(ctx, h.runID, h.watch)
+	run, err := h.engine.Await(ctx, h.runID, h.hold, exact[Out]())
+	if err == nil && run.Workflow != h.workflow {
+		err = fmt.Errorf("%w: it is a run of %q, and the handle is one of %q", ErrRunConflict, run.Workflow, h.workflow)
+	}
+	if err == nil && run.Status == RunCancelled {
+		err = ErrRunCancelled
+	}
 	if err != nil {
 		return out, fmt.Errorf("workflow: await run %q: %w", h.runID, err)
 	}
-	switch run.Status {
-	case RunCancelled:
-		return out, fmt.Errorf("workflow: await run %q: %w", h.runID, ErrRunCancelled)
-	case RunFailed:
-		return out, runError(run)
+	if run.Status == RunFailed {
+		failed := &RunError{RunID: run.ID}
+		var stored *store.Error
+		if errors.As(run.Err, &stored) {
+			failed.Err = storedError(stored)
+		}
+		return out, failed
 	}
-	err = run.DecodeOutput(&out)
+	err = decode(fmt.Sprintf("output of run %q", run.ID), run.Output, &out)
 	return out, err
 }
 
-func runError(run Run) error {
-	e := &RunError{RunID: run.ID, Message: "no reason was recorded", stored: run.Err}
-	var stored *Error
-	if errors.As(run.Err, &stored) {
-		e.Step, e.Code, e.Message = stored.Step, stored.Code, stored.Message
-	}
-	return e
+// Cancel stops the run, as [State.Cancel] on the service does.
+func (h *Handle[Out]) Cancel(ctx context.Context) error {
+	return State{store: h.pool, shared: h.shared}.Cancel(ctx, h.runID)
 }

@@ -1,23 +1,21 @@
 package workflow_test
 
 import (
-	"fmt"
-	"os"
+	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
-// A child is this test binary started again as a process of its own, to be killed or frozen: see [spawn].
-const childEnv = "WORKFLOW_TEST_CHILD"
+func TestMain(m *testing.M) { kit.Main(m, child) }
 
-func TestMain(m *testing.M) {
-	if name := os.Getenv(childEnv); name != "" {
-		if err := children[name](); err != nil {
-			fmt.Fprintln(os.Stderr, "child:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+// children are the other processes of tests, by what they do.
+var children = map[string]func(url string) error{"rogues": rogueChild}
+
+// child is main in another process: its task is a database's address, with what it does before that unless it is a worker.
+func child(task string) error {
+	if does, url, named := strings.Cut(task, " "); named {
+		return children[does](url)
 	}
-	goleak.VerifyTestMain(m)
+	return workerChild(task)
 }

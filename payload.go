@@ -1,9 +1,11 @@
 package workflow
 
 import (
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"unicode/utf8"
 )
@@ -17,6 +19,10 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 		if err != nil {
 			return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 		}
+		if string(encoded) == "{}" && hidesAll(reflect.TypeOf(v)) {
+			return nil, fmt.Errorf("workflow: %s: %w: none of the fields of %T is exported, so that JSON has nothing of it",
+				what, ErrInvalidArgument, v)
+		}
 		text = encoded
 	}
 	if len(text) > limit {
@@ -27,6 +33,27 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 		return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 	}
 	return text, nil
+}
+
+// hidesAll reports whether a type is a struct, or points to one, that has fields and exports none of them, and does not
+// marshal itself: stored as {}, it would come back empty.
+func hidesAll(t reflect.Type) bool {
+	if t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return false
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return hidesAll(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if field := t.Field(i); field.IsExported() || field.Anonymous {
+				return false
+			}
+		}
+		return t.NumField() > 0
+	default:
+		return false
+	}
 }
 
 // What JSONB can hold. Numbers are PostgreSQL's numeric, whose digits are bounded on both sides of the point; nesting is

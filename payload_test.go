@@ -30,6 +30,15 @@ func TestEncode(t *testing.T) {
 		"not marshallable": {func() {}, "", ErrInvalidArgument},
 		"bad UTF-8":        {"\xff", `"\ufffd"`, nil}, // encoding/json's own mend
 		"NUL":              {"\x00", "", ErrInvalidArgument},
+		"all hidden":       {struct{ a, b int }{1, 2}, "", ErrInvalidArgument},
+		"pointer to such":  {&struct{ a int }{1}, "", ErrInvalidArgument},
+		"empty struct":     {struct{}{}, "{}", nil},
+		"all omitted": {struct {
+			A int `json:",omitempty"`
+		}{}, "{}", nil},
+		"embedded":        {struct{ omits }{}, "{}", nil},
+		"its own marshal": {emptyObject{1}, "{}", nil},
+		"nil struct":      {(*struct{ a int })(nil), "null", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -40,6 +49,14 @@ func TestEncode(t *testing.T) {
 		})
 	}
 }
+
+type omits struct {
+	A int `json:",omitempty"`
+}
+
+type emptyObject struct{ n int }
+
+func (emptyObject) MarshalJSON() ([]byte, error) { return []byte("{}"), nil }
 
 // payloads is where JSON and JSONB part: what FACTS lists, and around it. Whether they are right about PostgreSQL is
 // asked of a real one in store_test.

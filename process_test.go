@@ -1,31 +1,23 @@
 package workflow_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
-	"syscall"
-	"testing"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
-
-// What children do, by name.
-var children = map[string]func() error{"worker": workerChild}
 
 const testLease = time.Second
 
-// workerChild executes runs of the workflow "two" until it is killed. It says when a run is inside its second step.
-func workerChild() error {
-	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
+// workerChild is another process: it executes runs of the workflow "two" until it is killed. It says when a run is inside its second step.
+func workerChild(url string) error {
+	db, err := sql.Open("pgx", url)
 	if err != nil {
 		return err
 	}
@@ -69,40 +61,8 @@ func twoSteps(db *sql.DB, hold func(context.Context), told func(error)) *workflo
 	})
 }
 
-// A child is a worker process.
-type child struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	lines *bufio.Scanner
-}
-
-func spawn(t *testing.T, name string, db *pgtest.Database) *child {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+name, "DATABASE_URL="+db.URL())
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &child{t: t, cmd: cmd, lines: bufio.NewScanner(out)}
-	t.Cleanup(func() {
-		c.signal(syscall.SIGKILL)
-		_, _ = io.Copy(io.Discard, out)
-		_ = cmd.Wait()
-	})
-	return c
-}
-
-func (c *child) signal(s syscall.Signal) { _ = c.cmd.Process.Signal(s) }
-
-// says waits for a line of the child's.
-func (c *child) says(want string) {
-	c.t.Helper()
-	if !c.lines.Scan() || c.lines.Text() != want {
-		c.t.Fatalf("child said %q, want %q", c.lines.Text(), want)
-	}
+// spawn starts such a worker on the bench's database.
+func (b *bench) spawn() *kit.Process {
+	b.t.Helper()
+	return kit.Spawn(b.t, b.pg.URL())
 }

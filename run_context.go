@@ -7,15 +7,15 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/internal/engine/run"
 )
 
 // RunID returns the id of the run that ctx carries, "" outside a run.
-func RunID(ctx context.Context) string { return engine.RunID(ctx) }
+func RunID(ctx context.Context) string { return run.RunID(ctx) }
 
 // Attempt returns which attempt of a step ctx belongs to, from 1; 0 outside a step.
 func Attempt(ctx context.Context) int {
-	_, attempt := engine.StepKey(ctx)
+	_, attempt := run.StepKey(ctx)
 	return attempt
 }
 
@@ -26,11 +26,11 @@ var keySpace = uuid.MustParse("6f3a1f0e-8c0b-5d57-9a43-2f6c1d9e7b10")
 // is attempted, in whatever process, and another for every other step and run. It is a UUIDv5 (RFC 9562) of the
 // length-prefixed run id and step key. Outside a step it is "".
 func IdempotencyKey(ctx context.Context) string {
-	key, _ := engine.StepKey(ctx)
+	key, _ := run.StepKey(ctx)
 	if key == "" {
 		return ""
 	}
-	return idempotencyKey(engine.RunID(ctx), key)
+	return idempotencyKey(run.RunID(ctx), key)
 }
 
 func idempotencyKey(runID, stepKey string) string {
@@ -44,4 +44,4 @@ func idempotencyKey(runID, stepKey string) string {
 
 // Logger returns a logger with the run's id and workflow, and with the step and attempt inside a step. In a workflow's
 // function it is silent while recorded steps are replayed, so that a line is written once. Outside a run it is silent.
-func Logger(ctx context.Context) *slog.Logger { return engine.Logger(ctx) }
+func Logger(ctx context.Context) *slog.Logger { return run.Logger(ctx) }

@@ -14,14 +14,12 @@ import (
 // use.
 type Service struct {
 	State
-	config Config
-	engine *engine.Engine
-	db     *sql.DB
-	owned  bool // db was opened by New
+	db    *sql.DB
+	owned bool // db was opened by New
 }
 
 // New returns a service on the pool of the application (Config.DB) or on one of its own (Config.DSN). It does no I/O and
-// starts no goroutine of ours; errors name the field and the mend. Call [Service.Init] before use and [Service.Close] after it.
+// starts no goroutine of ours; errors name the field and how to fix it. Call [Service.Init] before use and [Service.Close] after it.
 func New(config Config) (*Service, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
@@ -35,19 +33,16 @@ func New(config Config) (*Service, error) {
 		}
 		owned = true
 	}
-	s := &Service{config: config, db: db, owned: owned}
-	s.State = State{
-		store: store.New(db, store.Options{
-			Schema: config.Schema, Statements: config.Statements,
-			Timeout: config.Timeout, LockTimeout: config.LockTimeout,
-		}),
-		shared: &shared{payloadLimit: config.PayloadLimit},
-	}
-	s.engine = engine.New(s.store, engine.Config{
-		Timeout: config.Timeout, Concurrency: config.Concurrency, PollInterval: config.PollInterval, Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease,
-		Drain: config.Drain, ParkAfter: config.ParkAfter, MaxSteps: config.MaxSteps, Logger: config.Logger,
+	st := store.New(db, store.Options{
+		Schema: config.Schema, Statements: config.Statements,
+		Timeout: config.Timeout, LockTimeout: config.LockTimeout, Lease: config.Lease,
 	})
-	return s, nil
+	eng := engine.New(st, engine.Config{
+		Timeout: config.Timeout, Concurrency: config.Concurrency, PollInterval: config.PollInterval,
+		Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease, Drain: config.Drain, ParkAfter: config.ParkAfter,
+		BlockedFor: config.BlockedFor, MaxSteps: config.MaxSteps, Version: config.Version, Logger: config.Logger,
+	})
+	return &Service{State: State{store: st, shared: &shared{config: config, pool: st, engine: eng}}, db: db, owned: owned}, nil
 }
 
 // Init checks that the database answers and applies the migrations that are missing, creating the schema if need be. Any
@@ -58,7 +53,7 @@ func (s *Service) Init(ctx context.Context) error {
 		return err
 	}
 	if err := s.store.Ping(ctx); err != nil {
-		return s.config.redact(err)
+		return err
 	}
 	return migrations.Up(ctx, s.db, s.config.Schema, migrations.WithLogger(s.config.Logger))
 }
@@ -70,30 +65,26 @@ func (s *Service) In(tx *sql.Tx) State {
 	return State{store: s.store.In(tx), shared: s.shared}
 }
 
-// Cancel is [State.Cancel]; a run that this process executes is stopped at once.
-func (s *Service) Cancel(ctx context.Context, id string) error {
-	if err := s.State.Cancel(ctx, id); err != nil {
-		return err
-	}
-	s.engine.Cancelled(id)
-	return nil
-}
+// Wake makes a worker of this process look for runs at once: call it after the commit of a transaction in which runs were
+// started, if they are not to wait for the next poll.
+func (s *Service) Wake() { s.engine.Wake() }
 
-// Resume is [State.Resume]; a worker of this process looks for the run at once.
-func (s *Service) Resume(ctx context.Context, id string) error {
-	if err := s.State.Resume(ctx, id); err != nil {
-		return err
+// AwaitRun waits until a run is finished, wherever it is executed, and returns it, whatever its status; a [Handle] decodes the
+// output too. The errors are those of [Handle.Result] but for the run's own.
+func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
+	if err := s.readyRun(ctx, "await run", id); err != nil {
+		return Run{}, err
 	}
-	s.engine.Created()
-	return nil
+	if _, err := s.engine.Await(ctx, id, nil, true); err != nil {
+		return Run{}, fmt.Errorf("workflow: await run %q: %w", id, err)
+	}
+	return s.GetRun(ctx, id)
 }
-
-// InFlight returns how many runs this process executes now.
-func (s *Service) InFlight() int { return s.engine.InFlight() }
 
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those
 // whose worker has died. Then it claims nothing more, lets steps in flight finish for Config.Drain, hands the runs back
-// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking).
+// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking). A database that is away is
+// waited for, when Work begins and later.
 func (s *Service) Work(ctx context.Context) error {
 	if s.closed.Load() {
 		return fmt.Errorf("workflow: work: %w", ErrClosed)

@@ -49,26 +49,6 @@ func (b *bench) service(changes ...func(*workflow.Config)) *workflow.Service {
 	return svc
 }
 
-// work makes a service work until the test ends, or until the function that it returns is called.
-func (b *bench) work(svc *workflow.Service) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- svc.Work(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			b.t.Errorf("work: %v", err)
-		}
-	}
-	b.t.Cleanup(stop)
-	return stop
-}
-
 // effects returns how often each step of a run took effect, and in which process.
 func (b *bench) effects(runID string) map[string][]string {
 	b.t.Helper()
@@ -91,13 +71,16 @@ func (b *bench) effects(runID string) map[string][]string {
 	return effects
 }
 
-// within bounds a wait for something that must happen.
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func noHold(context.Context) {}
 
 func untold(error) {}
+
+// inFlight returns how many runs a service executes.
+func inFlight(t *testing.T, svc *workflow.Service) int {
+	t.Helper()
+	stats, err := svc.Stats(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stats.InFlight
+}

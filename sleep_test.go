@@ -10,25 +10,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // parking makes every wait park.
 func parking(c *workflow.Config) { c.ParkAfter = time.Nanosecond }
-
-// eventually polls until ok, which must come.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := within(t, 20*testLease)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.Done():
-			t.Fatalf("it never came that %s", what)
-		}
-	}
-}
 
 func (b *bench) get(runID string) workflow.Run {
 	b.t.Helper()
@@ -56,12 +42,12 @@ func TestSleepParks(t *testing.T) {
 	})
 	first := b.service(parking)
 	first.Register(w)
-	stop := b.work(first)
+	stop := kit.Work(t, first)
 	handle, err := w.Start(t.Context(), b.svc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the run is parked", func() bool { return b.get(handle.RunID()).Status == workflow.RunSuspended })
+	kit.Until(t, "the run is parked", func() bool { return b.get(handle.RunID()).Status == workflow.RunSuspended })
 	stop()
 	run := b.get(handle.RunID())
 	if run.Owner != "" || run.RunAt.Sub(run.CreatedAt) < time.Second {
@@ -70,8 +56,8 @@ func TestSleepParks(t *testing.T) {
 
 	second := b.service(parking)
 	second.Register(w)
-	b.work(second)
-	got, err := handle.Result(within(t, 20*testLease))
+	kit.Work(t, second)
+	got, err := handle.Result(kit.Context(t))
 	if err != nil || got != 7 {
 		t.Fatalf("result %d, %v; want 7", got, err)
 	}
@@ -87,7 +73,7 @@ func TestSleepParks(t *testing.T) {
 func TestShortSleepStays(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	var bodies atomic.Int32
 	_, _, err := run(b, "short", func(ctx context.Context, _ int) (int, error) {
 		bodies.Add(1)
@@ -121,13 +107,13 @@ func TestParkingWaitsForStepsInFlight(t *testing.T) {
 	})
 	svc := b.service(parking)
 	svc.Register(w)
-	b.work(svc)
+	kit.Work(t, svc)
 	handle, err := w.Start(t.Context(), svc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-inside
-	eventually(t, "the sleep is recorded", func() bool {
+	kit.Until(t, "the sleep is recorded", func() bool {
 		step, err := b.svc.GetStepState(t.Context(), handle.RunID(), "a/nap")
 		return err == nil && step.Status == workflow.StepSucceeded
 	})
@@ -135,7 +121,7 @@ func TestParkingWaitsForStepsInFlight(t *testing.T) {
 		t.Errorf("%s while a step is in flight, want running", status)
 	}
 	close(release)
-	if _, err := handle.Result(within(t, 20*testLease)); err != nil {
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	if slow.Load() != 1 {
@@ -165,12 +151,12 @@ func TestBusyBranchBesideASleep(t *testing.T) {
 		return 1, group.Wait()
 	})
 	svc.Register(w)
-	b.work(svc)
+	kit.Work(t, svc)
 	handle, err := w.Start(t.Context(), svc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); err != nil {
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,7 +166,7 @@ func TestDelay(t *testing.T) {
 	b := setup(t)
 	w := workflow.Define("delayed", func(context.Context, int) (int, error) { return 1, nil })
 	b.svc.Register(w)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	handle, err := w.Start(t.Context(), b.svc, 0, workflow.WithDelay(500*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +174,7 @@ func TestDelay(t *testing.T) {
 	if run := b.get(handle.RunID()); run.RunAt.Sub(run.CreatedAt) != 500*time.Millisecond {
 		t.Errorf("may run %s after its creation, want 500ms", run.RunAt.Sub(run.CreatedAt))
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); err != nil {
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	if run := b.get(handle.RunID()); run.UpdatedAt.Sub(run.CreatedAt) < 500*time.Millisecond {
@@ -214,9 +200,9 @@ func TestDeadline(t *testing.T) {
 	})
 	late := workflow.Define("late", func(context.Context, int) (int, error) { return 1, nil })
 	svc.Register(executed, parked)
-	b.work(svc)
+	kit.Work(t, svc)
 	deadline := workflow.WithDeadline(300 * time.Millisecond)
-	want := &workflow.Error{Code: "deadline"}
+	want := workflow.CodeDeadline
 
 	for _, w := range []*workflow.Workflow[int, int]{executed, parked, late} {
 		handle, err := w.Start(t.Context(), svc, 0, deadline)
@@ -224,7 +210,7 @@ func TestDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		if w == late {
-			eventually(t, "the deadline has passed", func() bool {
+			kit.Until(t, "the deadline has passed", func() bool {
 				var passed bool
 				err := b.db.QueryRow(`SELECT extract(epoch FROM now()) * 1000 > deadline_at FROM workflows.workflow_runs WHERE id = $1`,
 					handle.RunID()).Scan(&passed)
@@ -232,7 +218,7 @@ func TestDeadline(t *testing.T) {
 			})
 			svc.Register(late)
 		}
-		if _, err := handle.Result(within(t, 20*testLease)); !errors.Is(err, want) {
+		if _, err := handle.Result(kit.Context(t)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want the code deadline", w.Name(), err)
 		}
 	}

@@ -9,56 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/sqlworkflow/workflow/internal/engine"
 	"github.com/sqlworkflow/workflow/store"
-)
-
-// The rows of the state API.
-type (
-	// Run is one execution of a workflow.
-	Run = store.Run
-	// RunStatus is where a run stands.
-	RunStatus = store.RunStatus
-	// RunFilter selects the runs of a list.
-	RunFilter = store.RunFilter
-	// RunPage is one page of a list.
-	RunPage = store.RunPage
-	// Step is one unit of work of a run.
-	Step = store.Step
-	// StepStatus is where a step stands.
-	StepStatus = store.StepStatus
-	// StepKind tells steps of the engine apart.
-	StepKind = store.StepKind
-	// Attempts are the failed attempts of a step.
-	Attempts = store.Attempts
-	// Failure is one failed attempt.
-	Failure = store.Failure
-	// RetryPolicy says how often a step is attempted, and how long each next attempt waits.
-	RetryPolicy = store.RetryPolicy
-)
-
-// The statuses of a run.
-const (
-	RunPending   = store.RunPending   // waits for a worker
-	RunRunning   = store.RunRunning   // is executed by its owner, or by hand when it has none
-	RunSuspended = store.RunSuspended // waits for a time or an event
-	RunCompleted = store.RunCompleted // returned an output
-	RunFailed    = store.RunFailed    // returned an error
-	RunCancelled = store.RunCancelled // was stopped from outside
-)
-
-// The statuses of a step.
-const (
-	StepPending   = store.StepPending   // never written
-	StepScheduled = store.StepScheduled // handed to someone who will execute it
-	StepRunning   = store.StepRunning   // being executed
-	StepSucceeded = store.StepSucceeded // has a result; final
-	StepFailed    = store.StepFailed    // has an error; may still succeed
-)
-
-// The kinds of steps besides plain ones.
-const (
-	TxStep    = store.TxStep    // recorded in the transaction of its effects
-	SleepStep = store.SleepStep // a wait
 )
 
 // State is the state API: it creates, reads and moves runs and their steps by hand, which is how an application drives
@@ -70,12 +22,36 @@ const (
 type State struct {
 	store *store.Store
 	*shared
+	after *after // commit; nil on a pool, where a write is committed when it returns
 }
+
+// A Session is where state is written: a [Service], on its pool, or a [State], which [Service.In] binds to a transaction of the
+// application. What starts a run takes one, and what it writes exists if and only if that commits.
+type Session interface {
+	state() State
+}
+
+func (s State) state() State { return s }
 
 // shared is what a service has in common with the states bound to its transactions.
 type shared struct {
-	closed       atomic.Bool
-	payloadLimit int
+	config Config
+	pool   *store.Store
+	engine *engine.Engine
+	closed atomic.Bool
+}
+
+// after is what the process is to do once the transaction that a state is bound to has committed.
+type after struct{ do []func() }
+
+// then tells this process's worker what was written: at once on a pool, and in a transaction not before the commit.
+func (s State) then(tell func()) {
+	switch {
+	case s.store.Tx() == nil:
+		tell()
+	case s.after != nil:
+		s.after.do = append(s.after.do, tell)
+	}
 }
 
 // ready is asked first by every call.
@@ -90,17 +66,30 @@ func (s *shared) ready(ctx context.Context, op string) error {
 }
 
 // CreateRun creates a pending run and returns its id, a UUIDv7. The input is encoded as JSON; a [json.RawMessage] is
-// taken as it is. A worker that knows the workflow will claim the run.
+// taken as it is. A worker that knows the workflow will claim the run, one of this process at once.
 func (s State) CreateRun(ctx context.Context, workflow string, input any) (string, error) {
 	run, err := s.newRun(ctx, workflow, input, nil)
-	if err == nil {
-		run, err = withID(run)
-	}
 	if err != nil {
 		return "", err
 	}
-	created, err := s.store.CreateRun(ctx, run)
+	created, err := s.create(ctx, run)
 	return created.ID, err
+}
+
+// create gives the run a UUIDv7 unless its id is chosen.
+func (s State) create(ctx context.Context, run store.NewRun) (store.Run, error) {
+	if run.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return store.Run{}, fmt.Errorf("workflow: create run: %w", err)
+		}
+		run.ID = id.String()
+	}
+	created, err := s.store.CreateRun(ctx, run)
+	if err == nil {
+		s.then(s.engine.Wake)
+	}
+	return created, err
 }
 
 // CreateRunWithID creates a pending run under an id that the caller chose, at most 255 bytes. When a run with this id
@@ -111,14 +100,15 @@ func (s State) CreateRunWithID(ctx context.Context, id, workflow string, input a
 	if err != nil {
 		return Run{}, err
 	}
-	return s.store.CreateRun(ctx, run)
+	created, err := s.create(ctx, run)
+	return runOf(created), err
 }
 
 // newRun checks and encodes what is to be written; the run has no id unless the caller chose one.
 func (s *shared) newRun(ctx context.Context, workflow string, input any, options []StartOption) (store.NewRun, error) {
 	var o startOptions
 	for _, option := range options {
-		option(&o)
+		option.start(&o)
 	}
 	if err := s.ready(ctx, "create run"); err != nil {
 		return store.NewRun{}, err
@@ -134,21 +124,10 @@ func (s *shared) newRun(ctx context.Context, workflow string, input any, options
 	if err := checkWorkflowName(workflow); err != nil {
 		return store.NewRun{}, err
 	}
-	payload, err := encode("input", input, s.payloadLimit)
-	return store.NewRun{ID: o.runID, Workflow: workflow, Input: payload, Delay: o.delay, Deadline: o.deadline}, err
-}
-
-// withID gives a run a UUIDv7 unless its id is chosen.
-func withID(run store.NewRun) (store.NewRun, error) {
-	if run.ID != "" {
-		return run, nil
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return run, fmt.Errorf("workflow: create run: %w", err)
-	}
-	run.ID = id.String()
-	return run, nil
+	payload, err := encode("input", input, s.config.PayloadLimit)
+	return store.NewRun{
+		ID: o.runID, Workflow: workflow, Version: s.config.Version, Input: payload, Delay: o.delay, Deadline: o.deadline,
+	}, err
 }
 
 // GetRun returns a run, or ErrRunNotFound.
@@ -156,7 +135,8 @@ func (s State) GetRun(ctx context.Context, id string) (Run, error) {
 	if err := s.readyRun(ctx, "get run", id); err != nil {
 		return Run{}, err
 	}
-	return s.store.GetRun(ctx, id)
+	run, err := s.store.GetRun(ctx, id)
+	return runOf(run), err
 }
 
 // ListRuns returns a page of runs, newest first. Runs that are created meanwhile do not shift the pages behind it.
@@ -167,7 +147,12 @@ func (s State) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) 
 	if err := checkFilter(&filter); err != nil {
 		return RunPage{}, err
 	}
-	return s.store.ListRuns(ctx, filter)
+	found, err := s.store.ListRuns(ctx, store.RunFilter(filter))
+	page := RunPage{Next: found.Next}
+	for _, run := range found.Runs {
+		page.Runs = append(page.Runs, runOf(run))
+	}
+	return page, err
 }
 
 const (
@@ -180,8 +165,10 @@ func checkFilter(filter *RunFilter) error {
 	if filter.Limit < 0 || filter.Limit > maxPage {
 		return fmt.Errorf("workflow: RunFilter.Limit is %d: %w: at most %d", filter.Limit, ErrInvalidArgument, maxPage)
 	}
-	if filter.Status != "" && !filter.Status.Valid() {
-		return fmt.Errorf("workflow: RunFilter.Status is %q: %w: no such status", filter.Status, ErrInvalidArgument)
+	for _, status := range filter.Statuses {
+		if !status.Valid() {
+			return fmt.Errorf("workflow: RunFilter.Statuses has %q: %w: no such status", status, ErrInvalidArgument)
+		}
 	}
 	if filter.Workflow != "" {
 		if err := checkWorkflowName(filter.Workflow); err != nil {
@@ -211,11 +198,11 @@ func (s State) UpdateRunStatus(ctx context.Context, id string, to RunStatus, out
 	var payload json.RawMessage
 	if raw, isRaw := output.(json.RawMessage); output != nil && (!isRaw || raw != nil) {
 		var problem error
-		if payload, problem = encode("output", output, s.payloadLimit); problem != nil {
+		if payload, problem = encode("output", output, s.config.PayloadLimit); problem != nil {
 			return problem
 		}
 	}
-	return s.store.UpdateRunStatus(ctx, id, to, payload, store.NewError(err))
+	return s.store.UpdateRunStatus(ctx, id, to, payload, store.NewError(recorded(err)))
 }
 
 // Cancel stops a run, whoever executes it: once Cancel has returned (in a transaction: once that has committed) no write of
@@ -226,16 +213,26 @@ func (s State) Cancel(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "cancel run", id); err != nil {
 		return err
 	}
-	return s.store.CancelRun(ctx, id)
+	if err := s.store.CancelRun(ctx, id); err != nil {
+		return err
+	}
+	s.then(func() { s.engine.Cancelled(id) })
+	return nil
 }
 
-// Resume makes a failed or cancelled run pending, to go on from its last good step: the step that it failed with is
-// attempted again, with as many attempts as at first. A deadline is removed. Any other run is a *TransitionError.
+// Resume makes a failed or cancelled run pending, to go on from where it was. Nothing is edited that later steps may depend on:
+// a failed step is attempted again, with as many attempts as at first, only if no step was recorded behind it in its branch, in
+// one that holds it or in one that it holds; any other failure, as one that the workflow's function has handled, stays what it
+// is. A deadline is removed. A run that is not failed or cancelled is a *TransitionError.
 func (s State) Resume(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "resume run", id); err != nil {
 		return err
 	}
-	return s.store.ResumeRun(ctx, id)
+	if err := s.store.ResumeRun(ctx, id); err != nil {
+		return err
+	}
+	s.then(s.engine.Wake)
+	return nil
 }
 
 // DeleteRun deletes a run and its steps: ErrRunNotFound, or ErrRunOwned while a worker executes it.
@@ -254,7 +251,8 @@ func (s State) GetStepState(ctx context.Context, runID, step string) (Step, erro
 	if err := checkStepKey(step); err != nil {
 		return Step{}, err
 	}
-	return s.store.GetStepState(ctx, runID, step)
+	found, err := s.store.GetStepState(ctx, runID, step)
+	return stepOf(found), err
 }
 
 // ListSteps returns the steps of a run in the order of their last change, or ErrRunNotFound.
@@ -262,7 +260,15 @@ func (s State) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	if err := s.readyRun(ctx, "list steps", runID); err != nil {
 		return nil, err
 	}
-	return s.store.ListSteps(ctx, runID)
+	found, err := s.store.ListSteps(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	steps := make([]Step, len(found))
+	for i := range found {
+		steps[i] = stepOf(found[i])
+	}
+	return steps, nil
 }
 
 // SetStepScheduled records that a step was handed to someone who will execute it. See [State.SetStepResult] for the
@@ -275,7 +281,7 @@ func (s State) SetStepScheduled(ctx context.Context, runID, step string) error {
 // again is success, another one ErrStepFinished. ErrRunNotFound; ErrRunFinished when the run is completed, failed or
 // cancelled; ErrRunOwned while a worker executes it. A step name has at most 1,024 bytes and neither # nor /.
 func (s State) SetStepResult(ctx context.Context, runID, step string, result any) error {
-	payload, err := encode("step result", result, s.payloadLimit)
+	payload, err := encode("step result", result, s.config.PayloadLimit)
 	if err != nil {
 		return err
 	}
@@ -287,7 +293,7 @@ func (s State) SetStepError(ctx context.Context, runID, step string, err error) 
 	if err == nil {
 		return fmt.Errorf("workflow: step error: %w: it must not be nil", ErrInvalidArgument)
 	}
-	return s.setStep(ctx, store.NewStep{RunID: runID, Name: step, Status: StepFailed, Err: store.NewError(err)})
+	return s.setStep(ctx, store.NewStep{RunID: runID, Name: step, Status: StepFailed, Err: store.NewError(recorded(err))})
 }
 
 func (s State) setStep(ctx context.Context, step store.NewStep) error {
@@ -334,8 +340,15 @@ func (s State) WithRunLock(
 	if held, ok := ctx.Value(mark).(State); ok && s.store.Tx() == nil {
 		s = held
 	}
-	return s.store.WithRunLock(ctx, id, func(ctx context.Context, bound *store.Store) error {
-		state := State{store: bound, shared: s.shared}
+	ours := new(after)
+	err := s.store.WithRunLock(ctx, id, func(ctx context.Context, bound *store.Store) error {
+		state := State{store: bound, shared: s.shared, after: ours}
 		return fn(context.WithValue(ctx, mark, state), bound.Tx(), state)
 	})
+	if err == nil {
+		for _, tell := range ours.do {
+			s.then(tell)
+		}
+	}
+	return err
 }

@@ -13,8 +13,20 @@ type Stats struct {
 	// Workers alive: those whose lease has not ended.
 	Workers int
 
-	// InFlight is how many runs this process executes, at most Config.Concurrency.
+	// Suspended runs by what they wait for; every reason is a key.
+	Suspended map[SuspendReason]int64
+
+	// InFlight is how many runs this process executes. With Hanging it is at most Config.Concurrency.
 	InFlight int
+
+	// Hanging is how many functions go on in this process although their run is over here, because they ignore their context.
+	// Each takes a slot.
+	Hanging int
+
+	// LastError is what the worker of this process last had trouble with that no caller was told of, and LastErrorAt when that
+	// was by this process's clock; nil when there was nothing.
+	LastError   error
+	LastErrorAt time.Time
 
 	// Lag is for how long the oldest run that a worker may claim has been waiting for one, by the database's clock; 0 when
 	// none waits. When it grows there are too few workers, or none that knows the workflow. The runs of a worker that has
@@ -33,8 +45,8 @@ func (s *Service) Stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	return Stats{
-		Runs: counted.Runs, Workers: counted.Workers, Lag: counted.Lag,
-		InFlight: s.engine.InFlight(),
-	}, nil
+	stats := Stats{Runs: counted.Runs, Suspended: counted.Suspended, Workers: counted.Workers, Lag: counted.Lag}
+	stats.InFlight, stats.Hanging = s.engine.InFlight()
+	stats.LastError, stats.LastErrorAt = s.engine.LastTrouble()
+	return stats, nil
 }

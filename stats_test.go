@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 func ExampleService_Stats() {
@@ -48,7 +49,10 @@ func TestStats(t *testing.T) {
 	none := map[workflow.RunStatus]int64{
 		"pending": 0, "running": 0, "suspended": 0, "completed": 0, "failed": 0, "cancelled": 0,
 	}
-	if diff := cmp.Diff(workflow.Stats{Runs: none}, now()); diff != "" {
+	unsuspended := map[workflow.SuspendReason]int64{
+		workflow.SuspendedForTime: 0, workflow.SuspendedByHand: 0, workflow.SuspendedBlocked: 0,
+	}
+	if diff := cmp.Diff(workflow.Stats{Runs: none, Suspended: unsuspended}, now()); diff != "" {
 		t.Errorf("an empty schema (-want +got):\n%s", diff)
 	}
 
@@ -61,13 +65,15 @@ func TestStats(t *testing.T) {
 	}
 	const hour = 3_600_000
 	exec(fmt.Sprintf(`
-		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
-		SELECT status, 'unknown', status, '1', 1, 1,
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, suspended_for, run_at)
+		SELECT status, 'unknown', status, '1', 1, 1, CASE WHEN status = 'suspended' THEN 'by_hand' END,
 		       CASE WHEN status = 'pending' THEN extract(epoch FROM now()) * 1000 + %d END
 		FROM unnest('{pending,running,suspended,completed,failed,cancelled}'::text[]) AS status`, hour))
 	exec(`INSERT INTO workflows.workflow_workers (id, expires_at) VALUES ('dead', 1)`)
 	want := workflow.Stats{Runs: map[workflow.RunStatus]int64{
 		"pending": 1, "running": 1, "suspended": 1, "completed": 1, "failed": 1, "cancelled": 1,
+	}, Suspended: map[workflow.SuspendReason]int64{
+		workflow.SuspendedForTime: 0, workflow.SuspendedByHand: 1, workflow.SuspendedBlocked: 0,
 	}}
 	if diff := cmp.Diff(want, now()); diff != "" {
 		t.Errorf("one of each (-want +got):\n%s", diff)
@@ -81,7 +87,7 @@ func TestStats(t *testing.T) {
 		return 0, nil
 	})
 	b.svc.Register(hold)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	handle, err := hold.Start(t.Context(), b.svc, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +105,7 @@ func TestStats(t *testing.T) {
 		t.Errorf("at work (-want +got):\n%s", diff)
 	}
 	close(leave)
-	if _, err := handle.Result(within(t, time.Minute)); err != nil {
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Error(err)
 	}
 	if err := b.svc.Close(); err != nil {

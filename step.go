@@ -4,11 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
-	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/internal/engine/run"
+	"github.com/sqlworkflow/workflow/store"
 )
 
 // Do executes a step of the run that ctx carries: f is called, and what it returns is recorded before Do returns. When the
@@ -29,8 +30,8 @@ import (
 func Do[T any](
 	ctx context.Context, name string, f func(ctx context.Context) (T, error), options ...StepOption,
 ) (T, error) {
-	return step[T](ctx, name, options, func(o engine.Options) (json.RawMessage, error) {
-		return engine.Step(ctx, name, o, func(ctx context.Context) (json.RawMessage, error) {
+	return step[T](ctx, name, options, func(o run.Options) (json.RawMessage, error) {
+		return run.Do(ctx, name, o, func(ctx context.Context) (json.RawMessage, error) {
 			value, err := f(ctx)
 			return encodeResult(ctx, name, value, err)
 		})
@@ -46,8 +47,8 @@ func Do[T any](
 func DoTx[T any](
 	ctx context.Context, name string, f func(ctx context.Context, tx *sql.Tx) (T, error), options ...StepOption,
 ) (T, error) {
-	return step[T](ctx, name, options, func(o engine.Options) (json.RawMessage, error) {
-		return engine.StepTx(ctx, name, o, func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
+	return step[T](ctx, name, options, func(o run.Options) (json.RawMessage, error) {
+		return run.DoTx(ctx, name, o, func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
 			value, err := f(ctx, tx)
 			return encodeResult(ctx, name, value, err)
 		})
@@ -55,33 +56,46 @@ func DoTx[T any](
 }
 
 func step[T any](
-	ctx context.Context, name string, options []StepOption, run func(engine.Options) (json.RawMessage, error),
+	ctx context.Context, name string, options []StepOption, do func(run.Options) (json.RawMessage, error),
 ) (T, error) {
 	var result T
 	if err := checkStep(ctx, name); err != nil {
 		return result, err
 	}
-	o, err := stepOptions(options)
+	o, err := stepOptions(ctx, options)
+	if err == nil && reflect.TypeFor[T]().Kind() == reflect.Interface && reflect.TypeFor[T]().NumMethod() > 0 {
+		err = fmt.Errorf("%w: its result has the type %s, an interface, which JSON cannot be decoded into: use a concrete type",
+			ErrInvalidArgument, typeName[T]())
+	}
 	if err != nil {
 		return result, fmt.Errorf("workflow: step %q: %w", name, err)
 	}
-	recorded, err := run(o)
+	o.Exact = exact[T]()
+	recorded, err := do(o)
 	if err != nil {
-		return result, err
+		return result, stepError(err)
 	}
 	if err := json.Unmarshal(recorded, &result); err != nil {
-		return result, fmt.Errorf("workflow: decode result of step %q as %T: %w", name, result, err)
+		return result, fmt.Errorf("workflow: decode result of step %q as %s: %w", name, typeName[T](), err)
 	}
 	return result, nil
+}
+
+// stepError returns a step's failure as the package's *Error; it is not wrapped.
+func stepError(err error) error {
+	if stored, ok := err.(*store.Error); ok { //nolint:errorlint // see above
+		return storedError(stored)
+	}
+	return err
 }
 
 // encodeResult makes what cannot be encoded a final error: it will be no different the next time.
 func encodeResult(ctx context.Context, name string, value any, err error) (json.RawMessage, error) {
 	if err != nil {
-		return nil, err
+		return nil, recorded(err)
 	}
-	encoded, err := encode(fmt.Sprintf("result of step %q", name), value, payloadLimit(ctx))
-	return encoded, engine.Final(err)
+	encoded, err := encode(fmt.Sprintf("result of step %q", name), value, configOf(ctx).PayloadLimit)
+	return encoded, run.Final(err)
 }
 
 // Sleep makes the run wait for d, counted from the first time it is reached, by the database's clock. A wait of more than
@@ -92,7 +106,7 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 	if err := checkStep(ctx, name); err != nil {
 		return err
 	}
-	return engine.Sleep(ctx, name, d)
+	return run.Sleep(ctx, name, d)
 }
 
 // Branch returns a context for one goroutine of a workflow: step names reached with it are counted by themselves and
@@ -102,7 +116,7 @@ func Branch(ctx context.Context, key string) context.Context {
 	if err := checkStepName(key); err != nil {
 		return context.WithValue(ctx, badBranch{}, err)
 	}
-	return engine.Branch(ctx, key)
+	return run.Branch(ctx, key)
 }
 
 // badBranch carries what is wrong with a branch's key.
@@ -115,8 +129,28 @@ func checkStep(ctx context.Context, name string) error {
 	return checkStepName(name)
 }
 
-// Final marks an error of a step as one that no further attempt can mend: the step fails at once. It returns nil for nil.
-func Final(err error) error { return engine.Final(err) }
+// Patched lets a change of a workflow's function meet runs that began before it: it is true for runs that had not come to this
+// place when the change was deployed, and stays true for them; it is false for those that had been beyond, which go on the old
+// way.
+//
+//	if workflow.Patched(ctx, "tax-2027") {
+//		tax, err = workflow.Do(ctx, "tax", newTax)
+//	} else {
+//		tax, err = workflow.Do(ctx, "vat", oldTax)
+//	}
+//
+// Once no unfinished run is older than the change, the else branch may go, and then the call of Patched too. name obeys the
+// rules of a step's name. Inside a step, and with a bad name, the run fails with [CodeMisuse]; outside a run it is true.
+func Patched(ctx context.Context, name string) bool {
+	return run.Patched(ctx, name, checkStepName(name))
+}
+
+// Final marks an error of a step as permanent: the step fails without further attempts. It returns nil for nil.
+func Final(err error) error { return run.Final(err) }
+
+// RetryAfter marks an error of a step with the time until its next attempt, as a provider's Retry-After header gives it, in place
+// of the policy's delay; the number of attempts stays the policy's. It returns nil for nil.
+func RetryAfter(err error, after time.Duration) error { return run.RetryAfter(err, after) }
 
 // A StepOption changes how a step is executed.
 type StepOption func(*stepConfig)
@@ -127,14 +161,15 @@ type stepConfig struct {
 	isolation sql.IsolationLevel
 }
 
-// WithRetry sets how often the step is attempted. The policy is resolved once, and stored with the first failed attempt;
-// from then on the stored one counts.
+// WithRetry sets how often the step is attempted; what it leaves open is as Config.Retry says. The policy is resolved once, and
+// stored with the first failed attempt; from then on the stored one counts.
 func WithRetry(policy RetryPolicy) StepOption {
 	return func(c *stepConfig) { c.retry = policy }
 }
 
-// WithTimeout bounds each attempt: its context ends after d, and the attempt has failed. Defaults to no bound.
-func WithTimeout(d time.Duration) StepOption {
+// WithAttemptTimeout bounds each attempt: its context ends after d, and the attempt fails with [CodeStepTimeout] when its function
+// returns. A function that ignores its context is waited for, and reported to the log. Defaults to no bound.
+func WithAttemptTimeout(d time.Duration) StepOption {
 	return func(c *stepConfig) { c.timeout = d }
 }
 
@@ -143,29 +178,18 @@ func WithIsolation(level sql.IsolationLevel) StepOption {
 	return func(c *stepConfig) { c.isolation = level }
 }
 
-func stepOptions(options []StepOption) (engine.Options, error) {
+func stepOptions(ctx context.Context, options []StepOption) (run.Options, error) {
 	var c stepConfig
 	for _, option := range options {
 		option(&c)
 	}
-	p := &c.retry
-	setDefault(&p.MaxAttempts, 5)
-	setDefault(&p.FirstDelay, time.Second)
-	setDefault(&p.Factor, 2)
-	setDefault(&p.MaxDelay, 5*time.Minute)
-	setDefault(&p.Jitter, 0.2)
-	p.Jitter = max(p.Jitter, 0)
-	switch {
-	case p.MaxAttempts < 0, p.FirstDelay < 0, p.MaxDelay < 0, c.timeout < 0:
-		return engine.Options{}, fmt.Errorf("%w: a retry policy and a timeout must not be negative", ErrInvalidArgument)
-	case p.Factor < 1, p.Jitter > 1:
-		return engine.Options{}, fmt.Errorf("%w: RetryPolicy.Factor is at least 1 and Jitter at most 1", ErrInvalidArgument)
+	p := c.retry.over(configOf(ctx).Retry)
+	if c.timeout < 0 {
+		return run.Options{}, fmt.Errorf("%w: the timeout must not be negative", ErrInvalidArgument)
 	}
-	return engine.Options{Retry: *p, Timeout: c.timeout, Isolation: c.isolation}, nil
-}
-
-// IsPaused reports whether err is how a run stops in good order (parked, or its worker stops) or is lost: not an outcome
-// of its work. A workflow's function that handles errors of its steps passes such an error on.
-func IsPaused(err error) bool {
-	return errors.Is(err, engine.ErrPaused) || errors.Is(err, ErrRunLost)
+	if err := p.validate(); err != nil {
+		return run.Options{}, err
+	}
+	p.Jitter = max(p.Jitter, 0)
+	return run.Options{Retry: store.RetryPolicy(p), Timeout: c.timeout, Isolation: c.isolation}, nil
 }

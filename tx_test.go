@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 func book(step string) func(context.Context, *sql.Tx) (string, error) {
@@ -22,7 +23,7 @@ func book(step string) func(context.Context, *sql.Tx) (string, error) {
 func TestDoTx(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	handle, got, err := run(b, "book", func(ctx context.Context, _ int) (string, error) {
 		return workflow.DoTx(ctx, "book", func(ctx context.Context, tx *sql.Tx) (string, error) {
 			result, err := book("book")(ctx, tx)
@@ -58,7 +59,7 @@ func TestDoTxOfACancelledRun(t *testing.T) {
 		})
 	})
 	b.svc.Register(w)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	handle, err := w.Start(t.Context(), b.svc, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -67,10 +68,10 @@ func TestDoTxOfACancelledRun(t *testing.T) {
 	if err := b.svc.Cancel(t.Context(), handle.RunID()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := handle.Result(within(t, 20*testLease)); !errors.Is(err, workflow.ErrRunCancelled) {
+	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("result %v, want ErrRunCancelled", err)
 	}
-	eventually(t, "the worker is idle", func() bool { return b.svc.InFlight() == 0 })
+	kit.Until(t, "the worker is idle", func() bool { return inFlight(t, b.svc) == 0 })
 	if effects := b.effects(handle.RunID()); len(effects) != 0 {
 		t.Errorf("effects %v, want none", effects)
 	}
@@ -84,13 +85,13 @@ func TestStartTx(t *testing.T) {
 	b := setup(t)
 	w := workflow.Define("in tx", func(context.Context, int) (int, error) { return 1, nil })
 	b.svc.Register(w)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	for _, commit := range []bool{true, false} {
 		tx, err := b.db.BeginTx(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		handle, err := w.StartTx(t.Context(), b.svc, tx, 0)
+		handle, err := w.Start(t.Context(), b.svc.In(tx), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +102,7 @@ func TestStartTx(t *testing.T) {
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := handle.Result(within(t, 20*testLease)); !errors.Is(err, want) {
+		if _, err := handle.Result(kit.Context(t)); !errors.Is(err, want) {
 			t.Errorf("commit %t: result %v, want %v", commit, err, want)
 		}
 	}

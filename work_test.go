@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // run registers a workflow, executes it once and returns how it ended.
@@ -22,7 +24,7 @@ func run[Out any](b *bench, name string, fn func(context.Context, int) (Out, err
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	out, err := handle.Result(within(b.t, 20*testLease))
+	out, err := handle.Result(kit.Context(b.t))
 	return handle, out, err
 }
 
@@ -33,7 +35,7 @@ func value[T any](v T) func(context.Context) (T, error) {
 func TestRepeatedNamesAreNumbered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	handle, sum, err := run(b, "loop", func(ctx context.Context, n int) (int, error) {
 		sum := 0
 		for i := range n {
@@ -68,7 +70,7 @@ func TestRepeatedNamesAreNumbered(t *testing.T) {
 func TestFirstRunIsAsItsReplay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	type mixed struct {
 		Kept    string
 		dropped string
@@ -85,7 +87,7 @@ func TestFirstRunIsAsItsReplay(t *testing.T) {
 func TestFailuresKeepTheirCode(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	declined := &workflow.Error{Code: "card_declined"}
 	handle, _, err := run(b, "decline", func(ctx context.Context, _ int) (int, error) {
 		_, err := workflow.Do(ctx, "charge", func(context.Context) (int, error) {
@@ -100,7 +102,7 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 	if !errors.As(err, &failed) || !errors.Is(err, declined) {
 		t.Fatalf("result: %v, want a *RunError with the code card_declined", err)
 	}
-	if failed.RunID != handle.RunID() || failed.Step != "charge" || failed.Code != "card_declined" || failed.Message != "the bank said no" {
+	if failed.RunID != handle.RunID() || failed.Err.Step != "charge" || failed.Err.Code != "card_declined" || failed.Err.Message != "the bank said no" {
 		t.Errorf("result: %+v", failed)
 	}
 	run, err := b.svc.GetRun(t.Context(), handle.RunID())
@@ -112,7 +114,7 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 func TestPanicsAreFailures(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	inStep := func(ctx context.Context, _ int) (int, error) {
 		once := workflow.WithRetry(workflow.RetryPolicy{MaxAttempts: 1})
 		return workflow.Do(ctx, "boom", func(context.Context) (int, error) { panic("in the step") }, once)
@@ -134,7 +136,7 @@ func TestPanicsAreFailures(t *testing.T) {
 func TestMisusedSteps(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	one := value(1)
 
 	if _, err := workflow.Do(t.Context(), "s", one); !errors.Is(err, workflow.ErrOutsideRun) {
@@ -167,8 +169,8 @@ func TestMisusedSteps(t *testing.T) {
 			}
 		})
 		<-inside
-		if _, err := workflow.Do(ctx, "same", one); !errors.Is(err, workflow.ErrStepAmbiguous) {
-			t.Errorf("the second of two: %v, want ErrStepAmbiguous", err)
+		if _, err := workflow.Do(ctx, "same", one); !errors.Is(err, workflow.ErrBranchBusy) {
+			t.Errorf("the second of two: %v, want ErrBranchBusy", err)
 		}
 		close(release)
 		other.Wait()
@@ -177,8 +179,8 @@ func TestMisusedSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := workflow.Do(kept, "late", one); !errors.Is(err, workflow.ErrRunEnded) {
-		t.Errorf("after the end: %v, want ErrRunEnded", err)
+	if _, err := workflow.Do(kept, "late", one); !errors.Is(err, workflow.ErrFunctionReturned) {
+		t.Errorf("after the end: %v, want ErrFunctionReturned", err)
 	}
 }
 
@@ -186,13 +188,13 @@ func TestMisusedSteps(t *testing.T) {
 func TestUnencodableResultFailsTheStep(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	for name, result := range map[string]any{"channel": make(chan int), "NUL": "a\x00b"} {
 		_, _, err := run(b, name, func(ctx context.Context, _ int) (any, error) {
 			return workflow.Do(ctx, "make", value(result))
 		})
 		var failed *workflow.RunError
-		if !errors.As(err, &failed) || !strings.Contains(failed.Message, workflow.ErrInvalidArgument.Error()) {
+		if !errors.As(err, &failed) || !strings.Contains(failed.Err.Message, workflow.ErrInvalidArgument.Error()) {
 			t.Errorf("%s: %v, want a failed run that says invalid argument", name, err)
 		}
 	}
@@ -206,7 +208,7 @@ func TestUnknownWorkflowsAreLeftForOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.work(b.svc)
+	kit.Work(t, b.svc)
 	if _, _, err := run(b, "own", func(context.Context, int) (int, error) { return 1, nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -217,8 +219,8 @@ func TestUnknownWorkflowsAreLeftForOthers(t *testing.T) {
 
 	other := b.service() // a deploy that knows it
 	other.Register(foreign)
-	b.work(other)
-	if _, err := handle.Result(within(t, 20*testLease)); err != nil {
+	kit.Work(t, other)
+	if _, err := handle.Result(kit.Context(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -240,28 +242,28 @@ func TestResultOfRunsFromElsewhere(t *testing.T) {
 	if _, err := handle.Result(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("before anybody works: %v, want the context's error", err)
 	}
-	b.work(other)
-	if got, err := w.Handle(here, "mine").Result(within(t, 20*testLease)); err != nil || got != 1 {
+	kit.Work(t, other)
+	if got, err := w.Handle(here, "mine").Result(kit.Context(t)); err != nil || got != 1 {
 		t.Errorf("result %d, %v; want 1", got, err)
 	}
-	if _, err := w.Handle(here, "none").Result(within(t, 20*testLease)); !errors.Is(err, workflow.ErrRunNotFound) {
+	if _, err := w.Handle(here, "none").Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunNotFound) {
 		t.Errorf("unknown run: %v, want ErrRunNotFound", err)
 	}
-	id, err := here.CreateRun(t.Context(), "by hand", nil)
+	id, err := here.CreateRun(t.Context(), w.Name(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := here.UpdateRunStatus(t.Context(), id, workflow.RunCancelled, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Handle(here, id).Result(within(t, 20*testLease)); !errors.Is(err, workflow.ErrRunCancelled) {
+	if _, err := w.Handle(here, id).Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("cancelled run: %v, want ErrRunCancelled", err)
 	}
 	again, err := w.Start(t.Context(), here, 0, workflow.WithRunID("mine"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := again.Result(within(t, 20*testLease)); err != nil || got != 1 {
+	if got, err := again.Result(kit.Context(t)); err != nil || got != 1 {
 		t.Errorf("started again: %d, %v; want the same run's 1", got, err)
 	}
 	if _, err := w.Start(t.Context(), here, 1, workflow.WithRunID("mine")); !errors.Is(err, workflow.ErrRunConflict) {
@@ -303,7 +305,7 @@ func TestWorkersShareRuns(t *testing.T) {
 	for range 3 {
 		svc := b.service()
 		svc.Register(w)
-		b.work(svc)
+		kit.Work(t, svc)
 	}
 	handles := make([]*workflow.Handle[int], runs)
 	for i := range handles {
@@ -314,8 +316,30 @@ func TestWorkersShareRuns(t *testing.T) {
 		handles[i] = handle
 	}
 	for i, handle := range handles {
-		if got, err := handle.Result(within(t, 60*testLease)); err != nil || got != i {
+		if got, err := handle.Result(kit.Context(t)); err != nil || got != i {
 			t.Fatalf("run %d: %d, %v", i, got, err)
 		}
+	}
+}
+
+// What is wrong with a registration is seen when the program begins, not when a run comes.
+func TestRegisterRefusesMistakes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	known := workflow.Define("known", func(context.Context, int) (int, error) { return 1, nil })
+	b.svc.Register(known)
+	for want, mistake := range map[string]workflow.Definition{
+		"nil function":       workflow.Define[int, int]("nil", nil),
+		"registered already": known,
+		"name":               workflow.Define("", func(context.Context, int) (int, error) { return 1, nil }),
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, want) {
+					t.Errorf("Register panicked with %q, want %q", got, want)
+				}
+			}()
+			b.svc.Register(mistake)
+		}()
 	}
 }

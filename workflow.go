@@ -2,9 +2,10 @@ package workflow
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"sync"
 	"time"
 )
 
@@ -20,7 +21,8 @@ type Workflow[In, Out any] struct {
 // fn may be called many times for one run, in this process or another, and each time from the start; its steps ([Do])
 // return what they have recorded. So between steps it must do the same each time: no clock, no random numbers, no I/O,
 // no state from outside. It gets a context that carries the run and ends when the run is no longer this process's. In
-// and Out travel as JSON.
+// and Out travel as JSON, as do the results of steps: a struct without an exported field is refused, as it would come back
+// empty. A process that only starts runs, and does not register the workflow, may have nil for fn.
 func Define[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error)) *Workflow[In, Out] {
 	return &Workflow[In, Out]{name: name, fn: fn}
 }
@@ -31,46 +33,65 @@ func (w *Workflow[In, Out]) Name() string { return w.name }
 // Definition is a [Workflow] of any types.
 type Definition interface {
 	Name() string
-	body(payloadLimit int) func(context.Context, json.RawMessage) (json.RawMessage, error)
+	isNil() bool
+	body(config *Config) func(context.Context, json.RawMessage) (json.RawMessage, error)
 }
 
-func (w *Workflow[In, Out]) body(limit int) func(context.Context, json.RawMessage) (json.RawMessage, error) {
+func (w *Workflow[In, Out]) isNil() bool { return w.fn == nil }
+
+func (w *Workflow[In, Out]) body(config *Config) func(context.Context, json.RawMessage) (json.RawMessage, error) {
 	return func(ctx context.Context, input json.RawMessage) (json.RawMessage, error) {
 		var in In
 		if err := json.Unmarshal(input, &in); err != nil {
-			return nil, fmt.Errorf("decode input as %T: %w", in, err)
+			return nil, fmt.Errorf("decode input as %s: %w", typeName[In](), err)
 		}
-		out, err := w.fn(context.WithValue(ctx, payloadLimitKey{}, limit), in)
+		out, err := w.fn(context.WithValue(ctx, configKey{}, config), in)
 		if err != nil {
-			return nil, err
+			return nil, recorded(err)
 		}
-		return encode("output", out, limit)
+		return encode("output", out, config.PayloadLimit)
 	}
 }
 
-// payloadLimitKey is where a run's context carries the limit to its steps.
-type payloadLimitKey struct{}
+// typeName names a type, also an interface, whose values do not.
+func typeName[T any]() string { return reflect.TypeFor[T]().String() }
 
-func payloadLimit(ctx context.Context) int {
-	limit, _ := ctx.Value(payloadLimitKey{}).(int)
-	return limit
+// configKey is where a run's context carries the service's config to its steps.
+type configKey struct{}
+
+func configOf(ctx context.Context) *Config {
+	if config, ok := ctx.Value(configKey{}).(*Config); ok {
+		return config
+	}
+	return outside()
 }
 
+// outside is the config of a step outside a run, which is refused for that and for nothing else.
+var outside = sync.OnceValue(func() *Config {
+	config := Config{}.withDefaults()
+	return &config
+})
+
 // Register makes the service's worker execute runs of the given workflows. It panics on a name that cannot be stored or is
-// registered already, as these are mistakes in the program.
+// registered already, and on a nil function, as these are mistakes in the program.
 func (s *Service) Register(definitions ...Definition) {
 	for _, d := range definitions {
 		if err := checkWorkflowName(d.Name()); err != nil {
 			panic(err.Error())
 		}
-		if !s.engine.Register(d.Name(), d.body(s.payloadLimit)) {
+		if d.isNil() {
+			panic(fmt.Sprintf("workflow: register: workflow %q has a nil function", d.Name()))
+		}
+		if !s.engine.Register(d.Name(), d.body(&s.config)) {
 			panic(fmt.Sprintf("workflow: register: workflow %q is registered already", d.Name()))
 		}
 	}
 }
 
 // A StartOption changes how a run is started.
-type StartOption func(*startOptions)
+type StartOption interface {
+	start(*startOptions)
+}
 
 type startOptions struct {
 	chosen          bool
@@ -78,61 +99,65 @@ type startOptions struct {
 	delay, deadline time.Duration
 }
 
+type startOption func(*startOptions)
+
+func (o startOption) start(to *startOptions) { o(to) }
+
 // WithRunID starts the run under an id of the caller's choice, at most 255 bytes. Starting again with the same id,
 // workflow and input gives a handle to the same run, so a caller that does not know whether it has started a run may
 // simply start it again; with another input it is ErrRunConflict.
 func WithRunID(id string) StartOption {
-	return func(o *startOptions) { o.chosen, o.runID = true, id }
+	return startOption(func(o *startOptions) { o.chosen, o.runID = true, id })
+}
+
+// A RunOption changes how a run is executed, however it was started.
+type RunOption interface {
+	StartOption
 }
 
 // WithDelay makes the run wait for d before it is executed, by the database's clock.
-func WithDelay(d time.Duration) StartOption {
-	return func(o *startOptions) { o.delay = d }
+func WithDelay(d time.Duration) RunOption {
+	return startOption(func(o *startOptions) { o.delay = d })
 }
 
-// WithDeadline makes the run fail with code "deadline" when it is not finished within d from its start, by the database's
-// clock. A worker that knows the workflow sees to that; [Service.Resume] removes the deadline.
-func WithDeadline(d time.Duration) StartOption {
-	return func(o *startOptions) { o.deadline = d }
+// WithDeadline makes the run fail with [CodeDeadline] when it is not finished within d from its start, by the database's
+// clock. A worker that knows the workflow sees to that; [State.Resume] removes the deadline.
+func WithDeadline(d time.Duration) RunOption {
+	return startOption(func(o *startOptions) { o.deadline = d })
 }
 
-// Start creates a run and returns a handle to it. When it returns, the run is durable: it will be executed by a worker that
-// knows the workflow, in this process or another, now or after a crash. The run does not end with ctx.
+// Start creates a run and returns a handle to it. On a [Service] the run is durable when Start returns: it will be executed by
+// a worker that knows the workflow, in this process or another, now or after a crash. On [Service.In], in a transaction of the
+// application, the run exists if and only if that commits: before the commit, Result of the handle says ErrRunNotFound,
+// and after it [Service.Wake] saves the run from waiting for the next poll. The run does not end with ctx.
+//
+// With [WithRunID] the error is ErrRunConflict when a run of that id has another workflow or input.
 func (w *Workflow[In, Out]) Start(
-	ctx context.Context, s *Service, in In, options ...StartOption,
+	ctx context.Context, on Session, in In, options ...StartOption,
 ) (*Handle[Out], error) {
+	s := on.state()
 	run, err := s.newRun(ctx, w.name, in, options)
 	if err != nil {
 		return nil, err
 	}
-	id, watch, err := s.engine.Start(ctx, run)
+	handle := &Handle[Out]{shared: s.shared, workflow: w.name, runID: run.ID}
+	if s.store.Tx() != nil {
+		created, err := s.create(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		handle.runID = created.ID
+		return handle, nil
+	}
+	handle.runID, handle.hold, err = s.engine.Start(ctx, run, exact[In]())
 	if err != nil {
 		return nil, err
 	}
-	return &Handle[Out]{service: s, runID: id, watch: watch}, nil
+	return handle, nil
 }
 
-// StartTx is [Workflow.Start] in a transaction of the application, on the same database: the run exists if and only if that
-// commits. The handle's Result waits for it; before the commit it says ErrRunNotFound.
-func (w *Workflow[In, Out]) StartTx(
-	ctx context.Context, s *Service, tx *sql.Tx, in In, options ...StartOption,
-) (*Handle[Out], error) {
-	run, err := s.newRun(ctx, w.name, in, options)
-	if err == nil {
-		run, err = withID(run)
-	}
-	if err != nil {
-		return nil, err
-	}
-	created, err := s.In(tx).store.CreateRun(ctx, run)
-	if err != nil {
-		return nil, err
-	}
-	return w.Handle(s, created.ID), nil
-}
-
-// Handle returns a handle to a run of this workflow that was started elsewhere. It does no I/O: that there is no such run
-// is said by [Handle.Result].
-func (w *Workflow[In, Out]) Handle(s *Service, runID string) *Handle[Out] {
-	return &Handle[Out]{service: s, runID: runID}
+// Handle returns a handle to a run of this workflow that was started elsewhere. It does no I/O: that there is no such run, or
+// that it is of another workflow, is said by [Handle.Result].
+func (w *Workflow[In, Out]) Handle(on Session, runID string) *Handle[Out] {
+	return &Handle[Out]{shared: on.state().shared, workflow: w.name, runID: runID}
 }

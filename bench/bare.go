@@ -85,7 +85,7 @@ func recordStatements(ctx context.Context, url, owner string) (texts statements,
 	st := store.New(db, store.Options{
 		Schema: migrations.DefaultSchema, Statements: store.Single, Timeout: time.Minute, LockTimeout: time.Minute,
 	})
-	if err := st.RegisterWorker(ctx, owner, 24*time.Hour); err != nil {
+	if err := st.RegisterWorker(ctx, store.Worker{ID: owner, Workflows: []string{"ten steps"}}, 24*time.Hour); err != nil {
 		return texts, err
 	}
 	samples := [parts]func() store.Write{
@@ -93,7 +93,7 @@ func recordStatements(ctx context.Context, url, owner string) (texts statements,
 			return store.NewRun{ID: uuid.NewString(), Workflow: "sample", Input: []byte("1"), Owner: owner}
 		},
 		checkpoint: func() store.Write { return &store.Checkpoint{Owned: store.Owned{RunID: "none"}, Name: "step"} },
-		finish:     func() store.Write { return store.End{Owned: store.Owned{RunID: "none"}, Status: store.RunCompleted} },
+		finish:     func() store.Write { return &store.End{Owned: store.Owned{RunID: "none"}, Status: store.RunCompleted} },
 	}
 	record := func(writes []store.Write) (string, error) {
 		counter.Take()
@@ -166,30 +166,31 @@ func (b *bare) begin(ctx context.Context) (id string, err error) {
 		return "", err
 	}
 	id = fresh.String()
-	return id, b.write(ctx, start, id, "ten steps", "1", b.owner, int64(0), nil)
+	return id, b.write(ctx, start, id, "ten steps", nil, "1", b.owner, int64(0), nil, nil)
 }
 
 func (b *bare) step(ctx context.Context, id string, i int) error {
-	return b.write(ctx, checkpoint, id, int64(1), "step#"+strconv.Itoa(i+1), `"`+stepResult+`"`, nil, nil)
+	return b.write(ctx, checkpoint, id, int64(1), "step#"+strconv.Itoa(i+1), nil, int64(i+1), int64(0), `"`+stepResult+`"`, nil)
 }
 
 var errNotWritten = errors.New("bare loop: a row was not written")
 
 func (b *bare) write(ctx context.Context, part int, args ...any) error {
 	if b.rows == nil {
-		return b.send(ctx, part, args)
+		return b.send(ctx, b.texts.alone[part], args)
 	}
 	r := row{part: part, args: args, done: make(chan error, 1)}
 	b.rows <- r
 	return <-r.done
 }
 
-func (b *bare) send(ctx context.Context, part int, args []any) error {
-	done, err := b.db.ExecContext(ctx, b.texts.alone[part], args...)
+// send sends a statement, which answers with the rows that it did not write.
+func (b *bare) send(ctx context.Context, text string, args []any) error {
+	done, err := b.db.ExecContext(ctx, text, args...)
 	if err != nil {
 		return err
 	}
-	if n, err := done.RowsAffected(); err != nil || n != 1 {
+	if n, err := done.RowsAffected(); err != nil || n != 0 {
 		return errors.Join(err, errNotWritten)
 	}
 	return nil
@@ -211,7 +212,7 @@ func (b *bare) flush() {
 		}
 		var err error
 		if len(batch) == 1 {
-			err = b.send(ctx, first.part, first.args)
+			err = b.send(ctx, b.texts.alone[first.part], first.args)
 		} else {
 			err = b.sendAll(ctx, batch)
 		}
@@ -237,15 +238,7 @@ func (b *bare) sendAll(ctx context.Context, batch []row) error {
 	for _, column := range slices.Concat(columns[:]...) {
 		args = append(args, arrayLiteral(column))
 	}
-	missed, err := b.db.QueryContext(ctx, b.texts.grouped[set], args...)
-	if err != nil {
-		return err
-	}
-	defer missed.Close()
-	if missed.Next() {
-		return errNotWritten
-	}
-	return missed.Err()
+	return b.send(ctx, b.texts.grouped[set], args)
 }
 
 var quote = strings.NewReplacer(`"`, `\"`, `\`, `\\`)

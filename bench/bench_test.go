@@ -25,7 +25,7 @@ func TestEngineSendsTheRecordedStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.Single, Concurrency: 2 * queueCallers})
+	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.StatementsSingle, Concurrency: 2 * queueCallers})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,10 +74,10 @@ const (
 )
 
 var contestants = []contestant{
-	libraryContestant(oursPGX, "pgx", "", workflow.Auto, "defaults"),
-	libraryContestant(oursPQFast, "postgres", "binary_parameters=yes", workflow.Single,
+	libraryContestant(oursPGX, "pgx", "", workflow.StatementsAuto, "defaults"),
+	libraryContestant(oursPQFast, "postgres", "binary_parameters=yes", workflow.StatementsSingle,
 		"`binary_parameters=yes`, `Statements: Single`, as the README advises for direct connections"),
-	libraryContestant(oursPQ, "postgres", "", workflow.Auto,
+	libraryContestant(oursPQ, "postgres", "", workflow.StatementsAuto,
 		"defaults: each statement in a transaction of its own, which is safe behind any pooler"),
 	{name: groupedPGX, settings: "one flusher, no engine", open: openGrouped("pgx", "")},
 	{name: groupedPQ, settings: "one flusher, no engine", open: openGrouped("postgres", "binary_parameters=yes")},

@@ -64,11 +64,11 @@ const (
 	finishedRuns = `
 INSERT INTO workflows.workflow_runs (id, workflow, status, input, output, created_at, updated_at, epoch)
 SELECT lpad(left(ms, -4), 8, '0') || '-' || right(ms, 4) || '-7' || right(md5(n::text), 3) || '-8' || left(md5(n::text), 3) || '-' || left(md5('x' || n), 12),
-       'ten steps', 'completed', '1', '10', 1600000000000 + n, 1600000000000 + n, 1
+       'ten steps', 'completed', '1', '10', 1600000000000 + n, 1600000000000 + n, 2
 FROM (SELECT n, to_hex(1600000000000 + n) AS ms FROM generate_series($1::bigint, $2::bigint) AS n) AS made`
 	finishedSteps = `
-INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
-SELECT id, CASE n WHEN 1 THEN 'step' ELSE 'step#' || n END, 'succeeded', to_jsonb(repeat('x', 100)), created_at
+INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at, started_at, seq)
+SELECT id, CASE n WHEN 1 THEN 'step' ELSE 'step#' || n END, 'succeeded', to_jsonb(repeat('x', 100)), created_at, created_at, n
 FROM workflows.workflow_runs, generate_series(1, 10) AS n
 WHERE created_at BETWEEN 1600000000000 + $1::bigint AND 1600000000000 + $2::bigint`
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -34,13 +35,13 @@ func count(t *testing.T, way way, change func(*workflow.Config)) *counted {
 	t.Helper()
 	pg := pgtest.New(t)
 	db, counter, err := counting.Open(way.access.Driver, pg.AccessURL(t, way.access))
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, db.Close()) })
 	config := workflow.Config{DB: db, Statements: way.statements, PollInterval: time.Hour, Lease: time.Hour}
 	change(&config)
 	svc, err := workflow.New(config)
-	must(t, err)
-	t.Cleanup(func() { must(t, svc.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	return &counted{way: way, svc: svc, side: pg.Open(t, pgtest.PQ), counter: counter, costs: make(costs)}
 }
 
@@ -64,7 +65,7 @@ func (c *counted) sofar() costs {
 // transactional steps.
 func (c *counted) spent(t *testing.T, want costs, transactions int) {
 	t.Helper()
-	eventually(t, "all is sent", func() bool {
+	kit.Until(t, "all is sent", func() bool {
 		got := c.sofar()
 		for label, n := range want {
 			if got[label] < n {
@@ -74,7 +75,7 @@ func (c *counted) spent(t *testing.T, want costs, transactions int) {
 		return true
 	})
 	// Nothing more comes, and what came has committed: else the next part of the test tells.
-	eventually(t, "all is committed", func() bool { c.sofar(); return c.settled() })
+	kit.Until(t, "all is committed", func() bool { c.sofar(); return c.settled() })
 	if diff := cmp.Diff(want, c.costs); diff != "" {
 		t.Errorf("statements (-want +got):\n%s", diff)
 	}
@@ -83,7 +84,7 @@ func (c *counted) spent(t *testing.T, want costs, transactions int) {
 		lone += n
 	}
 	total := counting.Counts{Statements: lone, Begins: transactions, Commits: transactions}
-	if c.way.statements == workflow.InTx { // a transactional step has one of the application's statements in its own
+	if c.way.statements == workflow.StatementsInTx { // a transactional step has one of the application's statements in its own
 		total.Begins, total.Commits = lone-transactions, lone-transactions
 	}
 	if diff := cmp.Diff(total, c.total); diff != "" {
@@ -98,21 +99,21 @@ func (c *counted) settle(t *testing.T) {
 	t.Helper()
 	warm := workflow.Define("warm", func(context.Context, int) (int, error) { return 1, nil })
 	c.svc.Register(warm)
-	work(t, c.svc)
+	kit.Work(t, c.svc)
 	direct := 0
-	eventually(t, "the worker starts runs at once, and has stopped looking for others", func() bool {
-		eventually(t, "all is committed", func() bool { c.sofar(); return c.settled() })
+	kit.Until(t, "the worker starts runs at once, and has stopped looking for others", func() bool {
+		kit.Until(t, "all is committed", func() bool { c.sofar(); return c.settled() })
 		c.forget()
 		handle, err := warm.Start(t.Context(), c.svc, 1)
-		must(t, err)
-		_, err = handle.Result(within(t))
-		must(t, err)
-		if direct++; c.sofar()["claim"] > 0 {
+		kit.Must(t, err)
+		_, err = handle.Result(kit.Context(t))
+		kit.Must(t, err)
+		if direct++; c.sofar()["claim_runs"] > 0 {
 			direct = 0
 		}
 		return direct == 25 // so that a claim for what came before has been sent, on a busy machine too
 	})
-	eventually(t, "all is committed", func() bool { return c.sofar()["finish"] == 1 && c.settled() })
+	kit.Until(t, "all is committed", func() bool { return c.sofar()["end_run"] == 1 && c.settled() })
 	c.forget()
 }
 
@@ -139,7 +140,7 @@ func eachWay(t *testing.T, test func(t *testing.T, way way)) {
 func TestStatementsOfARun(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
 		c := count(t, way, func(*workflow.Config) {})
-		exec(t, c.side, "CREATE TABLE booked (step TEXT)")
+		kit.Exec(t, c.side, "CREATE TABLE booked (step TEXT)")
 		inside, read := make(chan struct{}), make(chan struct{})
 		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
 			close(inside)
@@ -160,19 +161,19 @@ func TestStatementsOfARun(t *testing.T) {
 		c.svc.Register(w)
 		c.settle(t)
 		handle, err := w.Start(t.Context(), c.svc, 1)
-		must(t, err)
+		kit.Must(t, err)
 		<-inside
-		c.spent(t, costs{"create run": 1}, 0)
+		c.spent(t, costs{"start_run": 1}, 0)
 
 		// Held here: waiting for it reads nothing.
 		result := make(chan error, 1)
 		go func() {
-			_, err := handle.Result(within(t))
+			_, err := handle.Result(kit.Context(t))
 			result <- err
 		}()
 		close(read)
-		must(t, <-result)
-		c.spent(t, costs{"checkpoint": 5, "TRUNCATE booked": 1, "finish": 1}, 1)
+		kit.Must(t, <-result)
+		c.spent(t, costs{"checkpoint_step": 5, "TRUNCATE booked": 1, "end_run": 1}, 1)
 	})
 }
 
@@ -193,20 +194,18 @@ func TestStatementsOfABatch(t *testing.T) {
 		c.svc.Register(w)
 		for range runs {
 			_, err := w.Start(t.Context(), c.svc, 1)
-			must(t, err)
+			kit.Must(t, err)
 		}
-		c.spent(t, costs{"create run": runs}, 0)
-		work(t, c.svc)
-		eventually(t, "all are completed", func() bool { // seen from outside: a wait for their results is a poll at first
-			var n int
-			must(t, c.side.QueryRow("SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'").Scan(&n))
-			return n == runs
+		c.spent(t, costs{"start_run": runs}, 0)
+		kit.Work(t, c.svc)
+		kit.Until(t, "all are completed", func() bool { // seen from outside: a wait for their results is a poll at first
+			return kit.One[int](t, c.side, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'") == runs
 		})
 		got := c.sofar()
-		if got["claim"] > 2 || got["load steps"] != 0 || got["register worker"] != 1 {
+		if got["claim_runs"] > 2 || got["load_steps"] != 0 || got["register_worker"] != 1 {
 			t.Errorf("%v; want one claim that finds them, and no load, as they are new", got)
 		}
-		writes := got["checkpoint"] + got["finish"] + got["grouped write"]
+		writes := got["checkpoint_step"] + got["end_run"] + got["write_rows"]
 		t.Logf("%d runs with a step each: %d statements", runs, writes)
 		if writes > runs/2 {
 			t.Errorf("%v: %d statements for %d rows, most of which come together", got, writes, 2*runs)
@@ -224,17 +223,15 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 		c.svc.Register(w)
 		c.settle(t)
 		handle, err := w.Start(t.Context(), c.svc, 1)
-		must(t, err)
-		c.spent(t, costs{"create run": 1, "checkpoint": 1, "park": 1}, 0)
-		eventually(t, "it has slept", func() bool {
-			var due bool
-			must(t, c.side.QueryRow(`SELECT coalesce(run_at, 'infinity'::float8) < extract(epoch FROM now()) * 1000 FROM workflows.workflow_runs
-				WHERE id = $1`, handle.RunID()).Scan(&due))
-			return due
+		kit.Must(t, err)
+		c.spent(t, costs{"start_run": 1, "checkpoint_step": 1, "park_run": 1}, 0)
+		kit.Until(t, "it has slept", func() bool {
+			return kit.One[bool](t, c.side, `SELECT coalesce(run_at, 'infinity'::float8) < extract(epoch FROM now()) * 1000
+				FROM workflows.workflow_runs WHERE id = $1`, handle.RunID())
 		})
 		_, err = workflow.Define[int, int]("unknown", nil).Start(t.Context(), c.svc, 1) // makes the worker look
-		must(t, err)
-		c.spent(t, costs{"create run": 1, "claim": 1, "load steps": 1, "finish": 1}, 0)
+		kit.Must(t, err)
+		c.spent(t, costs{"start_run": 1, "claim_runs": 1, "load_steps": 1, "end_run": 1}, 0)
 	})
 }
 
@@ -250,23 +247,23 @@ func TestStatementsOfAHeartbeat(t *testing.T) {
 		defer close(hold)
 		for range 10 {
 			_, err := w.Start(t.Context(), c.svc, 1)
-			must(t, err)
+			kit.Must(t, err)
 		}
 		began := time.Now()
-		work(t, c.svc)
-		eventually(t, "it beats", func() bool { return c.sofar()["heartbeat"] >= beats })
+		kit.Work(t, c.svc)
+		kit.Until(t, "it beats", func() bool { return c.sofar()["heartbeat"] >= beats })
 		most := int(time.Since(began)/(lease/6)) + 1
 		got := c.sofar()
-		if got["heartbeat"] > most || got["look for dead workers"] > most {
+		if got["heartbeat"] > most || got["find_orphans"] > most {
 			t.Errorf("%v in %s, want at most %d of each of the lease's", got, time.Since(began), most)
 		}
-		expected := []string{"create run", "register worker", "claim", "heartbeat", "look for dead workers"}
+		expected := []string{"start_run", "register_worker", "claim_runs", "heartbeat", "find_orphans", "owned_runs", "unserved_workflows"}
 		for label := range got {
 			if !slices.Contains(expected, label) {
 				t.Errorf("sent by a worker whose runs wait: %q", label)
 			}
 		}
-		if got["claim"] > 2 {
+		if got["claim_runs"] > 2 {
 			t.Errorf("%v, want no reads in steady state", got)
 		}
 	})

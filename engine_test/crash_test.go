@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -56,7 +57,7 @@ func cutEverywhere(t *testing.T, way way, story story) {
 	for i := range 2 * n {
 		at := cut{n: i/2 + 1, after: i%2 == 1}
 		// In a transaction the server makes no difference until its end, which leaves what is before and after that.
-		if inTx := way.statements == workflow.InTx; inTx && !pgtest.Full() && !strings.HasPrefix(statements[i/2], "COMMIT") {
+		if inTx := way.statements == workflow.StatementsInTx; inTx && !pgtest.Full() && !strings.HasPrefix(statements[i/2], "COMMIT") {
 			continue
 		}
 		seats <- struct{}{}
@@ -138,9 +139,9 @@ func (w *theatre) lose(t *testing.T, at cut, uncut rowsOf) {
 		}
 		ended <- err
 	}()
-	must(t, <-s.await(t))
+	kit.Must(t, <-s.await(t))
 	stop()
-	must(t, <-ended)
+	kit.Must(t, <-ended)
 
 	takeOvers := s.takeOvers(t)
 	select {
@@ -174,17 +175,17 @@ func TestLostClaimOfABusyWorker(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.New(t)
 	p, db := newProcess(t, pg, pgtest.PGX, "busy", cut{n: 3, after: true, lives: true}) // create, register, claim
-	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.Single, Lease: lease, PollInterval: time.Millisecond})
-	must(t, err)
-	t.Cleanup(func() { must(t, svc.Close()) })
+	svc, err := workflow.New(workflow.Config{DB: db, Statements: workflow.StatementsSingle, Lease: lease, PollInterval: time.Millisecond})
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	quick := workflow.Define("quick", func(context.Context, int) (int, error) { return 1, nil })
 	svc.Register(quick)
 	handle, err := quick.Start(t.Context(), svc, 1)
-	must(t, err)
-	stop, _ := work(t, svc)
+	kit.Must(t, err)
+	stop := kit.Work(t, svc)
 	<-p.lost
 
-	busy, ctx := sync.WaitGroup{}, within(t)
+	busy, ctx := sync.WaitGroup{}, kit.Context(t)
 	ctx, idle := context.WithCancel(ctx)
 	for range 4 {
 		busy.Go(func() {
@@ -208,7 +209,7 @@ func TestLostClaimOfABusyWorker(t *testing.T) {
 // was sent again meanwhile, was done once, and the answer disturbs nobody.
 func TestLateAnswers(t *testing.T) {
 	t.Parallel()
-	for _, label := range []string{"checkpoint", "record failure", "park", "finish"} {
+	for _, label := range []string{"checkpoint_step", "record_failure", "park_run", "end_run"} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
 			pg := pgtest.New(t)
@@ -216,11 +217,11 @@ func TestLateAnswers(t *testing.T) {
 			come := make(chan struct{})
 			p.late = map[string]<-chan struct{}{label: come}
 			svc, err := workflow.New(workflow.Config{
-				DB: db, Statements: workflow.Single, PollInterval: shortPoll, ParkAfter: time.Millisecond,
+				DB: db, Statements: workflow.StatementsSingle, PollInterval: shortPoll, ParkAfter: time.Millisecond,
 				Timeout: time.Second, Lease: lease,
 			})
-			must(t, err)
-			t.Cleanup(func() { must(t, svc.Close()) })
+			kit.Must(t, err)
+			t.Cleanup(func() { kit.Must(t, svc.Close()) })
 			effects := newLedger()
 			w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
 				return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {
@@ -232,10 +233,10 @@ func TestLateAnswers(t *testing.T) {
 				}, soon)
 			})
 			svc.Register(w)
-			work(t, svc)
+			kit.Work(t, svc)
 			handle, err := w.Start(t.Context(), svc, 1)
-			must(t, err)
-			got, err := handle.Result(within(t))
+			kit.Must(t, err)
+			got, err := handle.Result(kit.Context(t))
 			close(come)
 			if err != nil || got != 1 {
 				t.Errorf("result %d, %v", got, err)

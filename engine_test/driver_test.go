@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -200,7 +201,7 @@ func (c *conn) QueryContext(ctx context.Context, text string, args []driver.Name
 			return false, err
 		}
 		rows, err = readAll(inner)
-		return rows != nil && len(rows.values) > 0, err
+		return rows.found(), err
 	})
 	if err != nil {
 		return nil, err
@@ -245,6 +246,19 @@ func readAll(inner driver.Rows) (*rows, error) {
 		}
 		r.values = append(r.values, values)
 	}
+}
+
+// found reports whether a statement that looks for work found some: what it looks for is a column that is neither NULL nor 0.
+func (r *rows) found() bool {
+	if r == nil || len(r.values) == 0 {
+		return false
+	}
+	for i, name := range r.columns {
+		if name == "id" || name == "taken" {
+			return r.values[0][i] != nil && fmt.Sprint(r.values[0][i]) != "0"
+		}
+	}
+	return true
 }
 
 func (r *rows) Columns() []string { return r.columns }

@@ -5,8 +5,6 @@
 package engine_test
 
 import (
-	"context"
-	"database/sql"
 	"testing"
 	"time"
 
@@ -22,9 +20,6 @@ const (
 	// lease is short enough to see heartbeats, and longer than a busy machine keeps one waiting.
 	lease     = 3 * time.Second
 	shortPoll = 10 * time.Millisecond
-
-	// patience bounds what a test waits for; it is met only by a test that fails.
-	patience = 30 * time.Second
 )
 
 // A way is a driver and how its lone statements are sent.
@@ -35,42 +30,8 @@ type way struct {
 }
 
 var everyWay = []way{
-	{"pq, InTx", pgtest.PQ, workflow.InTx},
-	{"pgx, Single", pgtest.PGX, workflow.Single},
-	{"pq, Single", pgtest.PQ, workflow.Single},
-	{"pgx, InTx", pgtest.PGX, workflow.InTx},
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func exec(t testing.TB, db *sql.DB, query string, args ...any) {
-	t.Helper()
-	if _, err := db.ExecContext(context.WithoutCancel(t.Context()), query, args...); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-}
-
-// within bounds a wait for something that must happen.
-func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// eventually asks until the answer is yes.
-func eventually(t testing.TB, what string, ask func() bool) {
-	t.Helper()
-	deadline, pause := time.Now().Add(patience), time.NewTicker(5*time.Millisecond)
-	defer pause.Stop()
-	for !ask() {
-		if time.Now().After(deadline) {
-			t.Fatalf("did not come to pass: %s", what)
-		}
-		<-pause.C
-	}
+	{"pq, InTx", pgtest.PQ, workflow.StatementsInTx},
+	{"pgx, Single", pgtest.PGX, workflow.StatementsSingle},
+	{"pq, Single", pgtest.PQ, workflow.StatementsSingle},
+	{"pgx, InTx", pgtest.PGX, workflow.StatementsInTx},
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -26,7 +27,7 @@ func TestPlansAmongManyRuns(t *testing.T) {
 	statements := hotPaths(t, p, db)
 
 	early := prepared(t, pg, "force_generic_plan", statements)
-	exec(t, side, `
+	kit.Exec(t, side, `
 		TRUNCATE workflows.workflow_runs, workflows.workflow_steps;
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, epoch, owner)
 		SELECT 'owned' || n, 'known', 'running', '1', 1, 1, 1, 'me'
@@ -52,7 +53,7 @@ func TestPlansAmongManyRuns(t *testing.T) {
 	delete(statements, "list") // any plan of it goes by the index, but one from before there were statistics reads all of that
 	check("on empty tables", early)
 	statements["list"] = list
-	exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
+	kit.Exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
 	check("with statistics, for all arguments", prepared(t, pg, "force_generic_plan", statements))
 	check("with statistics, for these arguments", prepared(t, pg, "force_custom_plan", statements))
 }
@@ -60,8 +61,8 @@ func TestPlansAmongManyRuns(t *testing.T) {
 // hotPaths has a store send the statements that runs are made of, and returns them by name.
 func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 	t.Helper()
-	st := store.New(db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: patience})
-	must(t, st.RegisterWorker(t.Context(), "me", patience))
+	st := store.New(db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience})
+	kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "me"}, kit.Patience))
 	one := json.RawMessage("1")
 	start := func(id string) store.Write {
 		return store.NewRun{ID: id, Workflow: "known", Input: one, Owner: "me"}
@@ -70,7 +71,7 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		return &store.Checkpoint{Owned: store.Owned{RunID: run, Epoch: 1}, Name: name, Result: one}
 	}
 	end := func(run string) store.Write {
-		return store.End{Owned: store.Owned{RunID: run, Epoch: 1}, Status: store.RunCompleted, Output: one}
+		return &store.End{Owned: store.Owned{RunID: run, Epoch: 1}, Status: store.RunCompleted, Output: one}
 	}
 	write := func(rows ...store.Write) func() error {
 		return func() error { _, err := st.Write(t.Context(), rows); return err }
@@ -80,18 +81,24 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		name, label string
 		do          func() error
 	}{
-		{"start", "create run", write(start("new1"))},
-		{"checkpoint", "checkpoint", write(step("owned1", "a"))},
-		{"finish", "finish", write(end("owned1"))},
-		{"grouped write", "grouped write", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
-		{"claim", "claim", func() error { _, err := st.Claim(t.Context(), "me", []string{"known", "other"}, 50); return err }},
-		{"load steps", "load steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
-		{"await", "await", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
-		{"list", "SELECT id,", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
-		{"look for dead workers", "look for dead workers", func() error { _, err := st.TakeOver(t.Context()); return err }},
-		{"heartbeat", "heartbeat", func() error { _, _, err := st.Heartbeat(t.Context(), "me", patience); return err }},
+		{"start", "start_run", write(start("new1"))},
+		{"checkpoint_step", "checkpoint_step", write(step("owned1", "a"))},
+		{"end_run", "end_run", write(end("owned1"))},
+		{"write_rows", "write_rows", write(start("new2"), start("new3"), step("owned2", "a"), step("owned2", "b"), end("owned3"))},
+		{"claim_runs", "claim_runs", func() error {
+			_, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"known": 0, "other": 0}, Limit: 50, Suspects: true})
+			return err
+		}},
+		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
+		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
+		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
+		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context()); return err }},
+		{"heartbeat", "heartbeat", func() error {
+			_, err := st.Heartbeat(t.Context(), store.Beat{ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}}})
+			return err
+		}},
 	} {
-		must(t, path.do())
+		kit.Must(t, path.do())
 		s, found := p.newest(path.label)
 		if !found {
 			t.Fatalf("%s: no statement %q", path.name, path.label)
@@ -105,10 +112,10 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 func prepared(t *testing.T, pg *pgtest.Database, plans string, statements map[string]sent) *sql.Conn {
 	t.Helper()
 	conn, err := pg.Open(t, pgtest.PQ).Conn(t.Context())
-	must(t, err)
-	t.Cleanup(func() { must(t, conn.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, conn.Close()) })
 	_, err = conn.ExecContext(t.Context(), "SET plan_cache_mode = "+plans)
-	must(t, err)
+	kit.Must(t, err)
 	for name, s := range statements {
 		if _, err := conn.ExecContext(t.Context(), fmt.Sprintf("PREPARE %q AS %s", name, s.text)); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -124,15 +131,15 @@ func prepared(t *testing.T, pg *pgtest.Database, plans string, statements map[st
 func explainPrepared(t *testing.T, conn *sql.Conn, name string, s sent) planNode {
 	t.Helper()
 	tx, err := conn.BeginTx(t.Context(), nil)
-	must(t, err)
-	defer func() { must(t, tx.Rollback()) }()
+	kit.Must(t, err)
+	defer func() { kit.Must(t, tx.Rollback()) }()
 	var text []byte
 	row := tx.QueryRow(fmt.Sprintf("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE %q %s", name, s.literals()))
 	if err := row.Scan(&text); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	var plans []struct{ Plan planNode }
-	must(t, json.Unmarshal(text, &plans))
+	kit.Must(t, json.Unmarshal(text, &plans))
 	return plans[0].Plan
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -22,7 +23,7 @@ func TestPollAmongManyRuns(t *testing.T) {
 	w := &theatre{way: everyWay[1]}
 	svc := w.service(t, db)
 	svc.Register(workflow.Define("known", func(context.Context, int) (int, error) { return 1, nil }))
-	exec(t, side, `
+	kit.Exec(t, side, `
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
 		SELECT 'parked' || n, 'known', 'suspended', '1'::jsonb, ms, ms, ms + 3600000 + n
 		FROM generate_series(1, 100000) AS n, (SELECT extract(epoch FROM now())::bigint * 1000 AS ms) AS clock
@@ -32,22 +33,22 @@ func TestPollAmongManyRuns(t *testing.T) {
 		UNION ALL
 		SELECT 'foreign' || n, 'unknown', 'pending', '1'::jsonb, ms, ms, ms
 		FROM generate_series(1, 20000) AS n, (SELECT extract(epoch FROM now())::bigint * 1000 AS ms) AS clock`)
-	work(t, svc)
+	kit.Work(t, svc)
 	var claim sent
-	eventually(t, "the worker polls", func() (polled bool) {
-		claim, polled = p.newest("claim")
+	kit.Until(t, "the worker polls", func() (polled bool) {
+		claim, polled = p.newest("claim_runs")
 		return polled
 	})
 
 	for _, statistics := range []string{"without statistics", "with statistics"} {
 		if statistics == "with statistics" {
-			exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_workers")
+			kit.Exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_workers")
 		}
 		for _, plan := range []string{"force_custom_plan", "force_generic_plan"} { // a driver prepares; the server chooses
 			t.Run(statistics+", "+plan, func(t *testing.T) {
-				conn := prepared(t, pg, plan, map[string]sent{"claim": claim})
-				explainPrepared(t, conn, "claim", claim) // the first reads the catalog too
-				root := explainPrepared(t, conn, "claim", claim)
+				conn := prepared(t, pg, plan, map[string]sent{"claim_runs": claim})
+				explainPrepared(t, conn, "claim_runs", claim) // the first reads the catalog too
+				root := explainPrepared(t, conn, "claim_runs", claim)
 				if got := root.pages(); got > pollPages {
 					t.Errorf("an empty poll read %d pages, want at most %d:\n%s", got, pollPages, root)
 				}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/lib/pq"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -103,36 +105,24 @@ func ofLease(s statement) verdict {
 	return never
 }
 
-var kinds = []struct {
-	mark string // in the text
-	statement
-}{
-	{"WITH clock AS", statement{label: "grouped write"}},
-	{"SET expires_at", statement{label: "heartbeat", lease: true}},
-	{"workflow_workers AS dead", statement{label: "look for dead workers", lease: true, looks: true}},
-	{"WITH dead AS", statement{label: "take over", lease: true, looks: true}},
-	{"3600000", statement{label: "forget workers", lease: true}},
-	{"WITH worker AS", statement{label: "claim", looks: true}},
-	{".workflow_workers (id", statement{label: "register worker"}},
-	{"DELETE FROM \"workflows\".workflow_workers", statement{label: "remove worker"}},
-	{"WHERE owner = $1", statement{label: "release runs"}},
-	{"AS given (run_id)", statement{label: "load steps"}},
-	{"AS given (id)", statement{label: "await"}},
-	{"INSERT INTO \"workflows\".workflow_runs", statement{label: "create run"}},
-	{"attempts, wake_at)", statement{label: "record failure"}},
-	{"INSERT INTO \"workflows\".workflow_steps", statement{label: "checkpoint"}},
-	{"SET status = $3", statement{label: "finish"}},
-	{"SET status = 'suspended'", statement{label: "park"}},
-	{"SET status = 'pending', owner = NULL", statement{label: "release run"}},
-}
+// Statements that are sent as time goes by, and those that are of interest when they find something.
+var (
+	ofTheLease = map[string]bool{
+		"heartbeat": true, "find_orphans": true, "take_over": true, "forget_workers": true, "owned_runs": true,
+		"unserved_workflows": true,
+	}
+	looking = map[string]bool{"find_orphans": true, "take_over": true, "claim_runs": true}
+)
+
+// Every statement carries its name.
+var nameInText = regexp.MustCompile(`/\* workflow (\w+) \*/`)
 
 func classify(text string) statement {
-	for _, k := range kinds {
-		if strings.Contains(text, k.mark) {
-			return k.statement
-		}
+	label := strings.Join(strings.Fields(text)[:2], " ")
+	if name := nameInText.FindStringSubmatch(text); name != nil {
+		label = name[1]
 	}
-	return statement{label: strings.Join(strings.Fields(text)[:2], " ")}
+	return statement{label: label, lease: ofTheLease[label], looks: looking[label]}
 }
 
 var (
@@ -148,7 +138,7 @@ func newProcess(t testing.TB, pg *pgtest.Database, access pgtest.Access, name st
 		open: make(map[net.Conn]bool), steps: make(map[int]chan struct{}), dead: make(chan struct{}), lost: make(chan struct{}),
 	}
 	u, err := url.Parse(pg.AccessURL(t, access))
-	must(t, err)
+	kit.Must(t, err)
 	query := u.Query()
 	query.Set("application_name", name)
 	u.RawQuery = query.Encode()
@@ -156,12 +146,12 @@ func newProcess(t testing.TB, pg *pgtest.Database, access pgtest.Access, name st
 	var inner driver.Connector
 	if access.Driver == pgtest.PGX.Driver {
 		config, err := pgx.ParseConfig(u.String())
-		must(t, err)
+		kit.Must(t, err)
 		config.DialFunc = p.DialContext
 		inner = stdlib.GetConnector(*config)
 	} else {
 		connector, err := pq.NewConnector(u.String())
-		must(t, err)
+		kit.Must(t, err)
 		connector.Dialer(p)
 		inner = connector
 	}
@@ -236,7 +226,7 @@ func (p *process) registrations() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.all {
-		if classify(s.text).label == "register worker" {
+		if classify(s.text).label == "register_worker" {
 			n++
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // What the database remembers of a test: every change of every row, in the order of the locks that were held for it, and
@@ -67,25 +69,10 @@ func checkHistory(t *testing.T, db *sql.DB, runID string) {
 			WHERE run_id = $1 AND step IS NULL AND owner_was IS NOT NULL AND owner_lives
 			  AND history.writer IS DISTINCT FROM registered.writer`,
 	} {
-		for _, row := range list[string](t, db, "SELECT to_jsonb(v)::text FROM ("+violations+") AS v", runID) {
+		for _, row := range kit.Column[string](t, db, "SELECT to_jsonb(v)::text FROM ("+violations+") AS v", runID) {
 			t.Errorf("promise %s: %s", promise, row)
 		}
 	}
-}
-
-func list[T any](t *testing.T, db *sql.DB, query string, args ...any) []T {
-	t.Helper()
-	rows, err := db.Query(query, args...)
-	must(t, err)
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		var v T
-		must(t, rows.Scan(&v))
-		all = append(all, v)
-	}
-	must(t, rows.Err())
-	return all
 }
 
 // rowsOf are a run and its steps without what differs from one run to the next: ids, times, epochs.
@@ -100,16 +87,18 @@ type rowsOf struct {
 func read(t *testing.T, db *sql.DB, runID string) rowsOf {
 	t.Helper()
 	var text []byte
-	must(t, db.QueryRow(`
+	kit.Must(t, db.QueryRow(`
 		SELECT jsonb_build_object(
 		    'run', (SELECT to_jsonb(run) - '{id,workflow,epoch,created_at,updated_at,take_overs,progress_at}'::text[]
 		            FROM workflows.workflow_runs AS run WHERE id = $1),
-		    'steps', (SELECT jsonb_agg(to_jsonb(step) - '{run_id,updated_at,wake_at}'::text[] ORDER BY step_name)
+		    'steps', (SELECT jsonb_agg(to_jsonb(step) - '{run_id,updated_at,started_at,wake_at}'::text[]
+		                  - CASE WHEN EXISTS (SELECT FROM workflows.workflow_steps WHERE run_id = $1 AND step_name LIKE '%/%')
+		                         THEN 'seq' ELSE '' END ORDER BY step_name)
 		              FROM workflows.workflow_steps AS step WHERE run_id = $1),
 		    'order', (SELECT count(*) FROM orders WHERE run_id = $1),
 		    'books', (SELECT jsonb_agg(step ORDER BY step) FROM booked WHERE run_id = $1))`, runID).Scan(&text))
 	var r rowsOf
-	must(t, json.Unmarshal(text, &r))
+	kit.Must(t, json.Unmarshal(text, &r))
 	for _, step := range r.Steps {
 		attempts, _ := step["attempts"].(map[string]any)
 		failures, _ := attempts["failures"].([]any)

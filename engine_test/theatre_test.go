@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -31,11 +32,11 @@ func newTheatre(t *testing.T, way way, story story) *theatre {
 	w := &theatre{way: way, story: story, pg: pgtest.New(t)}
 	w.side = w.pg.Open(t, pgtest.PQ)
 	w.side.SetMaxIdleConns(8)
-	exec(t, w.side, remember)
+	kit.Exec(t, w.side, remember)
 	w.second, w.db = newProcess(t, w.pg, w.way.access, secondName, cut{})
 	w.svc = w.service(t, w.db)
 	if !story.orphan { // else it would not leave that for the first
-		work(t, w.svc)
+		kit.Work(t, w.svc)
 	}
 	return w
 }
@@ -47,7 +48,7 @@ func (w *theatre) beatStatements() int {
 
 // statements returns what n lone statements count as.
 func (w *theatre) statements(n int) int {
-	if w.way.statements == workflow.InTx {
+	if w.way.statements == workflow.StatementsInTx {
 		return 3 * n
 	}
 	return n
@@ -63,18 +64,9 @@ func (w *theatre) service(t *testing.T, db *sql.DB) *workflow.Service {
 		DB: db, Statements: w.way.statements, Lease: lease, PollInterval: shortPoll,
 		ParkAfter: park, Drain: 100 * time.Millisecond,
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, svc.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	return svc
-}
-
-// work makes a service work until the test ends, or stop is called.
-func work(t *testing.T, svc *workflow.Service) (stop func(), ended <-chan error) {
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- svc.Work(ctx) }()
-	t.Cleanup(stop)
-	return stop, done
 }
 
 // as returns the workflow as a process knows it.
@@ -94,9 +86,9 @@ func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
 	switch {
 	case s.story.orphan:
 		_, err := w.Start(t.Context(), s.svc, "in", id)
-		must(t, err)
-		exec(t, s.side, "INSERT INTO workflows.workflow_workers VALUES ('nobody', 1)")
-		exec(t, s.side, "UPDATE workflows.workflow_runs SET status = 'running', owner = 'nobody', epoch = 7, run_at = NULL")
+		kit.Must(t, err)
+		kit.Exec(t, s.side, "INSERT INTO workflows.workflow_workers VALUES ('nobody', 1)")
+		kit.Exec(t, s.side, "UPDATE workflows.workflow_runs SET status = 'running', owner = 'nobody', epoch = 7, run_at = NULL")
 		return nil
 	case !s.story.startTx:
 		_, err := w.Start(t.Context(), svc, "in", id)
@@ -110,7 +102,7 @@ func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
 	if _, err = tx.Exec("INSERT INTO orders VALUES ($1) ON CONFLICT DO NOTHING", s.runID); err != nil {
 		return err
 	}
-	if _, err := w.StartTx(t.Context(), svc, tx, "in", id); err != nil {
+	if _, err := w.Start(t.Context(), svc.In(tx), "in", id); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -135,8 +127,8 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	}
 	if s.story.working {
 		begin()
-		eventually(t, "it works, or is cut", func() bool {
-			_, claimed := s.first.newest("claim")
+		kit.Until(t, "it works, or is cut", func() bool {
+			_, claimed := s.first.newest("claim_runs")
 			return claimed || s.first.isDead()
 		})
 	}
@@ -156,16 +148,16 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	finished := false
 	select {
 	case err := <-result: // not cut, yet
-		must(t, err)
+		kit.Must(t, err)
 		finished = true
 		stop()
 		err = <-ended
 		if !s.first.isDead() {
-			must(t, err)
+			kit.Must(t, err)
 		}
 	case err := <-ended: // drained, perhaps
 		if !s.first.isDead() {
-			must(t, err)
+			kit.Must(t, err)
 		}
 	case <-s.first.dead:
 	}
@@ -174,16 +166,16 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 
 	w.svc.Register(s.as(w.second, func() {}))
 	if w.story.orphan {
-		work(t, w.svc)
+		kit.Work(t, w.svc)
 	}
 	if atCut.Run == nil {
-		must(t, s.start(t, w.svc, w.db))
+		kit.Must(t, s.start(t, w.svc, w.db))
 	}
 	if result == nil {
 		result = s.await(t)
 	}
 	if !finished {
-		must(t, <-result)
+		kit.Must(t, <-result)
 	}
 	return s, atCut, read(t, w.side, s.runID)
 }
@@ -208,7 +200,7 @@ func uncutPlay(t *testing.T, way way, story story) (w *theatre, whole *stage, be
 func (s *stage) takeOvers(t *testing.T) int {
 	t.Helper()
 	var n int
-	must(t, s.side.QueryRow(`
+	kit.Must(t, s.side.QueryRow(`
 		SELECT count(*) FROM history
 		WHERE run_id = $1 AND step IS NULL AND owner_was <> 'nobody' AND NOT owner_lives AND epoch > epoch_was`, s.runID).Scan(&n))
 	return n
@@ -217,7 +209,7 @@ func (s *stage) takeOvers(t *testing.T) int {
 func (s *stage) await(t *testing.T) chan error {
 	result := make(chan error, 1)
 	go func() {
-		out, err := s.as(nil, nil).Handle(s.svc, s.runID).Result(within(t))
+		out, err := s.as(nil, nil).Handle(s.svc, s.runID).Result(kit.Context(t))
 		if err == nil && out != "in, done" {
 			err = fmt.Errorf("result %q", out)
 		}
@@ -232,11 +224,9 @@ func (s *stage) bury(t *testing.T) {
 	if !s.first.isDead() {
 		return
 	}
-	eventually(t, "the server notices that the process is dead", func() bool {
-		var n int
-		must(t, s.side.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()",
-			s.first.name).Scan(&n))
-		return n == 0
+	kit.Until(t, "the server notices that the process is dead", func() bool {
+		return kit.One[int](t, s.side, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()",
+			s.first.name) == 0
 	})
-	exec(t, s.side, "UPDATE workflows.workflow_workers SET expires_at = 1 FROM registered WHERE id = worker AND writer = $1", s.first.name)
+	kit.Exec(t, s.side, "UPDATE workflows.workflow_workers SET expires_at = 1 FROM registered WHERE id = worker AND writer = $1", s.first.name)
 }

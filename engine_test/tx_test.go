@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -32,8 +33,8 @@ func eachIsolation(t *testing.T, levels []string, test func(t *testing.T, o *off
 				t.Parallel()
 				o := &office{way: way, pg: pgtest.New(t)}
 				o.side = o.pg.Open(t, pgtest.PQ)
-				exec(t, o.side, "CREATE TABLE account (name TEXT PRIMARY KEY, cents INT); INSERT INTO account VALUES ('a', 0), ('b', 0)")
-				exec(t, o.side, `DO $$ BEGIN EXECUTE format(
+				kit.Exec(t, o.side, "CREATE TABLE account (name TEXT PRIMARY KEY, cents INT); INSERT INTO account VALUES ('a', 0), ('b', 0)")
+				kit.Exec(t, o.side, `DO $$ BEGIN EXECUTE format(
 					'ALTER DATABASE %I SET default_transaction_isolation = %L', current_database(), '`+level+`'); END $$`)
 				test(t, o)
 			})
@@ -48,24 +49,24 @@ func (o *office) service(t *testing.T, lease time.Duration) *workflow.Service {
 	svc, err := workflow.New(workflow.Config{
 		DB: db, Statements: o.way.statements, Lease: lease, PollInterval: shortPoll, Drain: 100 * time.Millisecond,
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, svc.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	return svc
 }
 
 func (o *office) cents(t *testing.T) map[string]int {
 	t.Helper()
 	rows, err := o.side.Query("SELECT name, cents FROM account")
-	must(t, err)
+	kit.Must(t, err)
 	defer rows.Close()
 	cents := make(map[string]int)
 	for rows.Next() {
 		var name string
 		var n int
-		must(t, rows.Scan(&name, &n))
+		kit.Must(t, rows.Scan(&name, &n))
 		cents[name] = n
 	}
-	must(t, rows.Err())
+	kit.Must(t, rows.Err())
 	return cents
 }
 
@@ -108,10 +109,10 @@ func TestTransactionalStepsRunAgainAfterAConflict(t *testing.T) {
 					})
 				})
 				svc.Register(w)
-				work(t, svc)
+				kit.Work(t, svc)
 				handle, err := w.Start(t.Context(), svc, 1)
-				must(t, err)
-				if got, err := handle.Result(within(t)); err != nil || got != 10 {
+				kit.Must(t, err)
+				if got, err := handle.Result(kit.Context(t)); err != nil || got != 10 {
 					t.Errorf("result %d, %v; want 10, which is what the second call read", got, err)
 				}
 				if calls.Load() != 2 || attempts.Load() != 1 {
@@ -138,7 +139,7 @@ func TestTransactionalStepOfALostRun(t *testing.T) {
 	}{
 		"cancelled": {
 			func(t *testing.T, o *office, runID string) func() {
-				must(t, o.service(t, time.Hour).Cancel(t.Context(), runID))
+				kit.Must(t, o.service(t, time.Hour).Cancel(t.Context(), runID))
 				return func() {}
 			},
 			map[string]int{"a": 0, "b": 0},
@@ -161,13 +162,13 @@ func TestTransactionalStepOfALostRun(t *testing.T) {
 					return got, err
 				})
 				svc.Register(w)
-				work(t, svc)
+				kit.Work(t, svc)
 				handle, err := w.Start(t.Context(), svc, 1)
-				must(t, err)
+				kit.Must(t, err)
 				<-inside
 				end := c.lose(t, o, handle.RunID())
 				before, err := svc.GetRun(t.Context(), handle.RunID())
-				must(t, err)
+				kit.Must(t, err)
 				close(lost)
 				if err := <-told; !errors.Is(err, workflow.ErrRunLost) {
 					t.Errorf("the step returned %v, want ErrRunLost", err)
@@ -177,7 +178,7 @@ func TestTransactionalStepOfALostRun(t *testing.T) {
 					t.Errorf("step: %s %s, %v; want none", step.Status, step.Result, err)
 				}
 				after, err := svc.GetRun(t.Context(), handle.RunID())
-				must(t, err)
+				kit.Must(t, err)
 				if diff := cmp.Diff(before, after); diff != "" {
 					t.Errorf("the run changed (-before +after):\n%s", diff)
 				}
@@ -192,7 +193,7 @@ func TestTransactionalStepOfALostRun(t *testing.T) {
 
 // takenOver makes a second process take a run over and returns once that is in the step itself; end lets it go on.
 func takenOver(t *testing.T, o *office, runID string) (end func()) {
-	exec(t, o.side, "UPDATE workflows.workflow_workers SET expires_at = 1")
+	kit.Exec(t, o.side, "UPDATE workflows.workflow_workers SET expires_at = 1")
 	svc := o.service(t, lease)
 	inside, goOn := make(chan struct{}, 100), make(chan struct{})
 	w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
@@ -204,11 +205,11 @@ func takenOver(t *testing.T, o *office, runID string) (end func()) {
 		})
 	})
 	svc.Register(w)
-	work(t, svc)
+	kit.Work(t, svc)
 	<-inside
 	return func() {
 		close(goOn)
-		if got, err := w.Handle(svc, runID).Result(within(t)); err != nil || got != 2 {
+		if got, err := w.Handle(svc, runID).Result(kit.Context(t)); err != nil || got != 2 {
 			t.Errorf("result %d, %v; want the second process's 2", got, err)
 		}
 	}

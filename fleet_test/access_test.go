@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -27,7 +28,7 @@ func TestEveryAccess(t *testing.T) {
 					}
 				}
 				f := setup(t)
-				f.exec(fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'", one[string](f, "SELECT current_database()"), isolation))
+				f.exec(fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'", kit.One[string](t, f.db, "SELECT current_database()"), isolation))
 				f.pass(access, runs)
 			})
 		}
@@ -43,22 +44,22 @@ func (f *fleet) pass(access pgtest.Access, runs int) {
 		db.SetMaxIdleConns(8)
 		services[i] = f.service(db, nil)
 		services[i].Register(journey(f.db))
-		f.work(services[i])
+		kit.Work(t, services[i])
 	}
 	db := f.pg.Open(t, access)
 	client := f.service(db, nil)
-	ctx := within(t, patience)
+	ctx := kit.Context(t)
 	var handles []*workflow.Handle[int]
 	for n := range runs {
 		handle, err := startInTx(ctx, db, client, n)
 		for isSerializationFailure(err) { // passed through: the transaction is the application's
 			handle, err = startInTx(ctx, db, client, n)
 		}
-		must(t, err)
+		kit.Must(t, err)
 		handles = append(handles, handle)
 	}
 	// One run is cancelled on its way, and resumed.
-	f.until("a step is recorded", func() bool {
+	kit.Until(t, "a step is recorded", func() bool {
 		return f.count("SELECT count(*) FROM workflows.workflow_steps WHERE run_id = $1", runID(0)) > 0
 	})
 	err := client.Cancel(ctx, runID(0))
@@ -67,7 +68,7 @@ func (f *fleet) pass(access pgtest.Access, runs int) {
 		if _, err := handles[0].Result(ctx); !errors.Is(err, workflow.ErrRunCancelled) {
 			t.Errorf("cancelled: %v", err)
 		}
-		must(t, client.Resume(ctx, runID(0)))
+		kit.Must(t, client.Resume(ctx, runID(0)))
 	} else if !errors.As(err, &late) {
 		t.Error(err)
 	}
@@ -82,7 +83,7 @@ func startInTx(ctx context.Context, db *sql.DB, client *workflow.Service, n int)
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit: no effect
-	handle, err := journey(nil).StartTx(ctx, client, tx, n, workflow.WithRunID(runID(n)))
+	handle, err := journey(nil).Start(ctx, client.In(tx), n, workflow.WithRunID(runID(n)))
 	if err != nil {
 		return nil, err
 	}

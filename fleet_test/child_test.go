@@ -1,21 +1,18 @@
 package fleet_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -32,14 +29,14 @@ var jobs = map[string]func(*sql.DB, *workflow.Service){
 	"journey": func(db *sql.DB, svc *workflow.Service) { svc.Register(journey(db)) },
 	"zombie":  func(db *sql.DB, svc *workflow.Service) { svc.Register(holding(db, heldByParent{})) },
 	"doom":    func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed)) },
+
+	"doom beside others": func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed), patient()) },
+	"order, old":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "old")) },
+	"order, new":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "new")) },
 }
 
 // child is main in such a process: it works until it is told to stop, or killed.
-func child(text string) error {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return err
-	}
+func child(j job) error {
 	if j.Skew != 0 {
 		if err := skewClock(j.Skew); err != nil {
 			return err
@@ -71,13 +68,8 @@ func child(text string) error {
 
 // A process is a worker of its own.
 type process struct {
-	f     *fleet
-	cmd   *exec.Cmd
-	in    io.Writer
-	out   io.ReadCloser
-	lines *bufio.Scanner
+	*kit.Process
 	clock int64 // its wall clock when it began, in Unix seconds
-	ended bool
 }
 
 func (f *fleet) spawn(j job) *process {
@@ -86,62 +78,8 @@ func (f *fleet) spawn(j job) *process {
 		j.Driver, j.URL = pgtest.PGX.Driver, f.pg.URL()
 	}
 	j.Log = os.Getenv("FLEET_LOG") != ""
-	text, err := json.Marshal(j)
-	must(f.t, err)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	must(f.t, err)
-	out, err := cmd.StdoutPipe()
-	must(f.t, err)
-	must(f.t, cmd.Start())
-	p := &process{f: f, cmd: cmd, in: in, out: out, lines: bufio.NewScanner(out)}
-	f.t.Cleanup(p.kill)
-	_, err = fmt.Sscan(strings.TrimPrefix(p.line(), "clock "), &p.clock)
-	must(f.t, err)
+	p := &process{Process: kit.Spawn(f.t, j)}
+	_, err := fmt.Sscan(strings.TrimPrefix(p.Line(), "clock "), &p.clock)
+	kit.Must(f.t, err)
 	return p
-}
-
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-// line waits for the next line that the process says.
-func (p *process) line() string {
-	p.f.t.Helper()
-	if !p.lines.Scan() {
-		p.f.t.Fatalf("process %d has ended: %v", p.cmd.Process.Pid, p.lines.Err())
-	}
-	return p.lines.Text()
-}
-
-// says waits for a line that is known.
-func (p *process) says(want string) {
-	p.f.t.Helper()
-	if got := p.line(); got != want {
-		p.f.t.Fatalf("process %d said %q, want %q", p.cmd.Process.Pid, got, want)
-	}
-}
-
-// kill is SIGKILL, and waits for the process to be gone.
-func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
-	_ = p.wait()
-}
-
-// terminate tells the process to stop and waits until it has.
-func (p *process) terminate() {
-	p.f.t.Helper()
-	p.signal(syscall.SIGTERM)
-	if err := p.wait(); err != nil {
-		p.f.t.Errorf("process %d, told to stop: %v", p.cmd.Process.Pid, err)
-	}
-}
-
-func (p *process) wait() error {
-	if p.ended {
-		return nil
-	}
-	p.ended = true
-	_, _ = io.Copy(io.Discard, p.out)
-	return p.cmd.Wait()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // Processes whose wall clocks are hours off execute runs together with right ones, take over from each other, and all
@@ -35,14 +36,14 @@ func TestWallClocksDoNotMatter(t *testing.T) {
 	var handles []*workflow.Handle[int]
 	for n := range 60 {
 		handle, err := journey(nil).Start(t.Context(), svc, n)
-		must(t, err)
+		kit.Must(t, err)
 		handles = append(handles, handle)
 	}
 	for i := range 2 { // each wrong clock dies once, and is taken over by the other and by a right one
-		f.until("it executes a run", func() bool {
+		kit.Until(t, "it executes a run", func() bool {
 			return f.count("SELECT count(*) FROM workflows.workflow_runs WHERE owner IS NOT NULL") > 0
 		})
-		processes[i].kill()
+		processes[i].Kill()
 		processes[i] = f.spawn(job{Does: "journey", Skew: skews[i]})
 	}
 	f.results(handles)
@@ -62,7 +63,7 @@ func TestWallClocksDoNotMatter(t *testing.T) {
 		t.Errorf("%d times are not the database's: %s", len(far), far[0])
 	}
 	for _, p := range processes {
-		p.terminate()
+		p.Terminate()
 	}
 }
 

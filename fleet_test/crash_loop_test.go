@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // doom is a workflow that its worker does not survive, or does.
@@ -34,26 +35,26 @@ func TestRunThatKillsItsWorkersFails(t *testing.T) {
 	spare := f.service(f.db, nil) // it takes over, and does not know the workflow
 	spare.Register(workflow.Define("other", func(_ context.Context, n int) (int, error) { return n, nil }))
 	handle, err := doom(survives).Start(t.Context(), spare, 7)
-	must(t, err)
+	kit.Must(t, err)
 	stop := func() {}
 	for death := 1; death <= 10; death++ {
 		p := f.spawn(job{Does: "doom"})
-		p.says("inside")
-		p.kill()
+		p.Says("inside")
+		p.Kill()
 		f.exec(endLeases)
 		if death == 1 {
-			stop = f.work(spare)
+			stop = kit.Work(t, spare)
 		}
-		f.until("the run is taken over", func() bool {
+		kit.Until(t, "the run is taken over", func() bool {
 			run, err := spare.GetRun(t.Context(), handle.RunID())
-			must(t, err)
+			kit.Must(t, err)
 			if run.Status == workflow.RunFailed && death < 10 {
 				t.Fatalf("failed after %d deaths", death)
 			}
 			return run.Owner == ""
 		})
 	}
-	if _, err := handle.Result(within(t, patience)); !errors.Is(err, &workflow.Error{Code: "crash_loop"}) {
+	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, &workflow.Error{Code: "crash_loop"}) {
 		t.Errorf("after ten deaths: %v, want code crash_loop", err)
 	}
 	stop()
@@ -61,9 +62,9 @@ func TestRunThatKillsItsWorkersFails(t *testing.T) {
 	// Resume gives it another chance.
 	cured := f.service(f.db, nil)
 	cured.Register(doom(survives))
-	f.work(cured)
-	must(t, cured.Resume(t.Context(), handle.RunID()))
-	if got, err := handle.Result(within(t, patience)); err != nil || got != 7 {
+	kit.Work(t, cured)
+	kit.Must(t, cured.Resume(t.Context(), handle.RunID()))
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != 7 {
 		t.Errorf("resumed: %d, %v", got, err)
 	}
 }
@@ -89,26 +90,26 @@ func TestRunThatGetsOnSurvivesItsWorkers(t *testing.T) {
 		return deaths, nil
 	})
 	handle, err := slow.Start(t.Context(), f.service(f.db, nil), 0)
-	must(t, err)
+	kit.Must(t, err)
 	for range deaths {
-		dead := f.service(f.db, func(c *workflow.Config) { c.Lease, c.Drain = 2*patience, 10*time.Millisecond })
+		dead := f.service(f.db, func(c *workflow.Config) { c.Lease, c.Drain = 2*kit.Patience, 10*time.Millisecond })
 		dead.Register(slow)
-		f.work(dead) // it is dead to all others once its lease has ended
-		receive(t, "one more step is recorded", reached)
+		kit.Work(t, dead) // it is dead to all others once its lease has ended
+		kit.Receive(t, "one more step is recorded", reached)
 		f.exec(endLeases)
 		spare := f.service(f.db, nil)
-		stop := f.work(spare)
-		f.until("the run is taken over", func() bool {
+		stop := kit.Work(t, spare)
+		kit.Until(t, "the run is taken over", func() bool {
 			run, err := spare.GetRun(t.Context(), handle.RunID())
-			must(t, err)
+			kit.Must(t, err)
 			return run.Owner == ""
 		})
 		stop()
 	}
 	last := f.service(f.db, nil)
 	last.Register(slow)
-	f.work(last)
-	if got, err := handle.Result(within(t, patience)); err != nil || got != deaths {
+	kit.Work(t, last)
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != deaths {
 		t.Errorf("result %d, %v", got, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // A run is cancelled and resumed elsewhere, and this process claims it again before its heartbeat could tell it of the
@@ -31,15 +32,15 @@ func TestRunThatComesBackStopsItsOlderExecution(t *testing.T) {
 		})
 	})
 	worker.Register(again)
-	f.work(worker)
+	kit.Work(t, worker)
 	elsewhere := f.service(f.db, nil)
 	handle, err := again.Start(t.Context(), elsewhere, 7)
-	must(t, err)
-	receive(t, "the run is inside its step", inside)
+	kit.Must(t, err)
+	kit.Receive(t, "the run is inside its step", inside)
 
-	must(t, elsewhere.Cancel(t.Context(), handle.RunID()))
-	must(t, elsewhere.Resume(t.Context(), handle.RunID()))
-	receive(t, "the run is inside its step again", inside)
+	kit.Must(t, elsewhere.Cancel(t.Context(), handle.RunID()))
+	kit.Must(t, elsewhere.Resume(t.Context(), handle.RunID()))
+	kit.Receive(t, "the run is inside its step again", inside)
 	select {
 	case cause := <-ended:
 		if !errors.Is(cause, workflow.ErrRunLost) {
@@ -48,7 +49,7 @@ func TestRunThatComesBackStopsItsOlderExecution(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("the older execution goes on after two heartbeats")
 	}
-	if got, err := handle.Result(within(t, patience)); err != nil || got != 7 {
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != 7 {
 		t.Errorf("result %d, %v", got, err)
 	}
 }
@@ -74,17 +75,17 @@ func TestClaimThatOutlivesItsWorker(t *testing.T) {
 	gone := f.service(f.db, nil)
 	gone.Register(w)
 	handle, err := w.Start(t.Context(), gone, 7)
-	must(t, err)
-	stop := f.work(gone)
-	f.until("the claim is under way", func() bool {
-		return one[bool](f, "SELECT is_called FROM claims")
+	kit.Must(t, err)
+	stop := kit.Work(t, gone)
+	kit.Until(t, "the claim is under way", func() bool {
+		return kit.One[bool](t, f.db, "SELECT is_called FROM claims")
 	})
 	stop()
 
 	other := f.service(f.db, nil)
 	other.Register(w)
-	f.work(other)
-	if got, err := handle.Result(within(t, 10*lease)); err != nil || got != 7 {
+	kit.Work(t, other)
+	if got, err := handle.Result(kit.Within(t, 10*lease)); err != nil || got != 7 {
 		t.Errorf("result %d, %v; the run: %v", got, err, f.lines(
 			"SELECT status || ' ' || coalesce(owner, '-') || ' ' || (SELECT count(*) FROM workflows.workflow_workers WHERE id = owner) FROM workflows.workflow_runs"))
 	}

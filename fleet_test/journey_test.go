@@ -141,7 +141,7 @@ func (s scribe) branches(ctx context.Context) (int, error) {
 	for range 3 {
 		o := <-outcomes
 		sum += o.n
-		if failure == nil || o.err != nil && !workflow.IsPaused(o.err) {
+		if failure == nil || o.err != nil && !errors.Is(o.err, workflow.ErrInterrupted) {
 			failure = o.err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestKilledProcessesLoseNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	runs, ends := f.underLoad(5*time.Second, job{Does: "journey"}, (*process).kill)
+	runs, ends := f.underLoad(5*time.Second, job{Does: "journey"}, (*process).Kill)
 	if taken := f.count("SELECT count(*) FROM history WHERE step IS NULL AND was = 'running' AND is_now = 'pending'"); taken == 0 {
 		t.Error("no run was taken over: the test shows nothing")
 	} else {
@@ -30,7 +31,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 func TestDrainedProcessesRepeatNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	runs, ends := f.underLoad(4*time.Second, job{Does: "journey", Lease: 10 * time.Second}, (*process).terminate)
+	runs, ends := f.underLoad(4*time.Second, job{Does: "journey", Lease: 10 * time.Second}, (*process).Terminate)
 	back := f.count("SELECT count(*) FROM history WHERE step IS NULL AND was = 'running' AND is_now = 'pending'")
 	if back == 0 {
 		t.Error("no run was handed back: the test shows nothing")
@@ -74,11 +75,11 @@ func (f *fleet) underLoad(d time.Duration, j job, end func(*process)) (runs, end
 				return
 			}
 			handles = append(handles, handle)
-			time.Sleep(rand.N(50 * time.Millisecond))
+			kit.Pause(f.t.Context(), rand.N(50*time.Millisecond))
 		}
 	})
 	for time.Now().Before(stop) {
-		time.Sleep(100*time.Millisecond + rand.N(400*time.Millisecond))
+		kit.Pause(f.t.Context(), 100*time.Millisecond+rand.N(400*time.Millisecond))
 		i := rand.N(len(processes))
 		end(processes[i])
 		processes[i] = f.spawn(j)
@@ -87,7 +88,7 @@ func (f *fleet) underLoad(d time.Duration, j job, end func(*process)) (runs, end
 	starting.Wait()
 	f.results(handles)
 	for _, p := range processes {
-		p.terminate()
+		p.Terminate()
 	}
 	return len(handles), ends
 }
@@ -95,7 +96,7 @@ func (f *fleet) underLoad(d time.Duration, j job, end func(*process)) (runs, end
 // results waits for journeys, the nth of which was started with n.
 func (f *fleet) results(handles []*workflow.Handle[int]) {
 	f.t.Helper()
-	ctx := within(f.t, patience)
+	ctx := kit.Context(f.t)
 	for n, handle := range handles {
 		if got, err := handle.Result(ctx); err != nil || got != journeyTakes(n) {
 			f.t.Fatalf("run %d: %d, %v; want %d\n\t%s", n, got, err, journeyTakes(n), f.story(handle.RunID()))

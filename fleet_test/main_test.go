@@ -6,23 +6,9 @@
 package fleet_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
-// childVariable makes this program one of the worker processes of a test: see fleet.spawn.
-const childVariable = "FLEET_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	if text := os.Getenv(childVariable); text != "" {
-		if err := child(text); err != nil {
-			fmt.Fprintln(os.Stderr, "child:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { kit.Main(m, child) }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -42,8 +43,8 @@ func TestDeadNetworkStopsRuns(t *testing.T) {
 			f := setup(t)
 			network, url := newProxy(t, f.pg, access)
 			db, err := sql.Open(access.Driver, url)
-			must(t, err)
-			t.Cleanup(func() { must(t, db.Close()) })
+			kit.Must(t, err)
+			t.Cleanup(func() { kit.Must(t, db.Close()) })
 			t.Cleanup(network.close)
 			const drain, timeout = 200 * time.Millisecond, 500 * time.Millisecond
 			cut := f.service(db, func(c *workflow.Config) { c.Drain, c.Timeout = drain, timeout })
@@ -54,19 +55,19 @@ func TestDeadNetworkStopsRuns(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- cut.Work(ctx) }()
 			handle, err := calm().Start(t.Context(), f.service(f.db, nil), 7)
-			must(t, err)
-			receive(t, "the run is inside its step", inside)
+			kit.Must(t, err)
+			kit.Receive(t, "the run is inside its step", inside)
 
 			network.silence()
 			asked := time.Now()
-			cause := receive(t, "the step's context ends", ended)
+			cause := kit.Receive(t, "the step's context ends", ended)
 			if took := time.Since(asked); took > lease+200*time.Millisecond || !errors.Is(cause, workflow.ErrRunLost) {
 				t.Errorf("the step's context ended after %s with %v; want ErrRunLost within the lease of %s", took, cause, lease)
 			}
 			other := f.service(f.db, nil)
 			other.Register(calm())
-			f.work(other)
-			if got, err := handle.Result(within(t, patience)); err != nil || got != 7 {
+			kit.Work(t, other)
+			if got, err := handle.Result(kit.Context(t)); err != nil || got != 7 {
 				t.Errorf("result %d, %v", got, err)
 			}
 			cancel()
@@ -89,8 +90,8 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 	f := setup(t)
 	network, url := newProxy(t, f.pg, pgtest.PQ)
 	db, err := sql.Open(pgtest.PQ.Driver, url)
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, db.Close()) })
 	t.Cleanup(network.close)
 	svc := f.service(db, func(c *workflow.Config) { c.Drain, c.Timeout = 200*time.Millisecond, 500*time.Millisecond })
 	next := workflow.Define("next", func(_ context.Context, n int) (int, error) { return n, nil })
@@ -102,16 +103,16 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 	starter := f.service(f.db, nil)
 	for n := range 2 {
 		handle, err := next.Start(t.Context(), starter, n)
-		must(t, err)
-		if got, err := handle.Result(within(t, 15*lease)); err != nil || got != n {
+		kit.Must(t, err)
+		if got, err := handle.Result(kit.Within(t, 15*lease)); err != nil || got != n {
 			t.Fatalf("after %d times: %d, %v", n, got, err)
 		}
 		network.silenceOld()
 	}
-	f.until("the worker has a lease again", func() bool {
+	kit.Until(t, "the worker has a lease again", func() bool {
 		return f.count("SELECT count(*) FROM workflows.workflow_workers WHERE expires_at > extract(epoch FROM clock_timestamp()) * 1000") == 1
 	})
 	cancel()
-	_ = receive(t, "Work returns", done) // perhaps an error: another dead connection
+	_ = kit.Receive(t, "Work returns", done) // perhaps an error: another dead connection
 	network.close()
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -28,9 +29,9 @@ type silence struct{ on bool }
 func newProxy(t *testing.T, database *pgtest.Database, access pgtest.Access) (p *proxy, throughURL string) {
 	t.Helper()
 	u, err := url.Parse(database.AccessURL(t, access))
-	must(t, err)
+	kit.Must(t, err)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	kit.Must(t, err)
 	p = &proxy{listener: listener, upstream: u.Host, silent: new(silence)}
 	p.done.Go(p.serve)
 	t.Cleanup(p.close)

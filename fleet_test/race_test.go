@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -22,7 +23,7 @@ func TestRacesOverARun(t *testing.T) {
 	processes := []*process{f.spawn(job{Does: "journey"}), f.spawn(job{Does: "journey"})}
 	here := f.service(f.db, nil)
 	here.Register(journey(f.db))
-	f.work(here)
+	kit.Work(t, here)
 	elsewhere := f.service(f.db, nil)
 	sides := []*workflow.Service{here, elsewhere}
 	runs := 60
@@ -40,7 +41,7 @@ func TestRacesOverARun(t *testing.T) {
 	t.Logf("%d cancels of %d runs, seen by status: %v", cancels, runs,
 		f.lines("SELECT was || ' ' || count(*) FROM history WHERE step IS NULL AND is_now = 'cancelled' GROUP BY was"))
 	for _, p := range processes {
-		p.terminate()
+		p.Terminate()
 	}
 }
 
@@ -72,26 +73,26 @@ func TestRacesWithTheEndOfARun(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	dash := workflow.Define("dash", func(ctx context.Context, n int) (int, error) {
-		time.Sleep(rand.N(20 * time.Millisecond)) // and looks at no context
+		kit.Pause(context.Background(), rand.N(20*time.Millisecond)) // and looks at no context
 		return n, nil
 	})
 	worker, elsewhere := f.service(f.db, nil), f.service(f.db, nil)
 	worker.Register(dash)
-	f.work(worker)
+	kit.Work(t, worker)
 	runs := 200
 	if pgtest.Full() {
 		runs = 5_000
 	}
 	cancels := f.raceAll(runs, func(n int) int {
-		ctx := within(t, patience)
+		ctx := kit.Context(t)
 		handle, err := dash.Start(ctx, worker, n)
 		if err != nil {
 			t.Error(err)
 			return 0
 		}
-		time.Sleep(rand.N(25 * time.Millisecond))
+		kit.Pause(ctx, rand.N(25*time.Millisecond))
 		cancelled := elsewhere.Cancel(ctx, handle.RunID())
-		time.Sleep(20 * time.Millisecond) // the function has returned
+		kit.Pause(ctx, 20*time.Millisecond) // the function has returned
 		got, err := handle.Result(ctx)
 		var late *workflow.TransitionError
 		switch {
@@ -112,7 +113,7 @@ func TestRacesWithTheEndOfARun(t *testing.T) {
 // race starts a run, cancels and resumes it some times and returns how often a cancel hit it.
 func (f *fleet) race(sides []*workflow.Service, n int) (cancels int) {
 	f.t.Helper()
-	ctx := within(f.t, 2*patience)
+	ctx := kit.Within(f.t, 2*kit.Patience)
 	handle, err := journey(nil).Start(ctx, sides[n%2], n, workflow.WithRunID(runID(n)))
 	if err != nil {
 		f.t.Error(err)
@@ -120,13 +121,13 @@ func (f *fleet) race(sides []*workflow.Service, n int) (cancels int) {
 	}
 	id := handle.RunID()
 	for range 4 {
-		time.Sleep(rand.N(200 * time.Millisecond))
+		kit.Pause(ctx, rand.N(200*time.Millisecond))
 		if !f.hit(func(s *workflow.Service) error { return s.Cancel(ctx, id) }, sides, workflow.RunCompleted, 2) {
 			break
 		}
 		cancels++
 		before := f.rowsOf(id)
-		time.Sleep(rand.N(30 * time.Millisecond))
+		kit.Pause(ctx, rand.N(30*time.Millisecond))
 		if diff := cmp.Diff(before, f.rowsOf(id)); diff != "" {
 			f.t.Errorf("run %s changed after Cancel had returned (-before +after):\n%s\n\t%s", id, diff, f.story(id))
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -153,21 +154,18 @@ type frozenProcess struct{ *process }
 
 func (f *fleet) freezeProcess() frozen {
 	p := f.spawn(job{Does: "zombie"})
-	p.says("inside")
-	p.signal(syscall.SIGSTOP)
+	p.Says("inside")
+	p.Signal(syscall.SIGSTOP)
 	return frozenProcess{p}
 }
 
 func (z frozenProcess) thaw() {
-	z.f.t.Helper()
-	if _, err := z.in.Write([]byte("go on\n")); err != nil {
-		z.f.t.Fatal(err)
-	}
-	z.signal(syscall.SIGCONT)
-	z.says("out")
+	z.Tell("go on")
+	z.Signal(syscall.SIGCONT)
+	z.Says("out")
 }
-func (z frozenProcess) tellToStop() { z.signal(syscall.SIGTERM) }
-func (z frozenProcess) stopped()    { z.terminate() }
+func (z frozenProcess) tellToStop() { z.Signal(syscall.SIGTERM) }
+func (z frozenProcess) stopped()    { z.Terminate() }
 
 // unaware is a worker whose lease the database has ended: no clock and no heartbeat has told it yet, and it is held back by
 // the guard of each write alone.
@@ -180,13 +178,13 @@ type unaware struct {
 
 func (f *fleet) freezeHere() frozen {
 	z := unaware{f: f, held: newHeldHere(true), done: make(chan error, 1)}
-	svc := f.service(f.db, func(c *workflow.Config) { c.Lease = 2 * patience })
+	svc := f.service(f.db, func(c *workflow.Config) { c.Lease = 2 * kit.Patience })
 	svc.Register(holding(f.db, z.held))
 	ctx, stop := context.WithCancel(context.Background())
 	z.stop = stop
 	f.t.Cleanup(stop)
 	go func() { z.done <- svc.Work(ctx) }()
-	receive(f.t, "the zombie is inside", z.held.inside)
+	kit.Receive(f.t, "the zombie is inside", z.held.inside)
 	f.exec(endLeases)
 	return z
 }
@@ -196,13 +194,13 @@ const endLeases = "UPDATE workflows.workflow_workers SET expires_at = extract(ep
 func (z unaware) thaw() {
 	z.f.t.Helper()
 	close(z.held.release)
-	receive(z.f.t, "the zombie's function returns", z.held.left)
+	kit.Receive(z.f.t, "the zombie's function returns", z.held.left)
 }
 func (z unaware) tellToStop() { z.stop() }
 func (z unaware) stopped() {
 	z.f.t.Helper()
 	z.stop()
-	must(z.f.t, receive(z.f.t, "the zombie stops", z.done))
+	kit.Must(z.f.t, kit.Receive(z.f.t, "the zombie stops", z.done))
 }
 
 // A worker that has lost its lease writes nothing of a run, whatever it was about to write.
@@ -226,14 +224,14 @@ func (f *fleet) zombie(freeze func(*fleet) frozen, write string) {
 	t := f.t
 	client := f.service(f.db, nil)
 	handle, err := holding(nil, nil).Start(t.Context(), client, write)
-	must(t, err)
+	kit.Must(t, err)
 	zombie := freeze(f)
 
 	here := newHeldHere(false)
 	successor := f.service(f.db, nil)
 	successor.Register(holding(f.db, here))
-	f.work(successor)
-	receive(t, "the successor is inside", here.inside)
+	kit.Work(t, successor)
+	kit.Receive(t, "the successor is inside", here.inside)
 	before := f.rows()
 	if write == "release" {
 		zombie.tellToStop()
@@ -245,7 +243,7 @@ func (f *fleet) zombie(freeze func(*fleet) frozen, write string) {
 	}
 
 	close(here.release)
-	if got, err := handle.Result(within(t, patience)); err != nil || got != "right" {
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != "right" {
 		var failed *workflow.RunError
 		t.Errorf("result %q, %v (failed: %t)\n\t%s", got, err, errors.As(err, &failed), f.story(handle.RunID()))
 	}

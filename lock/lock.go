@@ -27,7 +27,10 @@ SELECT CASE WHEN pg_is_in_recovery() THEN NULL
 // Acquire takes the lock and holds it until tx ends. It waits for as long as ctx allows; when ctx ends
 // first, the error matches ctx.Err() and tx is to be rolled back.
 //
-// The bound is only as good as the driver: lib/pq does not give up on a server that stopped to answer.
+// A lock_timeout or statement_timeout of the session ends the wait too, with the server's error (55P03, 57014): tx is to
+// be rolled back then, too.
+//
+// The bound is only as good as the driver: lib/pq does not give up on a server that has stopped answering.
 func Acquire(ctx context.Context, tx *sql.Tx, key Key) error {
 	if _, err := query(ctx, tx, acquire, key); err != nil {
 		return fmt.Errorf("lock: acquire %s: %w", key, err)
@@ -49,7 +52,8 @@ func TryAcquire(ctx context.Context, tx *sql.Tx, key Key) (bool, error) {
 }
 
 // AcquireWithin is [Acquire] with a bound: after wait (see [Within] for its grain) it returns
-// ErrTimeout and tx is as before. A free lock costs one round trip, one that has to be waited for four more.
+// ErrTimeout and tx is as before, whatever lock_timeout or statement_timeout the session has. A free lock costs one
+// round trip, one that has to be waited for four more.
 func AcquireWithin(ctx context.Context, tx *sql.Tx, key Key, wait time.Duration) error {
 	ok, err := TryAcquire(ctx, tx, key)
 	if err != nil || ok {

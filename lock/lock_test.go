@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 	"github.com/sqlworkflow/workflow/lock"
@@ -16,7 +17,7 @@ import (
 
 func TestTryAcquire(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
-		holder, other := begin(t, db), begin(t, db)
+		holder, other := kit.Begin(t, db), kit.Begin(t, db)
 		try := func(tx *sql.Tx, key lock.Key, want bool) {
 			t.Helper()
 			if ok, err := lock.TryAcquire(t.Context(), tx, key); ok != want || err != nil {
@@ -27,9 +28,7 @@ func TestTryAcquire(t *testing.T) {
 		try(holder, key, true) // again in the same transaction
 		try(other, key, false)
 		try(other, key+1, true)
-		if err := holder.Commit(); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, holder.Commit())
 		try(other, key, true)
 	})
 }
@@ -37,16 +36,12 @@ func TestTryAcquire(t *testing.T) {
 func TestAcquireWaitsForTheEndOfTheTransaction(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
 		for _, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback} {
-			holder, waiter := begin(t, db), begin(t, db)
-			if err := lock.Acquire(t.Context(), holder, key); err != nil {
-				t.Fatal(err)
-			}
+			holder, waiter := kit.Begin(t, db), kit.Begin(t, db)
+			kit.Must(t, lock.Acquire(t.Context(), holder, key))
 			got := make(chan error, 1)
 			go func() { got <- lock.Acquire(t.Context(), waiter, key) }()
-			awaitWaiter(t, db)
-			if err := end(holder); err != nil {
-				t.Fatal(err)
-			}
+			kit.Waiters(t, db, 1)
+			kit.Must(t, end(holder))
 			if err := <-got; err != nil {
 				t.Error(err)
 			}
@@ -59,85 +54,53 @@ func TestAcquireWaitsForTheEndOfTheTransaction(t *testing.T) {
 
 func TestAcquireEndsWithContext(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
-		holder, waiter := begin(t, db), begin(t, db)
-		if err := lock.Acquire(t.Context(), holder, key); err != nil {
-			t.Fatal(err)
-		}
+		holder, waiter := kit.Begin(t, db), kit.Begin(t, db)
+		kit.Must(t, lock.Acquire(t.Context(), holder, key))
 		ctx, cancel := context.WithCancel(t.Context())
 		got := make(chan error, 1)
 		go func() { got <- lock.Acquire(ctx, waiter, key) }()
-		awaitWaiter(t, db)
+		kit.Waiters(t, db, 1)
 		cancel()
-		select {
-		case err := <-got:
-			if !errors.Is(err, context.Canceled) || errors.Is(err, lock.ErrTimeout) {
-				t.Errorf("Acquire = %v, want context.Canceled", err)
-			}
-		case <-time.After(patience):
-			t.Fatal("Acquire outlived its context")
+		if err := kit.Receive(t, "the end of Acquire", got); !errors.Is(err, context.Canceled) || errors.Is(err, lock.ErrTimeout) {
+			t.Errorf("Acquire = %v, want context.Canceled", err)
 		}
 	})
 }
 
 func TestAcquireWithin(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
-		holder, waiter := begin(t, db), begin(t, db)
+		holder, waiter := kit.Begin(t, db), kit.Begin(t, db)
 		for range 2 {
-			if err := lock.AcquireWithin(t.Context(), holder, key, time.Millisecond); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, lock.AcquireWithin(t.Context(), holder, key, time.Millisecond))
 		}
-		execute(t, waiter, `SET LOCAL lock_timeout = '17s'`)
+		kit.Exec(t, waiter, `SET LOCAL lock_timeout = '17s'`)
 		const wait = 150 * time.Millisecond
 		start := time.Now()
 		err := lock.AcquireWithin(t.Context(), waiter, key, wait)
 		if !errors.Is(err, lock.ErrTimeout) {
 			t.Errorf("AcquireWithin = %v, want ErrTimeout", err)
 		}
-		if took := time.Since(start); took < wait || took > patience/2 {
+		if took := time.Since(start); took < wait || took > kit.Patience/2 {
 			t.Errorf("gave up after %s, want %s", took, wait)
 		}
-		if got := query[string](t, waiter, `SELECT current_setting('lock_timeout')`); got != "17s" {
+		if got := kit.One[string](t, waiter, `SELECT current_setting('lock_timeout')`); got != "17s" {
 			t.Errorf("lock_timeout = %s afterwards, want 17s", got)
 		}
 
 		// The transaction is usable: the lock can be taken in it once it is free.
 		got := make(chan error, 1)
-		go func() { got <- lock.AcquireWithin(t.Context(), waiter, key, patience) }()
-		awaitWaiter(t, db)
-		if err := holder.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-got; err != nil {
-			t.Fatal(err)
-		}
-		third := begin(t, db)
+		go func() { got <- lock.AcquireWithin(t.Context(), waiter, key, kit.Patience) }()
+		kit.Waiters(t, db, 1)
+		kit.Must(t, holder.Commit())
+		kit.Must(t, <-got)
+		third := kit.Begin(t, db)
 		if ok, err := lock.TryAcquire(t.Context(), third, key); ok || err != nil {
 			t.Errorf("TryAcquire = %t, %v though AcquireWithin holds the lock", ok, err)
 		}
-		if got := query[string](t, waiter, `SELECT current_setting('lock_timeout')`); got != "17s" {
+		if got := kit.One[string](t, waiter, `SELECT current_setting('lock_timeout')`); got != "17s" {
 			t.Errorf("lock_timeout = %s after success, want 17s", got)
 		}
 	})
-}
-
-// awaitWaiter returns once some session of this database waits for an advisory lock.
-func awaitWaiter(t *testing.T, db *sql.DB) {
-	t.Helper()
-	const waiting = `
-SELECT count(*) FROM pg_locks
-WHERE locktype = 'advisory' AND NOT granted
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		var n int
-		if err := db.QueryRowContext(t.Context(), waiting).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		if n > 0 {
-			return
-		}
-	}
-	t.Fatal("nobody waits for the lock")
 }
 
 // A server in recovery takes the lock and excludes nobody. One that was stopped cleanly and finds
@@ -148,17 +111,13 @@ func TestStandby(t *testing.T) {
 		t.Skipf("NOT RUN: standby: %v", err)
 	}
 	dir, err := os.MkdirTemp("", "pgtest-standby-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for name, script := range map[string]string{
 		"initdb":   "#!/bin/sh\n'" + bin + "/initdb' \"$@\" && touch \"$2/standby.signal\"\n",
 		"postgres": "#!/bin/sh\nexec '" + bin + "/postgres' \"$@\"\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
 	}
 	if err := os.Chmod(dir, 0o755); err != nil { // the server runs as another user when we are root
 		t.Fatal(err)
@@ -166,22 +125,16 @@ func TestStandby(t *testing.T) {
 	t.Setenv(server.EnvBin, dir)
 	t.Setenv(server.EnvSource, "local")
 	standby, err := server.Start(t.Context(), server.Options{Run: server.NewRun()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = standby.Close() })
 
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		t.Run(access.Name, func(t *testing.T) {
 			db, err := sql.Open(access.Driver, standby.URL)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			defer db.Close()
 			tx, err := db.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true}) // lib/pq asks for READ WRITE else
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			defer func() { _ = tx.Rollback() }()
 			if err := lock.Acquire(t.Context(), tx, key); !errors.Is(err, lock.ErrStandby) {
 				t.Errorf("Acquire = %v, want ErrStandby", err)
@@ -192,7 +145,7 @@ func TestStandby(t *testing.T) {
 			if err := lock.AcquireWithin(t.Context(), tx, key, time.Second); !errors.Is(err, lock.ErrStandby) {
 				t.Errorf("AcquireWithin = %v, want ErrStandby", err)
 			}
-			if n := query[int](t, tx, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'`); n != 0 {
+			if n := kit.One[int](t, tx, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'`); n != 0 {
 				t.Errorf("%d locks were taken", n)
 			}
 		})

@@ -22,23 +22,26 @@ const cleanUp = 5 * time.Second
 // usable; then a wait that took too long is returned as ErrTimeout and any other error as it is, so
 // that 40001 and 40P01 can be recognised and the whole transaction be tried again.
 //
+// A statement_timeout that is in force, often a role's, is respected: where it is shorter than wait, f waits less at
+// a time, is undone and called again until wait is over. So f acts through tx alone. A transaction_timeout
+// (PostgreSQL 17) shortens the wait, so that it ends before the server ends the session.
+//
 // Within may be nested. If f panics the savepoint stays open, and if ctx ends while a statement is
 // under way the driver drops the connection: tx is to be rolled back then.
 func Within(ctx context.Context, tx *sql.Tx, wait time.Duration, f func(ctx context.Context) error) error {
-	ms := milliseconds(wait)
-	old, err := enter(ctx, tx, ms)
+	own, err := readSettings(ctx, tx)
 	if err != nil {
+		return fmt.Errorf("lock: read lock_timeout: %w", err)
+	}
+	wait = own.limit(wait)
+	if _, err := tx.ExecContext(ctx, `SAVEPOINT sqlworkflow_within; `+setLockTimeout(own.turn(wait))); err != nil {
 		return fmt.Errorf("lock: set lock_timeout: %w", err)
 	}
-	err = f(ctx)
-	if err == nil {
-		if err = leave(ctx, tx, old); err == nil {
+	if err = inTurns(ctx, tx, own, wait, f); err == nil {
+		if err = leave(ctx, tx, own.lockTimeout); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("lock: restore lock_timeout: %w", err)
-	}
-	if sqlState(err) == lockNotAvailable {
-		err = fmt.Errorf("%w after %s: %w", ErrTimeout, time.Duration(ms)*time.Millisecond, err)
 	}
 	if undoErr := undo(ctx, tx); undoErr != nil {
 		// As text: its SQLSTATE is not the one to go by.
@@ -47,16 +50,29 @@ func Within(ctx context.Context, tx *sql.Tx, wait time.Duration, f func(ctx cont
 	return err
 }
 
-// None of the three has arguments, so that their statements travel together in one round trip.
-
-// enter returns the caller's lock_timeout. It is read before the savepoint, so that a failure leaves nothing open.
-func enter(ctx context.Context, tx *sql.Tx, ms int64) (old string, err error) {
-	if err := tx.QueryRowContext(ctx, `SELECT current_setting('lock_timeout')`).Scan(&old); err != nil {
-		return "", err
+// inTurns calls f until it does not end with a wait, or wait is over; lock_timeout is set for the first turn.
+func inTurns(ctx context.Context, tx *sql.Tx, own settings, wait time.Duration, f func(ctx context.Context) error) error {
+	begun := time.Now()
+	for turn, left := own.turn(wait), wait; ; {
+		called := time.Now()
+		err := f(ctx)
+		if !own.endedWait(ctx, err, time.Since(called)) {
+			return err
+		}
+		if left = wait - time.Since(begun); turn >= wait || left <= 0 {
+			return fmt.Errorf("%w after %s: %w", ErrTimeout, roundUp(wait), err)
+		}
+		turn = own.turn(left)
+		if _, err := tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT sqlworkflow_within; `+setLockTimeout(turn)); err != nil {
+			return fmt.Errorf("lock: wait again: %w", err)
+		}
 	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(
-		`SAVEPOINT sqlworkflow_within; SET LOCAL lock_timeout = %d`, ms))
-	return old, err
+}
+
+// None of these statements has arguments, so that several travel in one round trip.
+
+func setLockTimeout(d time.Duration) string {
+	return fmt.Sprintf(`SET LOCAL lock_timeout = %d`, roundUp(d).Milliseconds())
 }
 
 // leave restores the old value by hand: RELEASE keeps what SET LOCAL did inside the savepoint.
@@ -75,16 +91,14 @@ func undo(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// milliseconds rounds up: a bound of zero would be none at all.
-func milliseconds(d time.Duration) int64 {
-	ms := int64(d / time.Millisecond)
+// roundUp rounds to the milliseconds that lock_timeout is set in: a bound of zero would be none at all.
+func roundUp(d time.Duration) time.Duration {
+	ms := d / time.Millisecond
 	if d%time.Millisecond > 0 {
 		ms++
 	}
-	return min(max(ms, 1), math.MaxInt32)
+	return min(max(ms, 1), math.MaxInt32) * time.Millisecond
 }
-
-const lockNotAvailable = "55P03"
 
 // sqlState returns the SQLSTATE of a driver's error, or "". Both lib/pq and pgx have the method.
 func sqlState(err error) string {

@@ -7,24 +7,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/lock"
 )
 
 func TestWithinRestoresLockTimeout(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
 		for _, old := range []string{"0", "1234ms", "90s", "1h"} {
-			tx := begin(t, db)
-			execute(t, tx, `SET LOCAL lock_timeout = '`+old+`'`)
-			want := query[string](t, tx, `SELECT current_setting('lock_timeout')`)
+			tx := kit.Begin(t, db)
+			kit.Exec(t, tx, `SET LOCAL lock_timeout = '`+old+`'`)
+			want := kit.One[string](t, tx, `SELECT current_setting('lock_timeout')`)
 			var inside string
 			err := lock.Within(t.Context(), tx, 1500*time.Microsecond, func(ctx context.Context) error {
-				inside = query[string](t, tx, `SELECT current_setting('lock_timeout')`)
+				inside = kit.One[string](t, tx, `SELECT current_setting('lock_timeout')`)
 				return nil
 			})
 			if err != nil || inside != "2ms" {
 				t.Errorf("Within = %v with lock_timeout %s inside, want nil and 2ms", err, inside)
 			}
-			if got := query[string](t, tx, `SELECT current_setting('lock_timeout')`); got != want {
+			if got := kit.One[string](t, tx, `SELECT current_setting('lock_timeout')`); got != want {
 				t.Errorf("lock_timeout = %s afterwards, want %s", got, want)
 			}
 			if err := tx.Commit(); err != nil {
@@ -46,10 +47,10 @@ func TestWithinGrain(t *testing.T) {
 			100 * 24 * time.Hour:          "2147483647ms",
 			2*time.Minute + 1*time.Second: "121s",
 		}
-		tx := begin(t, db)
+		tx := kit.Begin(t, db)
 		for wait, want := range tests {
 			err := lock.Within(t.Context(), tx, wait, func(context.Context) error {
-				if got := query[string](t, tx, `SELECT current_setting('lock_timeout')`); got != want {
+				if got := kit.One[string](t, tx, `SELECT current_setting('lock_timeout')`); got != want {
 					t.Errorf("wait %s: lock_timeout = %s, want %s", wait, got, want)
 				}
 				return nil
@@ -65,11 +66,11 @@ func TestWithinGrain(t *testing.T) {
 func TestWithinTimeoutLeavesTransactionUsable(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
 		createRows(t, db)
-		holder, tx := begin(t, db), begin(t, db)
-		execute(t, holder, `SELECT FROM rows WHERE id = 1 FOR UPDATE`)
-		execute(t, tx, `INSERT INTO rows VALUES (2, 'caller')`)
+		holder, tx := kit.Begin(t, db), kit.Begin(t, db)
+		kit.Exec(t, holder, `SELECT FROM rows WHERE id = 1 FOR UPDATE`)
+		kit.Exec(t, tx, `INSERT INTO rows VALUES (2, 'caller')`)
 		err := lock.Within(t.Context(), tx, 50*time.Millisecond, func(ctx context.Context) error {
-			execute(t, tx, `INSERT INTO rows VALUES (3, 'f')`)
+			kit.Exec(t, tx, `INSERT INTO rows VALUES (3, 'f')`)
 			_, err := tx.ExecContext(ctx, `UPDATE rows SET note = 'changed' WHERE id = 1`)
 			return err
 		})
@@ -77,10 +78,8 @@ func TestWithinTimeoutLeavesTransactionUsable(t *testing.T) {
 		if !errors.Is(err, lock.ErrTimeout) || !errors.As(err, &state) || state.SQLState() != "55P03" {
 			t.Errorf("Within = %v, want ErrTimeout and 55P03", err)
 		}
-		if err := tx.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		if got := query[string](t, begin(t, db), `SELECT string_agg(note, ' ' ORDER BY id) FROM rows`); got != "first caller" {
+		kit.Must(t, tx.Commit())
+		if got := kit.One[string](t, kit.Begin(t, db), `SELECT string_agg(note, ' ' ORDER BY id) FROM rows`); got != "first caller" {
 			t.Errorf("rows = %q, want those of the caller only", got)
 		}
 	})
@@ -89,7 +88,7 @@ func TestWithinTimeoutLeavesTransactionUsable(t *testing.T) {
 func TestWithinPassesErrorsThrough(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
 		createRows(t, db)
-		tx := begin(t, db)
+		tx := kit.Begin(t, db)
 		mine := errors.New("mine")
 		if err := lock.Within(t.Context(), tx, time.Second, func(context.Context) error { return mine }); err != mine {
 			t.Errorf("Within = %v, want the error of f itself", err)
@@ -110,7 +109,7 @@ func TestWithinPassesErrorsThrough(t *testing.T) {
 		if !errors.As(err, &state) || state.SQLState() != "25P02" {
 			t.Errorf("Within = %v, want 25P02", err)
 		}
-		if got := query[int](t, tx, `SELECT count(*) FROM rows`); got != 1 {
+		if got := kit.One[int](t, tx, `SELECT count(*) FROM rows`); got != 1 {
 			t.Errorf("%d rows, want 1", got)
 		}
 	})
@@ -119,16 +118,14 @@ func TestWithinPassesErrorsThrough(t *testing.T) {
 // A deadlock and a serialization failure must be seen as such, to be tried again.
 func TestWithinKeepsDeadlock(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
-		one, two := begin(t, db), begin(t, db)
+		one, two := kit.Begin(t, db), kit.Begin(t, db)
 		for tx, k := range map[*sql.Tx]lock.Key{one: key, two: key + 1} {
-			if err := lock.Acquire(t.Context(), tx, k); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, lock.Acquire(t.Context(), tx, k))
 		}
 		got := make(chan error, 2)
-		go func() { got <- lock.AcquireWithin(t.Context(), one, key+1, patience) }()
-		awaitWaiter(t, db)
-		go func() { got <- lock.AcquireWithin(t.Context(), two, key, patience) }()
+		go func() { got <- lock.AcquireWithin(t.Context(), one, key+1, kit.Patience) }()
+		kit.Waiters(t, db, 1)
+		go func() { got <- lock.AcquireWithin(t.Context(), two, key, kit.Patience) }()
 		var state interface{ SQLState() string }
 		if err := <-got; !errors.As(err, &state) || state.SQLState() != "40P01" || errors.Is(err, lock.ErrTimeout) {
 			t.Errorf("AcquireWithin = %v, want 40P01", err)
@@ -144,16 +141,12 @@ func TestWithinKeepsSerializationFailure(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
 		createRows(t, db)
 		tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		defer func() { _ = tx.Rollback() }()
-		query[int](t, tx, `SELECT count(*) FROM rows`)
-		other := begin(t, db)
-		execute(t, other, `UPDATE rows SET note = 'other'`)
-		if err := other.Commit(); err != nil {
-			t.Fatal(err)
-		}
+		kit.One[int](t, tx, `SELECT count(*) FROM rows`)
+		other := kit.Begin(t, db)
+		kit.Exec(t, other, `UPDATE rows SET note = 'other'`)
+		kit.Must(t, other.Commit())
 		err = lock.Within(t.Context(), tx, time.Second, func(ctx context.Context) error {
 			_, err := tx.ExecContext(ctx, `UPDATE rows SET note = 'mine'`)
 			return err
@@ -168,11 +161,9 @@ func TestWithinKeepsSerializationFailure(t *testing.T) {
 // The inner bound ends with the inner call, and its failure is not the outer one's.
 func TestWithinNests(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
-		holder, tx := begin(t, db), begin(t, db)
-		if err := lock.Acquire(t.Context(), holder, key); err != nil {
-			t.Fatal(err)
-		}
-		setting := func() string { return query[string](t, tx, `SELECT current_setting('lock_timeout')`) }
+		holder, tx := kit.Begin(t, db), kit.Begin(t, db)
+		kit.Must(t, lock.Acquire(t.Context(), holder, key))
+		setting := func() string { return kit.One[string](t, tx, `SELECT current_setting('lock_timeout')`) }
 		err := lock.Within(t.Context(), tx, 20*time.Second, func(ctx context.Context) error {
 			if err := lock.AcquireWithin(ctx, tx, key, 20*time.Millisecond); !errors.Is(err, lock.ErrTimeout) {
 				t.Errorf("inner = %v, want ErrTimeout", err)
@@ -195,22 +186,15 @@ func TestWithinNests(t *testing.T) {
 // A context that ends while a statement is under way costs the transaction: both drivers drop the connection.
 func TestWithinEndsWithContext(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
-		holder, tx := begin(t, db), begin(t, db)
-		if err := lock.Acquire(t.Context(), holder, key); err != nil {
-			t.Fatal(err)
-		}
+		holder, tx := kit.Begin(t, db), kit.Begin(t, db)
+		kit.Must(t, lock.Acquire(t.Context(), holder, key))
 		ctx, cancel := context.WithCancel(t.Context())
 		got := make(chan error, 1)
-		go func() { got <- lock.AcquireWithin(ctx, tx, key, patience) }()
-		awaitWaiter(t, db)
+		go func() { got <- lock.AcquireWithin(ctx, tx, key, kit.Patience) }()
+		kit.Waiters(t, db, 1)
 		cancel()
-		select {
-		case err := <-got:
-			if !errors.Is(err, context.Canceled) || errors.Is(err, lock.ErrTimeout) {
-				t.Errorf("AcquireWithin = %v, want context.Canceled", err)
-			}
-		case <-time.After(patience):
-			t.Fatal("AcquireWithin outlived its context")
+		if err := kit.Receive(t, "the end of Acquire", got); !errors.Is(err, context.Canceled) || errors.Is(err, lock.ErrTimeout) {
+			t.Errorf("AcquireWithin = %v, want context.Canceled", err)
 		}
 	})
 }
@@ -219,17 +203,17 @@ func TestWithinEndsWithContext(t *testing.T) {
 func TestWithinUndoesAfterContext(t *testing.T) {
 	perAccess(t, func(t *testing.T, db *sql.DB) {
 		createRows(t, db)
-		tx := begin(t, db)
+		tx := kit.Begin(t, db)
 		ctx, cancel := context.WithCancel(t.Context())
 		err := lock.Within(ctx, tx, time.Second, func(ctx context.Context) error {
-			execute(t, tx, `INSERT INTO rows VALUES (2, 'f')`)
+			kit.Exec(t, tx, `INSERT INTO rows VALUES (2, 'f')`)
 			cancel()
 			return ctx.Err()
 		})
 		if err != context.Canceled {
 			t.Errorf("Within = %v, want context.Canceled as f returned it", err)
 		}
-		if got := query[int](t, tx, `SELECT count(*) FROM rows`); got != 1 {
+		if got := kit.One[int](t, tx, `SELECT count(*) FROM rows`); got != 1 {
 			t.Errorf("%d rows, want 1", got)
 		}
 	})
@@ -237,7 +221,5 @@ func TestWithinUndoesAfterContext(t *testing.T) {
 
 func createRows(t *testing.T, db *sql.DB) {
 	t.Helper()
-	if _, err := db.ExecContext(t.Context(), `CREATE TABLE rows (id int PRIMARY KEY, note text); INSERT INTO rows VALUES (1, 'first')`); err != nil {
-		t.Fatal(err)
-	}
+	kit.Exec(t, db, `CREATE TABLE rows (id int PRIMARY KEY, note text); INSERT INTO rows VALUES (1, 'first')`)
 }

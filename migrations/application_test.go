@@ -11,10 +11,10 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
-// An application that runs goose in its usual way, with Go migrations in the global registry and the
-// version table in public, does not notice us, nor we it. The versions are the same as ours.
+// An application that runs goose in its usual way, with Go migrations in the global registry and the default
+// version table, does not notice us, nor we it. The versions are the same as ours. With our schema in front of
+// its search_path, its tables and its version table lie among ours.
 func TestApplicationWithItsOwnGoose(t *testing.T) { // not parallel: goose's settings are global
-	db := pgtest.Empty(t).Open(t, pgtest.PQ)
 	goose.SetBaseFS(fstest.MapFS{
 		"00001_orders.sql": {Data: []byte("-- +goose Up\nCREATE TABLE orders (id int);\n-- +goose Down\nDROP TABLE orders;\n")},
 		"00002_refill.go":  {Data: []byte("package migrations")},
@@ -29,35 +29,50 @@ func TestApplicationWithItsOwnGoose(t *testing.T) { // not parallel: goose's set
 		goose.SetBaseFS(nil)
 		goose.ResetGlobalMigrations()
 	})
-	const theirs, ours = "public.goose_db_version", schema + ".goose_db_version"
-	application := func(run func(context.Context, *sql.DB, string, ...goose.OptionsFunc) error) {
-		t.Helper()
-		if err := run(t.Context(), db, "."); err != nil {
-			t.Fatal(err)
+	const ours = schema + ".workflow_migrations"
+
+	for searchPath, home := range map[string]string{"public": "public", schema + ",public": schema} {
+		for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
+			access.Params = map[string]string{"search_path": searchPath}
+			t.Run(access.Name+" "+searchPath, func(t *testing.T) {
+				db := pgtest.Empty(t).Open(t, access)
+				theirs := home + ".goose_db_version"
+				application := func(run func(context.Context, *sql.DB, string, ...goose.OptionsFunc) error) {
+					t.Helper()
+					if err := run(t.Context(), db, "."); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// What is the application's: its table with its rows, and its versions.
+				orders := func() (int, string) {
+					t.Helper()
+					return query[int](t, db, `SELECT count(*) FROM `+home+`.orders`),
+						query[string](t, db, `SELECT string_agg(v::text, ' ' ORDER BY id) FROM `+theirs+` AS v`)
+				}
+
+				up(t, db, schema)
+				application(goose.UpContext)
+				wantVersions(t, db, theirs, "0 1 2")
+				wantVersions(t, db, ours, allVersions())
+				wantUnchanged(t, db, func() { up(t, db, schema) })
+
+				_, versions := orders()
+				down(t, db, schema, 0)
+				up(t, db, schema)
+				down(t, db, schema, 0)
+				if rows, after := orders(); rows != 1 || after != versions {
+					t.Errorf("the application has %d rows of 1, its versions were\n%s\nand are\n%s", rows, versions, after)
+				}
+				wantVersions(t, db, ours, "0")
+
+				up(t, db, schema)
+				application(goose.ResetContext)
+				wantVersions(t, db, theirs, "0")
+				wantVersions(t, db, ours, allVersions())
+				wantUnchanged(t, db, func() { up(t, db, schema) })
+				application(goose.UpContext)
+				wantVersions(t, db, theirs, "0 1 2")
+			})
 		}
-	}
-
-	up(t, db, schema)
-	application(goose.UpContext)
-	wantVersions(t, db, theirs, "0 1 2")
-	wantVersions(t, db, ours, allVersions())
-
-	before := dump(t, db, "public")
-	down(t, db, schema, 0)
-	up(t, db, schema)
-	down(t, db, schema, 0)
-	if after := dump(t, db, "public"); after != before {
-		t.Errorf("the application's schema was\n%s\nand is\n%s", before, after)
-	}
-	if n := query[int](t, db, `SELECT count(*) FROM orders`); n != 1 {
-		t.Errorf("the application's migration ran %d times", n)
-	}
-
-	up(t, db, schema)
-	before = dump(t, db, schema)
-	application(goose.ResetContext)
-	wantVersions(t, db, theirs, "0")
-	if after := dump(t, db, schema); after != before {
-		t.Errorf("our schema was\n%s\nand is\n%s", before, after)
 	}
 }

@@ -12,7 +12,7 @@ var (
 	ErrSchemaTooNew = errors.New("migrations: the schema needs a newer release of the library")
 
 	// ErrDrift is returned when tables are not as the recorded migrations left them, or stand where a
-	// migration is about to create one. Nothing has been changed.
+	// migration is about to create one. Nothing has been changed. [Adopt] takes over documented tables.
 	ErrDrift = errors.New("migrations: the tables are not those of the recorded migrations")
 )
 
@@ -24,11 +24,11 @@ var required = []struct {
 }{
 	{1, "workflow_runs", "id workflow status input output error created_at updated_at"},
 	{1, "workflow_steps", "run_id step_name status result error updated_at"},
-	{2, "workflow_schema", "needs_version"},
-	{2, "workflow_workers", "id expires_at"},
-	{2, "workflow_runs", "owner epoch run_at"},
-	{3, "workflow_runs", "deadline_at take_overs progress_at"},
-	{3, "workflow_steps", "kind attempts wake_at"},
+	{2, "workflow_schema", "singleton needs_version"},
+	{2, "workflow_workers", "id expires_at started_at pid host version workflows queues hanging"},
+	{3, "workflow_runs", "epoch run_at deadline_at progress_at blocked_at dispatched_at take_overs wake_seq priority owner" +
+		" suspended_for waits_for queue partition_key unique_key parent_id parent_step version meta"},
+	{3, "workflow_steps", "wake_at started_at seq waiting kind attempts child_id"},
 }
 
 // check compares the state with what its version promises.
@@ -49,7 +49,11 @@ func (s *state) check() error {
 	if problems == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrDrift, strings.Join(problems, "; "))
+	advice := ""
+	if s.version() == 0 && s.has("workflow_runs") && s.has("workflow_steps") {
+		advice = " (tables that are as documented but were made in another way can be adopted: migrations.Adopt, or workflow migrate adopt)"
+	}
+	return fmt.Errorf("%w: %s%s", ErrDrift, strings.Join(problems, "; "), advice)
 }
 
 // compare returns what is wrong with the columns that a migration adds to a table, "" when nothing is.

@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,9 @@ import (
 func TestGooseCommand(t *testing.T) {
 	t.Parallel()
 	program := buildGoose(t)
+	if _, err := startGoose(t, program, schema, "validate"); err != nil {
+		t.Error(err)
+	}
 	for _, name := range []string{schema, "other_schema"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -24,7 +28,7 @@ func TestGooseCommand(t *testing.T) {
 			goose := func(args ...string) string { return runGoose(t, program, database.URL(), name, args...) }
 			check := func() {
 				t.Helper()
-				wantVersions(t, db, name+".goose_db_version", allVersions())
+				wantVersions(t, db, name+".workflow_migrations", allVersions())
 				if got := strings.ReplaceAll(dumpTables(t, db, name), name+".", schema+".") + "\n"; got != goldenSchema(t) {
 					t.Errorf("schema %s:\n%s", name, got)
 				}
@@ -56,19 +60,33 @@ func TestGooseCommand(t *testing.T) {
 // runGoose runs the command as the README tells a user to.
 func runGoose(t *testing.T, program, url, schema string, args ...string) string {
 	t.Helper()
+	text, err := tryGoose(t, program, url, schema, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func tryGoose(t *testing.T, program, url, schema string, args ...string) (string, error) {
+	t.Helper()
+	return startGoose(t, program, schema, append([]string{"-table", schema + ".workflow_migrations", "postgres", url}, args...)...)
+}
+
+func startGoose(t *testing.T, program, schema string, args ...string) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	all := append([]string{"-env", "none", "-dir", ".", "-table", schema + ".goose_db_version", "postgres", url}, args...)
-	cmd := exec.CommandContext(ctx, program, all...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"-env", "none", "-dir", "migrations/sql"}, args...)...)
+	cmd.Dir = ".."
 	cmd.Env = os.Environ()
 	if schema != migrations.DefaultSchema {
 		cmd.Env = append(cmd.Env, "WORKFLOW_SCHEMA="+schema)
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("goose %v: %v: %s", args, err, out)
+		err = fmt.Errorf("goose %v: %w: %s", args, err, out)
 	}
-	return string(out)
+	return string(out), err
 }
 
 // buildGoose builds the command in a module of its own, so that the drivers that it links stay out of ours.

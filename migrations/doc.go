@@ -2,16 +2,20 @@
 //
 // The files are plain goose migrations with an Up and a Down each. [Up], [Down] and [Status] apply
 // them to any schema from Go; the goose command does the same from a shell, and either continues
-// where the other stopped, since both keep the same version table, goose_db_version in that schema:
+// where the other stopped, since both keep the same version table, workflow_migrations in that schema:
 //
 //	psql "$DATABASE_URL" -c 'CREATE SCHEMA workflows'
-//	goose -dir migrations -table workflows.goose_db_version postgres "$DATABASE_URL" up
+//	goose -dir migrations/sql -table workflows.workflow_migrations postgres "$DATABASE_URL" up
 //
 // and for another schema
 //
-//	WORKFLOW_SCHEMA=jobs goose -dir migrations -table jobs.goose_db_version postgres "$DATABASE_URL" up
+//	WORKFLOW_SCHEMA=jobs goose -dir migrations/sql -table jobs.workflow_migrations postgres "$DATABASE_URL" up
 //
-// An application's own goose migrations, with their own version table, neither see nor disturb these.
+// In these, a migration gives up after WORKFLOW_LOCK_TIMEOUT (2s) of waiting for a table that is in use; Up
+// tries again for a while.
+//
+// An application's own goose migrations keep their own version table; neither see nor disturb these,
+// whatever its search_path.
 package migrations
 
 import (
@@ -23,11 +27,18 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// FS holds the migration files. Their schema is spelled ${WORKFLOW_SCHEMA:-workflows}, which goose
+//go:embed sql/*.sql
+var folder embed.FS
+
+// FS holds the migration files at its root. Their schema is spelled ${WORKFLOW_SCHEMA:-workflows}, which goose
 // replaces from the environment of the process; [Up] and [Down] replace it by the schema they are given.
-//
-//go:embed *.sql
-var FS embed.FS
+var FS = func() fs.FS {
+	files, err := fs.Sub(folder, "sql")
+	if err != nil {
+		panic(err) // only a malformed path
+	}
+	return files
+}()
 
 // DefaultSchema is the schema that the migration files name unless told otherwise.
 const DefaultSchema = "workflows"

@@ -26,7 +26,7 @@ func TestDrift(t *testing.T) {
 			[]string{"workflows.workflow_runs exists before migration 1"}},
 		"a foreign table of a later migration": {-1,
 			`CREATE SCHEMA workflows; CREATE TABLE workflows.workflow_workers (id text)`,
-			[]string{"workflows.workflow_workers exists before migration 2", "lacks column expires_at"}},
+			[]string{"workflows.workflow_workers exists before migration 2", "lacks columns expires_at, started_at"}},
 		"a view after a rollback": {0,
 			`CREATE VIEW workflows.workflow_steps AS SELECT 1 AS id`,
 			[]string{"workflows.workflow_steps exists before migration 1"}},
@@ -36,17 +36,17 @@ func TestDrift(t *testing.T) {
 		"a column lost half way": {1,
 			`ALTER TABLE workflows.workflow_runs DROP COLUMN input`,
 			[]string{"workflows.workflow_runs lacks column input, though migration 1 is recorded"}},
-		"a column lost": {2,
+		"a column lost": {3,
 			`ALTER TABLE workflows.workflow_runs DROP COLUMN epoch; ALTER TABLE workflows.workflow_steps RENAME error TO problem`,
 			[]string{"workflows.workflow_runs lacks column epoch", "workflows.workflow_steps lacks column error"}},
-		"a table lost": {2,
+		"a table lost": {3,
 			`DROP TABLE workflows.workflow_steps`,
 			[]string{"workflows.workflow_steps is missing, though migration 1 is recorded"}},
-		"the versions lost": {2,
-			`DELETE FROM workflows.goose_db_version WHERE version_id > 0`,
+		"the versions lost": {3,
+			`DELETE FROM workflows.workflow_migrations WHERE version_id > 0`,
 			[]string{"workflows.workflow_runs exists before migration 1"}},
-		"the version table lost": {2,
-			`DROP TABLE workflows.goose_db_version`,
+		"the version table lost": {3,
+			`DROP TABLE workflows.workflow_migrations`,
 			[]string{"workflows.workflow_runs exists before migration 1"}},
 	}
 	for name, test := range tests {
@@ -78,12 +78,12 @@ func TestFailingMigration(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t).Open(t, pgtest.PGX)
 	up(t, db, schema)
-	down(t, db, schema, 1)
-	execute(t, db, `ALTER TABLE workflows.workflow_runs ADD COLUMN epoch int`) // migration 2 adds it too
+	down(t, db, schema, 2)
+	execute(t, db, `ALTER TABLE workflows.workflow_runs ADD COLUMN epoch int`) // migration 3 adds it too
 	wantUnchanged(t, db, func() {
 		err := migrations.Up(t.Context(), db, schema)
 		var state interface{ SQLState() string }
-		if !errors.As(err, &state) || state.SQLState() != "42701" || !strings.Contains(err.Error(), "00002_workers.sql") {
+		if !errors.As(err, &state) || state.SQLState() != "42701" || !strings.Contains(err.Error(), "00003_execution.sql") {
 			t.Errorf("Up = %v, want 42701 and the file", err)
 		}
 	})

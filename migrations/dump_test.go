@@ -10,7 +10,7 @@ import (
 // the column: version 18 lists it among the constraints too.
 const catalog = `
 WITH relation AS (
-    SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind
+    SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind, c.reloptions AS options
     FROM pg_class AS c
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = '%[1]s' AND c.relkind <> 'i'
@@ -30,12 +30,16 @@ WITH relation AS (
     LEFT JOIN pg_attrdef AS d ON d.adrelid = r.oid AND d.adnum = a.attnum
     WHERE r.kind <> 'S'
     UNION ALL
-    SELECT r.name, 3, 0, format('    constraint %%s %%s', c.conname, pg_get_constraintdef(c.oid))
+    SELECT name, 3, 0, '    with ' || array_to_string(options, ', ')
+    FROM relation
+    WHERE options IS NOT NULL
+    UNION ALL
+    SELECT r.name, 4, 0, format('    constraint %%s %%s', c.conname, pg_get_constraintdef(c.oid))
     FROM relation AS r
     JOIN pg_constraint AS c ON c.conrelid = r.oid
     WHERE c.contype <> 'n'
     UNION ALL
-    SELECT r.name, 4, 0, '    ' || pg_get_indexdef(i.indexrelid)
+    SELECT r.name, 5, 0, '    ' || pg_get_indexdef(i.indexrelid)
     FROM relation AS r
     JOIN pg_index AS i ON i.indrelid = r.oid
 )
@@ -43,19 +47,20 @@ SELECT coalesce(ltrim(string_agg(text, E'\n' ORDER BY name COLLATE "C", part, po
 FROM line
 WHERE name NOT LIKE '%[2]s'`
 
-// dump returns the tables of a schema, and the rows of goose's table if there is one.
+// dump returns the tables of a schema, and the rows of its version tables: ours, and the one of an application's goose.
 func dump(t *testing.T, db *sql.DB, schema string) string {
 	t.Helper()
 	text := query[string](t, db, fmt.Sprintf(catalog, schema, ""))
-	table := schema + ".goose_db_version"
-	if query[bool](t, db, `SELECT to_regclass('`+table+`') IS NOT NULL`) {
-		text += "\n" + query[string](t, db, `SELECT coalesce(string_agg(v::text, E'\n' ORDER BY id), '') FROM `+table+` AS v`)
+	for _, table := range []string{schema + ".workflow_migrations", schema + ".goose_db_version"} {
+		if query[bool](t, db, `SELECT to_regclass('`+table+`') IS NOT NULL`) {
+			text += "\n" + query[string](t, db, `SELECT coalesce(string_agg(v::text, E'\n' ORDER BY id), '') FROM `+table+` AS v`)
+		}
 	}
 	return text
 }
 
-// dumpTables is dump without goose's table and its sequence.
+// dumpTables is dump without our version table and its sequence.
 func dumpTables(t *testing.T, db *sql.DB, schema string) string {
 	t.Helper()
-	return query[string](t, db, fmt.Sprintf(catalog, schema, `goose\_db\_version%`))
+	return query[string](t, db, fmt.Sprintf(catalog, schema, `workflow\_migrations%`))
 }

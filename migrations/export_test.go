@@ -10,6 +10,11 @@ func WithWaits(lock, pool time.Duration) Option {
 	return func(m *migrator) { m.lockWait, m.poolWait = lock, pool }
 }
 
+// WithTableWaits shortens the bounds of one wait for a lock on a table, and of all of them.
+func WithTableWaits(each, all time.Duration) Option {
+	return func(m *migrator) { m.lockTimeout, m.tableWait = each, all }
+}
+
 // ReservedWords is the fixed list that ValidateSchema refuses.
 var ReservedWords = reservedWords
 

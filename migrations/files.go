@@ -4,16 +4,21 @@ import (
 	"bytes"
 	"io/fs"
 	"strings"
+	"time"
 )
 
-// placeholder is how the files spell the schema: goose's substitution from the environment, so that
-// the goose command can run them as they are.
-const placeholder = "${WORKFLOW_SCHEMA:-" + DefaultSchema + "}"
+// How the files spell what differs from one use to another: goose's substitution from the environment, so
+// that the goose command can run them as they are.
+const (
+	schemaPlaceholder      = "${WORKFLOW_SCHEMA:-" + DefaultSchema + "}"
+	lockTimeoutPlaceholder = "${WORKFLOW_LOCK_TIMEOUT:-2s}"
+)
 
 // files is FS as goose shall see it for one schema. Replacing the text here keeps the environment of
 // the process out of it, and lets several schemas be migrated at once.
 type files struct {
-	schema string
+	schema      string
+	lockTimeout time.Duration
 }
 
 // Open implements fs.FS.
@@ -25,12 +30,17 @@ func (f files) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := FS.ReadFile(name)
+	text, err := fs.ReadFile(FS, name)
 	if err != nil {
 		return nil, err
 	}
-	text = bytes.ReplaceAll(text, []byte(placeholder), []byte(f.schema))
+	text = f.render(text)
 	return &file{Reader: bytes.NewReader(text), info: sized{info, int64(len(text))}}, nil
+}
+
+func (f files) render(text []byte) []byte {
+	text = bytes.ReplaceAll(text, []byte(schemaPlaceholder), []byte(f.schema))
+	return bytes.ReplaceAll(text, []byte(lockTimeoutPlaceholder), []byte(milliseconds(f.lockTimeout)))
 }
 
 // file is one migration, rendered.

@@ -63,7 +63,7 @@ func TestGolden(t *testing.T) {
 	if left := dumpTables(t, db, schema); left != "" {
 		t.Errorf("Down to 0 leaves %s", left)
 	}
-	wantVersions(t, db, schema+".goose_db_version", "0")
+	wantVersions(t, db, schema+".workflow_migrations", "0")
 	up(t, db, schema)
 	check("after Down to 0 and Up again")
 }
@@ -88,7 +88,7 @@ func TestRequiredColumns(t *testing.T) {
 	got := query[string](t, db, `
 SELECT string_agg(table_name || '.' || column_name, ' ')
 FROM information_schema.columns
-WHERE table_schema = '`+schema+`' AND table_name <> 'goose_db_version'`)
+WHERE table_schema = '`+schema+`' AND table_name <> 'workflow_migrations'`)
 	want := migrations.Required()
 	have := strings.Fields(got)
 	slices.Sort(want)

@@ -70,7 +70,7 @@ func query[T any](t *testing.T, db *sql.DB, text string) T {
 	return answer
 }
 
-// allVersions is what goose's table holds when all migrations are applied.
+// allVersions is what our version table holds when all migrations are applied.
 func allVersions() string {
 	text := "0"
 	for version := range migrations.Latest() { // numbered without gaps
@@ -79,7 +79,7 @@ func allVersions() string {
 	return text
 }
 
-// wantVersions checks which rows goose's table has, 0 being goose's own.
+// wantVersions checks which rows a version table has, 0 being goose's own.
 func wantVersions(t *testing.T, db *sql.DB, table, want string) {
 	t.Helper()
 	got := query[string](t, db, `SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM `+table)

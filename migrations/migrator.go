@@ -30,6 +30,11 @@ func WithLogger(logger *slog.Logger) Option {
 // a lock of the database, one for all schemas, for which Up waits up to five minutes. When there is
 // nothing to apply Up only reads: it takes no lock and needs no right to create anything. Otherwise it
 // uses two connections of db at once and needs CREATE on the database, or on the schema if that exists.
+// Tools that take no such lock, as the goose command, may migrate at the same time.
+//
+// A migration that changes a table waits until no transaction uses it, and whoever wants the table meanwhile
+// queues behind the migration. So it waits two seconds at a time, with pauses in which the others get their
+// turn, for a minute in all; then the error tells which sessions use the tables, and errors.Is lock.ErrTimeout.
 //
 // A schema that a newer release has migrated is accepted, so that releases can be rolled out and back,
 // unless it is marked as unusable for this one: ErrSchemaTooNew. Missing columns, and tables that
@@ -48,12 +53,12 @@ func Up(ctx context.Context, db *sql.DB, schema string, options ...Option) error
 		return nil
 	}
 	return m.locked(ctx, func() error {
-		return m.up(ctx)
+		return m.retry(ctx, func() (*state, error) { return m.up(ctx) })
 	})
 }
 
 // Down rolls migrations back, newest first, until the schema is at version; 0 rolls back all of them.
-// With the tables their rows are lost. The schema itself stays, and in it goose's version table.
+// With the tables their rows are lost. The schema itself stays, and in it the version table.
 //
 // Down takes the lock that [Up] takes. A schema already at or below version is left as it is; one
 // that a newer release has migrated must be rolled back by that release.
@@ -65,7 +70,7 @@ func Down(ctx context.Context, db *sql.DB, schema string, version int64, options
 	if version != 0 && !known(version) {
 		return fmt.Errorf("migrations: roll back schema %s: there is no version %d", schema, version)
 	}
-	s, err := look(ctx, db, schema)
+	s, err := m.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,7 +78,7 @@ func Down(ctx context.Context, db *sql.DB, schema string, version int64, options
 		return nil
 	}
 	return m.locked(ctx, func() error {
-		return m.down(ctx, version)
+		return m.retry(ctx, func() (*state, error) { return m.down(ctx, version) })
 	})
 }
 
@@ -83,8 +88,10 @@ type migrator struct {
 	schema string
 	log    *slog.Logger
 
-	lockWait time.Duration // for other processes' migrations
-	poolWait time.Duration // for a second connection
+	lockWait    time.Duration // for other processes' migrations
+	poolWait    time.Duration // for a second connection
+	lockTimeout time.Duration // for a lock on a table, while others queue behind us
+	tableWait   time.Duration // for all locks on tables, in several attempts
 }
 
 func newMigrator(db *sql.DB, schema string, options []Option) (*migrator, error) {
@@ -97,6 +104,9 @@ func newMigrator(db *sql.DB, schema string, options []Option) (*migrator, error)
 		log:      slog.New(slog.DiscardHandler),
 		lockWait: 5 * time.Minute,
 		poolWait: 30 * time.Second,
+
+		lockTimeout: 2 * time.Second,
+		tableWait:   time.Minute,
 	}
 	for _, option := range options {
 		option(m)
@@ -106,7 +116,7 @@ func newMigrator(db *sql.DB, schema string, options []Option) (*migrator, error)
 
 // look reads the state and refuses one that must not be built upon.
 func (m *migrator) look(ctx context.Context) (*state, error) {
-	s, err := look(ctx, m.db, m.schema)
+	s, err := m.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -121,46 +131,46 @@ func (m *migrator) look(ctx context.Context) (*state, error) {
 }
 
 // up runs under the lock, where another process may have done the work meanwhile.
-func (m *migrator) up(ctx context.Context) error {
+func (m *migrator) up(ctx context.Context) (*state, error) {
 	s, err := m.look(ctx)
 	if err != nil || s.upToDate() {
-		return err
+		return s, err
 	}
-	if err := m.createSchema(ctx, s); err != nil {
-		return err
+	if err := m.prepare(ctx, s); err != nil {
+		return s, err
 	}
 	provider, err := m.provider()
 	if err != nil {
-		return err
+		return s, err
 	}
 	results, err := provider.Up(ctx)
 	if err := m.report(ctx, s, results, err); err != nil {
-		return err
+		return s, err
 	}
 	_, err = m.look(ctx)
-	return err
+	return s, err
 }
 
-func (m *migrator) down(ctx context.Context, version int64) error {
-	s, err := look(ctx, m.db, m.schema)
+func (m *migrator) down(ctx context.Context, version int64) (*state, error) {
+	s, err := m.read(ctx)
 	if err != nil || s.version() <= version {
-		return err
+		return s, err
 	}
 	if !known(s.version()) {
-		return fmt.Errorf("migrations: roll back schema %s: version %d is unknown to this release of the library: use the release that applied it",
+		return s, fmt.Errorf("migrations: roll back schema %s: version %d is unknown to this release of the library: use the release that applied it",
 			m.schema, s.version())
 	}
 	provider, err := m.provider()
 	if err != nil {
-		return err
+		return s, err
 	}
 	results, err := provider.DownTo(ctx, version)
-	return m.report(ctx, s, results, err)
+	return s, m.report(ctx, s, results, err)
 }
 
 // provider is made anew for each use: it caches that the version table exists.
 func (m *migrator) provider() (*goose.Provider, error) {
-	p, err := goose.NewProvider(goose.DialectPostgres, m.db, files{m.schema},
+	p, err := goose.NewProvider(goose.DialectPostgres, m.db, files{m.schema, m.lockTimeout},
 		goose.WithTableName(m.schema+"."+versionTable),
 		goose.WithDisableGlobalRegistry(true)) // migrations registered there are the application's
 	if err != nil {

@@ -31,7 +31,7 @@ func TestManyProcesses(t *testing.T) {
 			start := startChildren(t, task{access.Driver, database.AccessURL(t, access)})
 			start()
 			db := database.Open(t, pgtest.PQ)
-			wantVersions(t, db, schema+".goose_db_version", allVersions())
+			wantVersions(t, db, schema+".workflow_migrations", allVersions())
 			if got := dumpTables(t, db, schema) + "\n"; got != goldenSchema(t) {
 				t.Errorf("schema:\n%s", got)
 			}

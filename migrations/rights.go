@@ -1,7 +1,6 @@
 package migrations
 
 import (
-	"context"
 	"errors"
 	"fmt"
 )
@@ -9,27 +8,11 @@ import (
 // SQLSTATEs that mean something here.
 const (
 	insufficientPrivilege = "42501"
-	duplicateSchema       = "42P06"
-	uniqueViolation       = "23505"
 	unknownPrepared       = "26000"
 	duplicatePrepared     = "42P05"
+	lockNotAvailable      = "55P03"
+	deadlockDetected      = "40P01"
 )
-
-// createSchema runs under the lock, but other tools take no lock: losing the race to one is success.
-// IF NOT EXISTS would ask for the right to create even where there is nothing to create.
-func (m *migrator) createSchema(ctx context.Context, s *state) error {
-	if s.exists && !s.creatable && !s.has(versionTable) { // goose would try for seconds
-		return fmt.Errorf("migrations: permission denied for schema %s (%s)", m.schema, s.ownerGrants())
-	}
-	if s.exists {
-		return nil
-	}
-	_, err := m.db.ExecContext(ctx, `CREATE SCHEMA `+m.schema)
-	if state := sqlState(err); err == nil || state == duplicateSchema || state == uniqueViolation {
-		return nil
-	}
-	return fmt.Errorf("migrations: create schema %s: %w", m.schema, explain(err, s.schemaGrants()))
-}
 
 func (s *state) schemaGrants() string {
 	return fmt.Sprintf("an administrator of the database has to run CREATE SCHEMA %s AUTHORIZATION %s or GRANT CREATE ON DATABASE %s TO %s",
@@ -42,7 +25,7 @@ func (s *state) ownerGrants() string {
 }
 
 func (s *state) readGrants() string {
-	return fmt.Sprintf("the owner has to run GRANT USAGE ON SCHEMA %s TO %s and GRANT SELECT ON %s.goose_db_version, %s.workflow_schema TO %s",
+	return fmt.Sprintf("the owner has to run GRANT USAGE ON SCHEMA %s TO %s and GRANT SELECT ON %s.workflow_migrations, %s.workflow_schema TO %s",
 		s.schema, s.role, s.schema, s.schema, s.role)
 }
 

@@ -13,7 +13,7 @@ import (
 // grants is what a role needs to run workflows that it may not migrate; the README shows them.
 var grants = []string{
 	`GRANT USAGE ON SCHEMA workflows TO {role}`,
-	`GRANT SELECT ON workflows.goose_db_version, workflows.workflow_schema TO {role}`,
+	`GRANT SELECT ON workflows.workflow_migrations, workflows.workflow_schema TO {role}`,
 	`GRANT SELECT, INSERT, UPDATE, DELETE ON workflows.workflow_runs, workflows.workflow_steps, workflows.workflow_workers TO {role}`,
 }
 
@@ -43,8 +43,8 @@ func TestRoleLacksRights(t *testing.T) {
 		"no schema":          {``, ``, `CREATE SCHEMA workflows AUTHORIZATION "{role}"`},
 		"an empty schema":    {`CREATE SCHEMA workflows`, ``, `GRANT USAGE, CREATE ON SCHEMA workflows TO "{role}"`},
 		"no usage":           {`up`, `REVOKE ALL ON SCHEMA workflows FROM {role}`, `GRANT USAGE ON SCHEMA workflows TO "{role}"`},
-		"no version table":   {`up`, grants[0], `GRANT SELECT ON workflows.goose_db_version, workflows.workflow_schema TO "{role}"`},
-		"no schema table":    {`up`, grants[0] + `; GRANT SELECT ON workflows.goose_db_version TO {role}`, `workflows.workflow_schema TO "{role}"`},
+		"no version table":   {`up`, grants[0], `GRANT SELECT ON workflows.workflow_migrations, workflows.workflow_schema TO "{role}"`},
+		"no schema table":    {`up`, grants[0] + `; GRANT SELECT ON workflows.workflow_migrations TO {role}`, `workflows.workflow_schema TO "{role}"`},
 		"another's tables":   {`up, down`, all, `migrate as the owner`},
 		"half of its tables": {`up, down`, all + `; GRANT CREATE ON SCHEMA workflows TO {role}`, `migrate as the owner`},
 	}

@@ -14,8 +14,7 @@ const maxIdentifier = 63
 // A name is 1 to 63 lower-case letters, digits and underscores, not beginning with a digit. Names that
 // need quotes are refused because goose writes the name of its version table without them; that
 // excludes reserved key words such as user. Names beginning with pg_ and information_schema belong to
-// PostgreSQL; in public lies the version table of applications that run goose with its defaults, which
-// would take our versions for theirs.
+// PostgreSQL.
 func ValidateSchema(name string) error {
 	switch {
 	case name == "":
@@ -28,8 +27,6 @@ func ValidateSchema(name string) error {
 		return schemaError(name, "begins with a digit")
 	case strings.HasPrefix(name, "pg_"), name == "information_schema":
 		return schemaError(name, "belongs to PostgreSQL")
-	case name == "public":
-		return schemaError(name, "is where an application's own goose keeps its versions")
 	}
 	if _, found := slices.BinarySearch(reservedWords, name); found {
 		return schemaError(name, "is a reserved word of SQL")

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/sqlworkflow/workflow/lock"
 )
 
-const versionTable = "goose_db_version"
+// versionTable is where goose keeps what it applied. The name is ours: by goose's own, an application whose
+// search_path has our schema in front would take our versions for its own.
+const versionTable = "workflow_migrations"
 
 // state is what the database holds of one schema, at one moment.
 type state struct {
@@ -23,21 +27,51 @@ type state struct {
 	needs     int64               // workflow_schema.needs_version, 0 before that table exists
 }
 
-// look reads the state in one snapshot, so that a migration running elsewhere is seen whole or not at
-// all. It takes no lock and needs no right but SELECT on the version table and on workflow_schema.
-func look(ctx context.Context, db *sql.DB, schema string) (*state, error) {
-	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+// read takes the state in one snapshot, so that a migration running elsewhere is seen whole or not at
+// all. It needs no right but SELECT on the version table and on workflow_schema, and waits only for one who
+// drops or rewrites them.
+func (m *migrator) read(ctx context.Context) (*state, error) {
+	s := &state{schema: m.schema, relations: make(map[string][]string), applied: make(map[int64]time.Time)}
+	tx, end, err := m.beginReading(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("migrations: look at schema %s: %w", schema, err)
+		return nil, fmt.Errorf("migrations: look at schema %s: %w", m.schema, err)
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	s := &state{schema: schema, relations: make(map[string][]string), applied: make(map[int64]time.Time)}
+	defer end()
 	for _, read := range []func(context.Context, *sql.Tx) error{s.readCatalog, s.readVersions, s.readNeeds} {
-		if err := read(ctx, tx); err != nil {
-			return nil, fmt.Errorf("migrations: look at schema %s: %w", schema, explain(err, s.readGrants()))
+		err := read(ctx, tx)
+		if sqlState(err) == lockNotAvailable {
+			err = m.inUse(ctx, err, lock.ErrTimeout, m.tableWait)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("migrations: look at schema %s: %w", m.schema, explain(err, s.readGrants()))
 		}
 	}
 	return s, nil
+}
+
+// beginReading waits for a connection of the pool no longer than for the second one that a migration needs.
+func (m *migrator) beginReading(ctx context.Context) (tx *sql.Tx, end func(), err error) {
+	txCtx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(m.poolWait, func() {
+		cancel(fmt.Errorf("no connection of the pool was free within %s", m.poolWait))
+	})
+	tx, err = m.db.BeginTx(txCtx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	timer.Stop()
+	if err == nil {
+		err = bound(txCtx, tx, m.tableWait)
+	}
+	end = func() {
+		if tx != nil {
+			_ = tx.Rollback() // nothing was written
+		}
+		cancel(nil)
+	}
+	if err != nil {
+		err = causeOf(txCtx, err)
+		end()
+		return nil, nil, err
+	}
+	return tx, end, nil
 }
 
 // The catalog is readable for every role, unlike to_regclass, which asks for USAGE on the schema. All
@@ -49,7 +83,7 @@ SELECT quote_ident(current_user), quote_ident(current_database()),
 FROM (SELECT $1::text AS name) AS want
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = want.name
 LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
-     AND (c.relname = 'goose_db_version' OR c.relname LIKE 'workflow\_%')
+     AND c.relname LIKE 'workflow\_%'
 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped`
 
 func (s *state) readCatalog(ctx context.Context, tx *sql.Tx) error {
@@ -74,7 +108,7 @@ func (s *state) readCatalog(ctx context.Context, tx *sql.Tx) error {
 // that ours is the same.
 const readVersions = `
 SELECT version_id, is_applied, tstamp::timestamptz
-FROM %s.goose_db_version
+FROM %s.workflow_migrations
 WHERE version_id > 0
 ORDER BY id`
 

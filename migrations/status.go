@@ -19,10 +19,11 @@ type Migration struct {
 // Status lists all migrations by version. It only reads: on an empty database all are pending, and
 // nothing is created.
 func Status(ctx context.Context, db *sql.DB, schema string) ([]Migration, error) {
-	if err := ValidateSchema(schema); err != nil {
+	m, err := newMigrator(db, schema, nil)
+	if err != nil {
 		return nil, err
 	}
-	s, err := look(ctx, db, schema)
+	s, err := m.read(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func TestSeveralSchemas(t *testing.T) {
 			wg.Wait()
 			down(t, db, "schema_two", 0)
 			for _, name := range names[:2] {
-				wantVersions(t, db, name+".goose_db_version", allVersions())
+				wantVersions(t, db, name+".workflow_migrations", allVersions())
 				if got := strings.ReplaceAll(dumpTables(t, db, name), name+".", schema+".") + "\n"; got != goldenSchema(t) {
 					t.Errorf("schema %s:\n%s", name, got)
 				}
@@ -48,7 +48,7 @@ func TestNewerSchema(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Open(t, pgtest.PQ)
 	newer := migrations.Latest() + 1
-	execute(t, db, fmt.Sprintf(`INSERT INTO workflows.goose_db_version (version_id, is_applied) VALUES (%d, true)`, newer))
+	execute(t, db, fmt.Sprintf(`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (%d, true)`, newer))
 	wantUnchanged(t, db, func() {
 		var log bytes.Buffer
 		up(t, db, schema, migrations.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))

@@ -4,84 +4,149 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"math/rand/v2"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
+
+// ClaimRequest asks for runs that may run now.
+type ClaimRequest struct {
+	Worker   string           // who is to own them
+	Marks    map[string]int64 // by workflow: only runs whose run_at is greater, in Unix milliseconds; 0: a full look
+	Limit    int              // runs at most
+	Suspects bool             // one of them may be a suspect: a run whose workers died twice without progress
+}
+
+// Claim is what a claim found.
+type Claim struct {
+	Now  int64 // the database's time of the look, Unix milliseconds
+	Runs []ClaimedRun
+}
 
 // ClaimedRun is a run that now belongs to the worker that claimed it.
 type ClaimedRun struct {
-	ID       string
-	Workflow string
-	Input    json.RawMessage
-	Epoch    int64          // every write of the owner carries it
-	Deadline *time.Duration // from the claim on; nil: none
-	Begun    bool           // it may have steps
+	Owned
+	Workflow  string
+	Input     json.RawMessage
+	Deadline  *time.Duration // from the claim on; nil: none
+	Begun     bool           // it may have steps
+	TakeOvers int            // deaths of owners since its newest step; from 2 on it is a suspect
+	WakeSeq   int64
+	RunAt     int64 // by which it was claimed, Unix milliseconds
+	Blocked   bool  // it was blocked: its record could not be followed before
 }
 
-// Begun is no EXISTS, which might be planned as a scan of all steps into a hash table.
-var claimRuns = define(`
-	WITH worker AS (
-	    -- Only who has a lease may claim.
-	    SELECT id
-	    FROM {schema}.workflow_workers
-	    WHERE id = $1 AND expires_at > {now_ms}
-	    FOR KEY SHARE
+// Suspect reports whether the run's owners have died often enough that the run may be the reason.
+func (r ClaimedRun) Suspect() bool { return r.TakeOvers >= suspectFrom }
+
+const suspectFrom = 2
+
+// A poll that finds nothing locks nothing, takes no transaction id and writes nothing: the worker's row is only locked when
+// there is something to claim. Begun is no EXISTS, which might be planned as a scan of all steps into a hash table.
+var claimRuns = pg.Define("claim_runs", `
+	WITH `+clockClause+`, known AS (
+	    SELECT workflow, mark, n
+	    FROM unnest((SELECT $2::text[]), (SELECT $3::bigint[])) WITH ORDINALITY AS given (workflow, mark, n)
 	), picked AS MATERIALIZED (
 	    -- One index scan for each workflow that this worker knows.
-	    SELECT run.id
-	    FROM worker
-	    CROSS JOIN jsonb_array_elements_text($2::jsonb) AS known (workflow)
+	    SELECT run.*
+	    FROM known
 	    CROSS JOIN LATERAL (
-	        SELECT id
+	        SELECT id, run_at, take_overs, suspended_for
 	        FROM {schema}.workflow_runs
 	        WHERE workflow = known.workflow
 	          AND status IN ('pending', 'suspended')
+	          AND run_at > known.mark
 	          AND run_at <= {now_ms}
+	          AND (take_overs < 2 OR $5::boolean)
 	        ORDER BY run_at
-	        LIMIT $3::bigint
+	        LIMIT $4::bigint
 	        FOR NO KEY UPDATE SKIP LOCKED
 	    ) AS run
-	    LIMIT $3::bigint
+	    LIMIT $4::bigint
+	), worker AS (
+	    -- Only who has a lease may claim.
+	    SELECT id
+	    FROM {schema}.workflow_workers
+	    WHERE id = $1 AND {alive} AND EXISTS (SELECT FROM picked)
+	    FOR KEY SHARE
+	), claimed AS (
+	    UPDATE {schema}.workflow_runs AS run
+	    SET status = 'running', owner = worker.id, epoch = run.epoch + 1, run_at = NULL, suspended_for = NULL,
+	        updated_at = clock.ms
+	    FROM clock, picked, worker
+	    WHERE run.id = picked.id
+	      -- One suspect at a time.
+	      AND (picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))
+	    RETURNING run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
+	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for,
+	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun
 	)
-	UPDATE {schema}.workflow_runs AS run
-	SET status = 'running', owner = $1, epoch = run.epoch + 1, run_at = NULL, updated_at = {clock_ms}
-	FROM picked
-	WHERE run.id = picked.id
-	RETURNING run.id, run.workflow, run.input, run.epoch, run.deadline_at - {now_ms} AS deadline_in,
-	          run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun`)
+	SELECT {now_ms} AS now, claimed.*
+	FROM clock
+	LEFT JOIN claimed ON true
+	ORDER BY claimed.run_at`)
 
-// Claim makes the worker the owner of up to limit runs of the given workflows that may run now. Workflows named first are
-// served first.
-func (s *Store) Claim(ctx context.Context, worker string, workflows []string, limit int) ([]ClaimedRun, error) {
-	known, err := json.Marshal(workflows)
-	if err != nil {
-		return nil, problem("claim runs", err)
-	}
+// Claim makes the worker the owner of up to Limit runs that may run now.
+func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) {
+	workflows, marks := knownWorkflows(request.Marks)
 	var rows []struct {
-		ID       string        `db:"id"`
-		Workflow string        `db:"workflow"`
-		Input    jsonb         `db:"input"`
-		Epoch    int64         `db:"epoch"`
-		Deadline sql.NullInt64 `db:"deadline_in"`
-		Begun    bool          `db:"begun"`
+		Now          int64          `db:"now"`
+		ID           sql.NullString `db:"id"`
+		Workflow     sql.NullString `db:"workflow"`
+		Input        pg.JSONB       `db:"input"`
+		Epoch        sql.NullInt64  `db:"epoch"`
+		TakeOvers    sql.NullInt64  `db:"take_overs"`
+		WakeSeq      sql.NullInt64  `db:"wake_seq"`
+		Deadline     sql.NullInt64  `db:"deadline_in"`
+		RunAt        sql.NullInt64  `db:"run_at"`
+		SuspendedFor sql.NullString `db:"suspended_for"`
+		Begun        sql.NullBool   `db:"begun"`
 	}
-	if err := s.list(ctx, &rows, claimRuns, worker, string(known), limit); err != nil {
-		return nil, problem("claim runs", err)
+	err := s.db.List(ctx, &rows, claimRuns, request.Worker, workflows, marks, int64(request.Limit), request.Suspects)
+	if err != nil {
+		return Claim{}, pg.Problem("claim runs", err)
 	}
-	claimed := make([]ClaimedRun, len(rows))
-	for i, row := range rows {
-		claimed[i] = ClaimedRun{ID: row.ID, Workflow: row.Workflow, Input: json.RawMessage(row.Input), Epoch: row.Epoch, Begun: row.Begun}
+	var claim Claim
+	for _, row := range rows {
+		claim.Now = row.Now
+		if !row.ID.Valid {
+			continue
+		}
+		claimed := ClaimedRun{
+			Owned: Owned{RunID: row.ID.String, Epoch: row.Epoch.Int64}, Workflow: row.Workflow.String, Input: json.RawMessage(row.Input),
+			Begun: row.Begun.Bool, TakeOvers: int(row.TakeOvers.Int64), WakeSeq: row.WakeSeq.Int64, RunAt: row.RunAt.Int64,
+			Blocked: SuspendReason(row.SuspendedFor.String) == ForBlocked,
+		}
 		if row.Deadline.Valid {
 			left := time.Duration(row.Deadline.Int64) * time.Millisecond
-			claimed[i].Deadline = &left
+			claimed.Deadline = &left
 		}
+		claim.Runs = append(claim.Runs, claimed)
 	}
-	return claimed, nil
+	return claim, nil
+}
+
+// knownWorkflows puts them in an order of chance: with a limit, the first ones are served first.
+func knownWorkflows(all map[string]int64) (workflows, marks string) {
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	var texts, numbers pg.Array
+	for _, name := range names {
+		texts.Add(name)
+		numbers.Add(all[name])
+	}
+	return texts.Literal(), numbers.Literal()
 }
 
 // OFFSET 0 makes it a look-up for each run. A join would be planned once, for the size that the table has then.
-var loadSteps = define(`
-	SELECT given.run_id, step_name, status, result, error, updated_at, kind, attempts, wake_at, wake_at - {now_ms} AS wake_in
-	FROM jsonb_array_elements_text($1::jsonb) AS given (run_id)
+var loadSteps = pg.DefineRead("load_steps", `
+	SELECT given.run_id, `+stepColumns+`
+	FROM unnest((SELECT $1::text[])) AS given (run_id)
 	CROSS JOIN LATERAL (
 	    SELECT *
 	    FROM {schema}.workflow_steps
@@ -93,16 +158,12 @@ var loadSteps = define(`
 // owner before wrote. A run that nobody has owned before may have steps of the state API: those that were written while it
 // was being claimed are met when the step is checkpointed.
 func (s *Store) LoadSteps(ctx context.Context, runIDs []string) (map[string][]Step, error) {
-	ids, err := json.Marshal(runIDs)
-	if err != nil {
-		return nil, problem("load steps", err)
-	}
 	var rows []struct {
 		RunID string `db:"run_id"`
 		stepRow
 	}
-	if err := s.list(ctx, &rows, loadSteps, string(ids)); err != nil {
-		return nil, problem("load steps", err)
+	if err := s.db.List(ctx, &rows, loadSteps, pg.Texts(runIDs)); err != nil {
+		return nil, pg.Problem("load steps", err)
 	}
 	steps := make(map[string][]Step)
 	for _, row := range rows {

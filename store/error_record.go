@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Error is an error as the database keeps it: JSON {message, code, stack, step}. What a step or a run failed with comes back
@@ -28,11 +30,28 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Is reports whether target is an *Error with the same code, which must not be empty.
+// Is reports whether target is this error's [Code], or an *Error with the same one, which must not be empty.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && t.Code != "" && t.Code == e.Code
+	if e == nil || e.Code == "" {
+		return false
+	}
+	switch target := target.(type) { //nolint:errorlint // as errors.Is asks
+	case Code:
+		return string(target) == e.Code
+	case *Error:
+		return target != nil && target.Code == e.Code
+	default:
+		return false
+	}
 }
+
+// Code tells programs what an [Error] is about. It is an error itself, so that one compares with errors.Is:
+//
+//	if errors.Is(err, workflow.CodeDeadline) { … }
+type Code string
+
+// Error returns the code.
+func (c Code) Error() string { return string(c) }
 
 // Longest parts of an error that are kept, in bytes. An error is cut rather than refused: losing the report of a
 // failure is worse than losing its tail.
@@ -68,8 +87,8 @@ func storable(s string, limit int) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// encode returns the column's value: NULL for nil.
-func (e *Error) encode() any {
+// encodeError returns the column's value: NULL for nil.
+func encodeError(e *Error) any {
 	if e == nil {
 		return nil
 	}
@@ -81,7 +100,7 @@ func (e *Error) encode() any {
 }
 
 // decodeError returns the error in a column, nil for NULL. Rows written by hand may hold any JSON: it becomes the message.
-func decodeError(column jsonb) error {
+func decodeError(column pg.JSONB) error {
 	if column == nil {
 		return nil
 	}

@@ -3,9 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
+	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/lock"
 )
 
@@ -39,9 +38,17 @@ var (
 	// cannot be stored, or a cursor that no page has given out. The message says which and why.
 	ErrInvalidArgument = errors.New("invalid argument")
 
+	// ErrTxMisused is returned when the function of a transactional step left its transaction unusable. What it wrote
+	// there is rolled back, unless it committed it itself.
+	ErrTxMisused = errors.New("the transaction of a step was misused")
+
 	// ErrTimeout is returned when the database gave no answer within Config.Timeout. The call may or may not have
 	// taken effect.
-	ErrTimeout = errors.New("no answer from the database in time")
+	ErrTimeout = pg.ErrTimeout
+
+	// ErrNoConnection is returned, within Config.Timeout too, when all connections of the pool were in use. Nothing was
+	// sent.
+	ErrNoConnection = pg.ErrNoConnection
 )
 
 // TransitionError is returned when a run's status may not change as asked. Nothing was written.
@@ -56,72 +63,4 @@ func (e *TransitionError) Error() string {
 		return fmt.Sprintf("run %q is %s already, with another output or error", e.RunID, e.From)
 	}
 	return fmt.Sprintf("run %q cannot go from %s to %s", e.RunID, e.From, e.To)
-}
-
-// TimedOut is what a call of the store says after its bound; for a caller with a bound of its own, see [Store.Unbounded].
-func TimedOut(op string, after time.Duration) error { return problem(op, timeoutError(after)) }
-
-func timeoutError(after time.Duration) error {
-	return fmt.Errorf("%w: waited %s (see Config.Timeout)", ErrTimeout, after)
-}
-
-// SQLSTATE codes that mean something to this package.
-const (
-	serializationFailure = "40001"
-	deadlockDetected     = "40P01"
-	undefinedTable       = "42P01"
-	invalidSchemaName    = "3F000"
-	undefinedColumn      = "42703"
-	noPrivilege          = "42501"
-	duplicateStatement   = "42P05"
-	missingStatement     = "26000"
-	protocolViolation    = "08P01"
-)
-
-// sqlState returns the code of an error from the server, "" for any other. Both lib/pq and pgx have the method.
-func sqlState(err error) string {
-	var e interface{ SQLState() string }
-	if errors.As(err, &e) {
-		return e.SQLState()
-	}
-	return ""
-}
-
-func isTransient(err error) bool {
-	state := sqlState(err)
-	return state == serializationFailure || state == deadlockDetected
-}
-
-// IsRejected reports whether the server refused the values of a write (SQLSTATE classes 22 and 23): sent again, it would
-// refuse them again.
-func IsRejected(err error) bool {
-	state := sqlState(err)
-	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23")
-}
-
-// problem wraps an error once, with the operation first and, where the server's code tells, the mend last.
-func problem(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if mend := mendFor(sqlState(err)); mend != "" {
-		return fmt.Errorf("workflow: %s: %w (%s)", op, err, mend)
-	}
-	return fmt.Errorf("workflow: %s: %w", op, err)
-}
-
-func mendFor(state string) string {
-	switch state {
-	case undefinedTable, invalidSchemaName, undefinedColumn:
-		return "call Init, or run `workflow migrate up`, for the schema that Config.Schema names"
-	case noPrivilege:
-		return "the README lists the GRANTs that the application's role needs"
-	case duplicateStatement, missingStatement, protocolViolation:
-		return "a pooler shares server connections and does not keep prepared statements: " +
-			"with pgx use PgBouncer 1.21 or later with max_prepared_statements, " +
-			"or add default_query_exec_mode=exec to its connection string; " +
-			"with lib/pq add binary_parameters=yes, or leave Config.Statements at Auto"
-	default:
-		return ""
-	}
 }

@@ -2,22 +2,22 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // RunFilter selects runs; the zero value selects all, newest first.
 type RunFilter struct {
-	Workflow      string    // only runs of this workflow; "" for all
-	Status        RunStatus // only runs with this status; "" for all
-	CreatedFrom   time.Time // only runs created at this time or later; zero for no bound
-	CreatedBefore time.Time // only runs created before this time; zero for no bound
-	Limit         int       // runs a page. Defaults to 100; at most 1,000
-	Cursor        string    // RunPage.Next of the page before; "" for the first page
+	Workflow      string      // only runs of this workflow; "" for all
+	Statuses      []RunStatus // only runs with one of these statuses; none for all
+	CreatedFrom   time.Time   // only runs created at this time or later; zero for no bound
+	CreatedBefore time.Time   // only runs created before this time; zero for no bound
+	Limit         int         // runs a page. Defaults to 100; at most 1,000
+	Cursor        string      // RunPage.Next of the page before; "" for the first page
 }
 
 // RunPage is one page of a list.
@@ -28,14 +28,14 @@ type RunPage struct {
 
 // Keyset paging: the next page starts behind the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
-var listRuns = define(`
-	SELECT id, workflow, status, input, output, error, owner, run_at, created_at, updated_at
+var listRuns = pg.DefineRead("list_runs", `
+	SELECT `+runColumns+`
 	FROM {schema}.workflow_runs
-	WHERE (created_at, id) < ($1::bigint, $2::text)
-	  AND created_at >= $3::bigint
-	  AND created_at < $4::bigint
+	WHERE (created_at, id) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
+	  AND created_at >= coalesce($3::bigint, '-9223372036854775808')
+	  AND created_at < coalesce($4::bigint, 9223372036854775807)
 	  AND ($5::text IS NULL OR workflow = $5)
-	  AND ($6::text IS NULL OR status = $6)
+	  AND ($6::text[] IS NULL OR status = ANY ($6))
 	ORDER BY created_at DESC, id DESC
 	LIMIT $7::bigint`)
 
@@ -43,14 +43,21 @@ var listRuns = define(`
 func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) {
 	at, id, err := parseCursor(filter.Cursor)
 	if err != nil {
-		return RunPage{}, problem("list runs", err)
+		return RunPage{}, pg.Problem("list runs", err)
+	}
+	var chosen any
+	if len(filter.Statuses) > 0 {
+		var statuses pg.Array
+		for _, status := range filter.Statuses {
+			statuses.Add(string(status))
+		}
+		chosen = statuses.Literal()
 	}
 	var rows []runRow
-	err = s.list(ctx, &rows, listRuns, at, id,
-		milliseconds(filter.CreatedFrom, math.MinInt64), milliseconds(filter.CreatedBefore, math.MaxInt64),
-		nullable(filter.Workflow), nullable(string(filter.Status)), filter.Limit+1)
+	err = s.db.List(ctx, &rows, listRuns, at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore),
+		text(filter.Workflow), chosen, int64(filter.Limit)+1)
 	if err != nil {
-		return RunPage{}, problem("list runs", err)
+		return RunPage{}, pg.Problem("list runs", err)
 	}
 
 	var page RunPage
@@ -65,30 +72,28 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 	return page, nil
 }
 
-func parseCursor(cursor string) (createdAt int64, id string, err error) {
+// parseCursor returns NULLs for none.
+func parseCursor(cursor string) (createdAt, id any, err error) {
 	if cursor == "" {
-		return math.MaxInt64, "", nil
+		return nil, nil, nil
 	}
-	ms, id, found := strings.Cut(cursor, ".")
-	createdAt, err = strconv.ParseInt(ms, 10, 64)
+	ms, name, found := strings.Cut(cursor, ".")
+	at, err := strconv.ParseInt(ms, 10, 64)
 	if !found || err != nil {
-		return 0, "", fmt.Errorf("RunFilter.Cursor %q: %w: no page returned it as Next", cursor, ErrInvalidArgument)
+		return nil, nil, fmt.Errorf("RunFilter.Cursor %q: %w: no page returned it as Next", cursor, ErrInvalidArgument)
 	}
-	return createdAt, id, nil
+	return at, name, nil
 }
 
-// milliseconds rounds up: a bound within a millisecond excludes what was created at its start.
-func milliseconds(t time.Time, zero int64) int64 {
+// ceiling rounds up to milliseconds: a bound within a millisecond excludes what was created at its start. It is NULL for
+// the zero time.
+func ceiling(t time.Time) any {
 	if t.IsZero() {
-		return zero
+		return nil
 	}
 	ms := t.UnixMilli()
 	if t.After(time.UnixMilli(ms)) {
 		ms++
 	}
 	return ms
-}
-
-func nullable(s string) sql.NullString {
-	return sql.NullString{String: s, Valid: s != ""}
 }

@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
+	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/lock"
 )
 
@@ -23,7 +22,7 @@ const lockNamespace = "sqlworkflow"
 // ErrRunNotFound; ErrLockTimeout after Options.LockTimeout for each of the two.
 func (s *Store) WithRunLock(ctx context.Context, id string, f func(context.Context, *Store) error) error {
 	section := s.ownSection
-	if s.tx != nil {
+	if s.db.Tx() != nil {
 		section = s.joinedSection
 	}
 	return section(ctx, id, f)
@@ -35,13 +34,13 @@ func (s *Store) ownSection(ctx context.Context, id string, f func(context.Contex
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	limit := s.opts.Timeout + s.opts.LockTimeout
-	bound := time.AfterFunc(limit, func() { cancel(timeoutError(limit)) })
+	bound := time.AfterFunc(limit, func() { cancel(pg.Timeout(limit)) })
 	defer bound.Stop()
 
 	var outcome error // of f, which is the caller's and not wrapped
-	err := s.transact(ctx, sql.LevelReadCommitted, func(tx *sqlx.Tx) error {
-		joined := s.In(tx.Tx)
-		if err := await(ctx, func() error { return joined.lockRun(ctx, id) }); err != nil {
+	err := s.db.Transact(ctx, sql.LevelReadCommitted, func(tx *pg.DB) error {
+		joined := s.on(tx)
+		if err := pg.Await(ctx, func() error { return joined.lockRun(ctx, id) }); err != nil {
 			return err
 		}
 		bound.Stop()
@@ -52,13 +51,13 @@ func (s *Store) ownSection(ctx context.Context, id string, f func(context.Contex
 	if outcome != nil {
 		return outcome
 	}
-	return problem(op, blame(ctx, err))
+	return pg.Problem(op, pg.Blame(ctx, err))
 }
 
 func (s *Store) joinedSection(ctx context.Context, id string, f func(context.Context, *Store) error) (err error) {
 	op := fmt.Sprintf("lock run %q", id)
-	if _, err := s.tx.ExecContext(ctx, "SAVEPOINT sqlworkflow_section"); err != nil {
-		return problem(op, err)
+	if _, err := s.db.Tx().ExecContext(ctx, "SAVEPOINT sqlworkflow_section"); err != nil {
+		return pg.Problem(op, err)
 	}
 	done := false
 	defer func() {
@@ -67,23 +66,23 @@ func (s *Store) joinedSection(ctx context.Context, id string, f func(context.Con
 		}
 		// f failed or panicked: its writes go, the caller's stay.
 		undo := context.WithoutCancel(ctx)
-		_, undone := s.tx.ExecContext(undo, "ROLLBACK TO SAVEPOINT sqlworkflow_section")
+		_, undone := s.db.Tx().ExecContext(undo, "ROLLBACK TO SAVEPOINT sqlworkflow_section")
 		if undone == nil {
-			_, undone = s.tx.ExecContext(undo, "RELEASE SAVEPOINT sqlworkflow_section")
+			_, undone = s.db.Tx().ExecContext(undo, "RELEASE SAVEPOINT sqlworkflow_section")
 		}
 		if undone != nil {
-			err = errors.Join(err, problem(op, undone))
+			err = errors.Join(err, pg.Problem(op, undone))
 		}
 	}()
 
 	if err := s.lockRun(ctx, id); err != nil {
-		return problem(op, err)
+		return pg.Problem(op, err)
 	}
 	if err := f(ctx, s); err != nil {
 		return err
 	}
-	if _, err := s.tx.ExecContext(ctx, "RELEASE SAVEPOINT sqlworkflow_section"); err != nil {
-		return problem(op, err)
+	if _, err := s.db.Tx().ExecContext(ctx, "RELEASE SAVEPOINT sqlworkflow_section"); err != nil {
+		return pg.Problem(op, err)
 	}
 	done = true
 	return nil
@@ -93,31 +92,31 @@ func (s *Store) joinedSection(ctx context.Context, id string, f func(context.Con
 // they were before it.
 func (s *Store) lockRun(ctx context.Context, id string) error {
 	key := lock.NewKey(lockNamespace, s.opts.Schema, "run", id)
-	if err := lock.AcquireWithin(ctx, s.tx.Tx, key, s.opts.LockTimeout); err != nil {
+	if err := lock.AcquireWithin(ctx, s.db.Tx(), key, s.opts.LockTimeout); err != nil {
 		return err
 	}
 	var locked string
-	err := s.get(ctx, &locked, lockFreeRow, id)
+	err := s.db.Get(ctx, &locked, lockFreeRow, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s.waitForRow(ctx, lockRow, id)
 	}
 	return err
 }
 
-var lockFreeRow = define(`
+var lockFreeRow = pg.Define("lock_free_row", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1
 	FOR NO KEY UPDATE SKIP LOCKED`)
 
-var lockRow = define(`
+var lockRow = pg.Define("lock_row", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1
 	FOR NO KEY UPDATE`)
 
 // What references the run holds FOR KEY SHARE on it, which only this one waits for.
-var lockRowToDelete = define(`
+var lockRowToDelete = pg.Define("lock_row_to_delete", `
 	SELECT id
 	FROM {schema}.workflow_runs
 	WHERE id = $1
@@ -125,10 +124,10 @@ var lockRowToDelete = define(`
 
 // waitForRow locks the run's row for the rest of the transaction, waiting for others within Options.LockTimeout;
 // ErrRunNotFound when there is none. A time-out leaves the transaction usable.
-func (s *Store) waitForRow(ctx context.Context, q query, id string) error {
-	return lock.Within(ctx, s.tx.Tx, s.opts.LockTimeout, func(ctx context.Context) error {
+func (s *Store) waitForRow(ctx context.Context, q *pg.Query, id string) error {
+	return lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) error {
 		var locked string
-		err := s.get(ctx, &locked, q, id)
+		err := s.db.Get(ctx, &locked, q, id)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrRunNotFound
 		}

@@ -2,15 +2,16 @@ package store
 
 import (
 	"context"
-	"encoding/json"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // OFFSET 0 makes it a look-up for each run, as in loadSteps.
-var findEnded = define(`
-	SELECT given.id, coalesce(run.status, '') AS status, run.output, run.error
-	FROM jsonb_array_elements_text($1::jsonb) AS given (id)
+var findEnded = pg.DefineRead("find_ended", `
+	SELECT given.id, coalesce(run.workflow, '') AS workflow, coalesce(run.status, '') AS status, run.output, run.error
+	FROM unnest((SELECT $1::text[])) AS given (id)
 	LEFT JOIN LATERAL (
-	    SELECT status, output, error
+	    SELECT workflow, status, output, error
 	    FROM {schema}.workflow_runs
 	    WHERE id = given.id
 	    OFFSET 0
@@ -19,13 +20,9 @@ var findEnded = define(`
 
 // Ended returns those of the given runs that are finished, and the ids of those that do not exist.
 func (s *Store) Ended(ctx context.Context, runIDs []string) (finished []Run, unknown []string, err error) {
-	ids, err := json.Marshal(runIDs)
-	if err != nil {
-		return nil, nil, problem("await runs", err)
-	}
 	var rows []runRow
-	if err := s.list(ctx, &rows, findEnded, string(ids)); err != nil {
-		return nil, nil, problem("await runs", err)
+	if err := s.db.List(ctx, &rows, findEnded, pg.Texts(runIDs)); err != nil {
+		return nil, nil, pg.Problem("await runs", err)
 	}
 	for _, row := range rows {
 		if row.Status == "" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/lock"
 )
 
@@ -47,8 +48,10 @@ type Run struct {
 	Status    RunStatus
 	Input     json.RawMessage
 	Output    json.RawMessage // nil: none recorded
-	Err       error           // nil, or an *Error
+	Err       error           // nil, or an *Error: why it failed, or why it is blocked
 	Owner     string          // the worker that executes the run; "" when nobody does
+	Version   string          // of the application that started it, as it calls itself; "" when it does not
+	Suspended SuspendReason   // what a suspended run waits for
 	RunAt     time.Time       // when a worker may claim the run; zero: never
 	CreatedAt time.Time       // by the database's clock, to the millisecond
 	UpdatedAt time.Time
@@ -71,169 +74,143 @@ func decode(what, id string, payload json.RawMessage, v any) error {
 	return nil
 }
 
+// runColumns are the columns of a runRow.
+const runColumns = `id, workflow, status, input, output, error, owner, version, suspended_for, run_at, created_at, updated_at`
+
 type runRow struct {
 	ID        string         `db:"id"`
 	Workflow  string         `db:"workflow"`
 	Status    RunStatus      `db:"status"`
-	Input     jsonb          `db:"input"`
-	Output    jsonb          `db:"output"`
-	Error     jsonb          `db:"error"`
+	Input     pg.JSONB       `db:"input"`
+	Output    pg.JSONB       `db:"output"`
+	Error     pg.JSONB       `db:"error"`
 	Owner     sql.NullString `db:"owner"`
+	Version   sql.NullString `db:"version"`
+	Suspended sql.NullString `db:"suspended_for"`
 	RunAt     sql.NullInt64  `db:"run_at"`
 	CreatedAt int64          `db:"created_at"`
 	UpdatedAt int64          `db:"updated_at"`
 }
 
 func (r runRow) run() Run {
-	run := Run{
+	return Run{
 		ID: r.ID, Workflow: r.Workflow, Status: r.Status,
 		Input: json.RawMessage(r.Input), Output: json.RawMessage(r.Output), Err: decodeError(r.Error),
-		Owner:     r.Owner.String,
+		Owner: r.Owner.String, Version: r.Version.String, Suspended: SuspendReason(r.Suspended.String), RunAt: timeOf(r.RunAt),
 		CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
 	}
-	if r.RunAt.Valid {
-		run.RunAt = time.UnixMilli(r.RunAt.Int64)
-	}
-	return run
 }
 
 // NewRun is what [Store.CreateRun] writes, and a [Write] of the engine.
 type NewRun struct {
 	ID       string
 	Workflow string
+	Version  string // of the application, as it calls itself
 	Input    json.RawMessage
 	Delay    time.Duration // before it may be claimed
 	Deadline time.Duration // from its creation on; 0: none
 	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun
+	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them; nil: nobody will
 }
 
-// The gate is open when the statement is sent alone. In a caller's transaction it is an advisory lock on the id, so that
-// this does not wait here, without a bound, for another open transaction that creates or deletes the same run.
-var createRun = define(`
-	INSERT INTO {schema}.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, deadline_at)
-	SELECT $1::text, $2::text, 'pending', $3::jsonb, clock.ms, clock.ms,
-	       least(clock.ms + $5::bigint, clock.ms + $6::bigint), clock.ms + $6::bigint
-	FROM (SELECT {clock_ms} AS ms) AS clock
-	WHERE {gate}
-	ON CONFLICT (id) DO NOTHING
-	RETURNING id, workflow, status, input, output, error, owner, run_at, created_at, updated_at`)
+func (NewRun) kind() int     { return startKind }
+func (r NewRun) size() int   { return len(r.Input) }
+func (r NewRun) run() string { return r.ID }
 
-var findRun = define(`
-	SELECT id, workflow, status, input, output, error, owner, run_at, created_at, updated_at,
-	       workflow = $2 AND input = $3::jsonb AS same
-	FROM {schema}.workflow_runs
-	WHERE id = $1`)
+func (r NewRun) row() []any {
+	var deadline, gate any
+	if r.Deadline != 0 {
+		deadline = r.Deadline.Milliseconds()
+	}
+	if r.Gate != nil {
+		gate = int64(*r.Gate)
+	}
+	return []any{r.ID, r.Workflow, text(r.Version), pg.JSON(r.Input), text(r.Owner), r.Delay.Milliseconds(), deadline, gate}
+}
+
+// Gate returns the lock that stands for a run's id. Whoever creates or deletes a run in a transaction of the caller's takes
+// it, so that nobody else has to wait, without a bound, for that transaction to end.
+func (s *Store) Gate(runID string) *lock.Key {
+	key := lock.NewKey(lockNamespace, s.opts.Schema, "gate", runID)
+	return &key
+}
+
+// It is a start, as [kinds] defines it, that answers with the run.
+var createRun = pg.Define("create_run", aloneText(startKind, "\nSELECT "+runColumns+"\nFROM started"))
 
 // CreateRun inserts a pending run, or returns the one that has this id already, if it has the same workflow and input;
 // else ErrRunConflict.
 func (s *Store) CreateRun(ctx context.Context, run NewRun) (Run, error) {
-	row, err := s.createRun(ctx, run)
+	created, err := s.createRun(ctx, run)
 	if err != nil {
-		return Run{}, problem(fmt.Sprintf("create run %q", run.ID), err)
+		return Run{}, pg.Problem(fmt.Sprintf("create run %q", run.ID), err)
 	}
-	return row.run(), nil
+	return created, nil
 }
 
-func (s *Store) createRun(ctx context.Context, run NewRun) (runRow, error) {
+func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
 	// A second round is only needed when the run in the way was deleted before it could be read.
 	for range 3 {
 		row, err := s.insertRun(ctx, run)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return row, err
+		if err == nil || !errors.Is(err, sql.ErrNoRows) {
+			return row.run(), err
 		}
-		var found struct {
-			runRow
-			Same bool `db:"same"`
+		err = s.db.Get(ctx, &row, getRun, run.ID)
+		if err == nil && (row.Workflow != run.Workflow || !sameJSON(json.RawMessage(row.Input), run.Input)) {
+			return Run{}, ErrRunConflict
 		}
-		err = s.get(ctx, &found, findRun, run.ID, run.Workflow, argument(run.Input))
-		if err == nil && !found.Same {
-			return runRow{}, ErrRunConflict
-		}
-		if err == nil {
-			return found.runRow, nil
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return runRow{}, err
+		if err == nil || !errors.Is(err, sql.ErrNoRows) {
+			return row.run(), err
 		}
 	}
-	return runRow{}, errors.New("other callers create and delete a run with this id at the same time")
+	return Run{}, errors.New("other callers create and delete a run with this id at the same time")
 }
 
 // insertRun returns sql.ErrNoRows when a run with this id exists.
 func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
-	key := s.gate(run.ID)
+	run.Owner, run.Gate = "", nil
+	if s.db.Tx() != nil {
+		run.Gate = s.Gate(run.ID)
+	}
 	insert := func(ctx context.Context) (runRow, error) {
 		var row runRow
-		err := s.get(ctx, &row, createRun, run.ID, run.Workflow, argument(run.Input), int64(key),
-			run.Delay.Milliseconds(), run.deadline())
-		if err != nil { // a call that was left behind may still write to row
+		if err := s.db.Get(ctx, &row, createRun, run.row()...); err != nil { // a call that was left behind may still write to row
 			return runRow{}, err
 		}
 		return row, nil
 	}
 	row, err := insert(ctx)
-	if s.tx == nil || !errors.Is(err, sql.ErrNoRows) {
+	if s.db.Tx() == nil || !errors.Is(err, sql.ErrNoRows) {
 		return row, err
 	}
 
 	// Either the run exists, or the gate was closed: wait for who closed it.
-	if err := lock.AcquireWithin(ctx, s.tx.Tx, key, s.opts.LockTimeout); err != nil {
+	if err := lock.AcquireWithin(ctx, s.db.Tx(), *run.Gate, s.opts.LockTimeout); err != nil {
 		return runRow{}, err
 	}
 	return insert(ctx)
 }
 
-func (s *Store) gate(runID string) lock.Key {
-	return lock.NewKey(lockNamespace, s.opts.Schema, "gate", runID)
-}
-
-// As for a claim, only who has a lease may own the run; else it waits for a claim.
-var startRun = define(`
-	INSERT INTO {schema}.workflow_runs
-	    (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at)
-	SELECT $1::text, $2::text, CASE WHEN at.owner IS NULL THEN 'pending' ELSE 'running' END, $3::jsonb, at.ms, at.ms,
-	       at.owner, CASE WHEN at.owner IS NULL THEN 0 ELSE 1 END,
-	       CASE WHEN at.owner IS NULL THEN least(at.ms + $5::bigint, at.ms + $6::bigint) END, at.ms + $6::bigint
-	FROM (SELECT {clock_ms} AS ms,
-	             (SELECT id FROM {schema}.workflow_workers WHERE id = $4::text AND expires_at > {now_ms}) AS owner) AS at
-	ON CONFLICT (id) DO NOTHING`)
-
-// row implements [Write].
-func (r NewRun) row() []any {
-	row := []any{r.ID, r.Workflow, argument(r.Input), nil, r.Delay.Milliseconds(), r.deadline()}
-	if r.Owner != "" {
-		row[3] = r.Owner
-	}
-	return row
-}
-
-func (r NewRun) deadline() any {
-	if r.Deadline == 0 {
-		return nil
-	}
-	return r.Deadline.Milliseconds()
-}
-
-var getRun = define(`
-	SELECT id, workflow, status, input, output, error, owner, run_at, created_at, updated_at
+var getRun = pg.DefineRead("get_run", `
+	SELECT `+runColumns+`
 	FROM {schema}.workflow_runs
 	WHERE id = $1`)
 
 // GetRun returns a run, or ErrRunNotFound.
 func (s *Store) GetRun(ctx context.Context, id string) (Run, error) {
 	var row runRow
-	err := s.get(ctx, &row, getRun, id)
+	err := s.db.Get(ctx, &row, getRun, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return Run{}, problem(fmt.Sprintf("get run %q", id), err)
+		return Run{}, pg.Problem(fmt.Sprintf("get run %q", id), err)
 	}
 	return row.run(), nil
 }
 
-var deleteRun = define(`
-	WITH run AS (
+var deleteRun = pg.Define("delete_run", `
+	WITH `+clockClause+`, run AS (
 	    SELECT id, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
@@ -241,19 +218,20 @@ var deleteRun = define(`
 	), deleted AS (
 	    -- The foreign key takes the steps along.
 	    DELETE FROM {schema}.workflow_runs
-	    USING run
+	    USING clock, run
 	    WHERE workflow_runs.id = run.id AND NOT run.owned
 	)
-	SELECT owned FROM run`)
+	SELECT owned
+	FROM clock, run`)
 
 // DeleteRun deletes a run and its steps; ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {
-	return problem(fmt.Sprintf("delete run %q", id), s.deleteRun(ctx, id))
+	return pg.Problem(fmt.Sprintf("delete run %q", id), s.deleteRun(ctx, id))
 }
 
 func (s *Store) deleteRun(ctx context.Context, id string) error {
-	if s.tx != nil {
-		if err := lock.AcquireWithin(ctx, s.tx.Tx, s.gate(id), s.opts.LockTimeout); err != nil {
+	if s.db.Tx() != nil {
+		if err := lock.AcquireWithin(ctx, s.db.Tx(), *s.Gate(id), s.opts.LockTimeout); err != nil {
 			return err
 		}
 	}

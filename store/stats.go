@@ -4,28 +4,34 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // Stats is the state of a schema at one moment.
 type Stats struct {
-	Runs    map[RunStatus]int64 // every status is a key
-	Workers int                 // whose lease has not ended
-	Lag     time.Duration       // for how long the oldest run that may be claimed has been waiting; 0: there is none
+	Runs      map[RunStatus]int64     // every status is a key
+	Suspended map[SuspendReason]int64 // every reason is a key
+	Workers   int                     // whose lease has not ended
+	Lag       time.Duration           // for how long the oldest run that may be claimed has been waiting; 0: there is none
 }
 
 // One pass over the table: 0.3 s for a million runs of 500 bytes each, in memory. No index holds finished runs, on purpose: it
 // would cost each run a write. And the pass that counts them counts the rest too, all in one snapshot.
-var getStats = define(`
+var getStats = pg.DefineRead("get_stats", `
 	SELECT count(*) FILTER (WHERE status = 'pending')   AS pending,
 	       count(*) FILTER (WHERE status = 'running')   AS running,
 	       count(*) FILTER (WHERE status = 'suspended') AS suspended,
 	       count(*) FILTER (WHERE status = 'completed') AS completed,
 	       count(*) FILTER (WHERE status = 'failed')    AS failed,
 	       count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+	       count(*) FILTER (WHERE suspended_for = 'time')    AS for_time,
+	       count(*) FILTER (WHERE suspended_for = 'by_hand') AS for_hand,
+	       count(*) FILTER (WHERE suspended_for = 'blocked') AS for_blocked,
 	       {now_ms} - min(run_at) FILTER (WHERE status IN ('pending', 'suspended') AND run_at <= {now_ms}) AS lag,
 	       (SELECT count(*)
 	        FROM {schema}.workflow_workers
-	        WHERE expires_at > {now_ms}) AS workers
+	        WHERE {alive}) AS workers
 	FROM {schema}.workflow_runs`)
 
 // GetStats counts runs and workers, by the database's clock.
@@ -37,18 +43,22 @@ func (s *Store) GetStats(ctx context.Context) (Stats, error) {
 		Completed int64         `db:"completed"`
 		Failed    int64         `db:"failed"`
 		Cancelled int64         `db:"cancelled"`
+		ForTime   int64         `db:"for_time"`
+		ForHand   int64         `db:"for_hand"`
+		Blocked   int64         `db:"for_blocked"`
 		Lag       sql.NullInt64 `db:"lag"`
 		Workers   int           `db:"workers"`
 	}
-	if err := s.get(ctx, &row, getStats); err != nil {
-		return Stats{}, problem("stats", err)
+	if err := s.db.Get(ctx, &row, getStats); err != nil {
+		return Stats{}, pg.Problem("stats", err)
 	}
 	return Stats{
 		Runs: map[RunStatus]int64{
 			RunPending: row.Pending, RunRunning: row.Running, RunSuspended: row.Suspended,
 			RunCompleted: row.Completed, RunFailed: row.Failed, RunCancelled: row.Cancelled,
 		},
-		Workers: row.Workers,
-		Lag:     time.Duration(row.Lag.Int64) * time.Millisecond,
+		Suspended: map[SuspendReason]int64{ForTime: row.ForTime, ForHand: row.ForHand, ForBlocked: row.Blocked},
+		Workers:   row.Workers,
+		Lag:       time.Duration(row.Lag.Int64) * time.Millisecond,
 	}, nil
 }

@@ -4,35 +4,46 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // The transitions that the state API may make. Those of the engine stand in the statements of claim, release and finish.
-var updateRunStatus = define(`
-	WITH run AS (
-	    SELECT id, status, owner IS NOT NULL AS owned,
-	           status = $2
-	           AND output IS NOT DISTINCT FROM $3::jsonb
-	           AND error IS NOT DISTINCT FROM $4::jsonb AS same
+var updateRunStatus = pg.Define("update_run_status", `
+	WITH `+clockClause+`, found AS (
+	    SELECT id, status, output, error, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
 	    {update}
-	), moved AS (
-	    UPDATE {schema}.workflow_runs
-	    SET status = $2, output = $3::jsonb, error = $4::jsonb, run_at = NULL, updated_at = {clock_ms}
-	    FROM run
-	    WHERE workflow_runs.id = run.id
-	      AND NOT run.owned
-	      AND (run.status, $2::text) IN (
+	), allowed AS (
+	    SELECT id
+	    FROM found
+	    WHERE NOT owned
+	      AND (status, $2::text) IN (
 	          ('pending',   'running'),
 	          ('pending',   'completed'), ('pending',   'failed'), ('pending',   'cancelled'),
 	          ('running',   'suspended'),
 	          ('running',   'completed'), ('running',   'failed'), ('running',   'cancelled'),
 	          ('suspended', 'running'),
 	          ('suspended', 'completed'), ('suspended', 'failed'), ('suspended', 'cancelled'))
-	    RETURNING workflow_runs.id
+	), moved AS (
+	    UPDATE {schema}.workflow_runs AS run
+	    SET status = $2, output = $3::jsonb, error = $4::jsonb, run_at = NULL, blocked_at = NULL, updated_at = clock.ms,
+	        suspended_for = CASE WHEN $2 = 'suspended' THEN 'by_hand' END
+	    FROM clock, allowed
+	    WHERE run.id = allowed.id AND $2 IN ('running', 'suspended')
+	    RETURNING run.id
+	), ended AS (
+	    UPDATE {schema}.workflow_runs AS run
+	    SET `+ends("$2", "$3::jsonb", "$4::jsonb")+`
+	    FROM clock, allowed
+	    WHERE run.id = allowed.id AND $2 NOT IN ('running', 'suspended')
+	    RETURNING run.id
 	)
-	SELECT run.status, run.owned, run.same, EXISTS (SELECT FROM moved) AS moved
-	FROM run`)
+	SELECT status, owned, EXISTS (SELECT FROM moved) OR EXISTS (SELECT FROM ended) AS moved,
+	       -- To be compared, when nothing has moved.
+	       CASE WHEN status = $2 THEN output END AS output, CASE WHEN status = $2 THEN error END AS error
+	FROM clock, found`)
 
 // UpdateRunStatus moves a run that nobody executes. The same status with equal output and error is success; another
 // transition than those above is a *TransitionError, a run that a worker executes ErrRunOwned. A nil output is SQL NULL.
@@ -43,18 +54,21 @@ func (s *Store) UpdateRunStatus(
 	var found struct {
 		Status RunStatus `db:"status"`
 		Owned  bool      `db:"owned"`
-		Same   bool      `db:"same"`
 		Moved  bool      `db:"moved"`
+		Output pg.JSONB  `db:"output"`
+		Error  pg.JSONB  `db:"error"`
 	}
-	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), argument(output), failure.encode())
+	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), pg.JSON(output), encodeError(failure))
 	switch {
 	case err != nil:
-		return problem(op, err)
+		return pg.Problem(op, err)
 	case found.Owned:
-		return problem(op, ErrRunOwned)
-	case !found.Moved && !found.Same:
-		return problem(op, &TransitionError{RunID: id, From: found.Status, To: to})
-	default:
+		return pg.Problem(op, ErrRunOwned)
+	case found.Moved:
 		return nil
+	case found.Status == to && sameJSON(json.RawMessage(found.Output), output) && sameError(found.Error, failure):
+		return nil
+	default:
+		return pg.Problem(op, &TransitionError{RunID: id, From: found.Status, To: to})
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // StepStatus is where a step stands.
@@ -30,6 +32,8 @@ type Step struct {
 	Err       error           // nil, or an *Error: of the newest attempt while the step is retried
 	UpdatedAt time.Time       // zero when never written
 	Kind      StepKind        // "" for a plain step
+	Seq       int             // rank in the order in which the run reached its steps, from 1 on; 0: written by the state API
+	StartedAt time.Time       // when the newest attempt began; zero: written by the state API
 	Attempts  *Attempts       // nil when no attempt has failed
 	WakeAt    time.Time       // end of a sleep, or time of the next attempt
 	WakeIn    time.Duration   // WakeAt from the time of reading, by the database's clock
@@ -46,25 +50,24 @@ const (
 
 // Attempts are the failed attempts of a step, with the policy that the first of them resolved.
 type Attempts struct {
-	Count    int         `json:"count"` // since the run was started or resumed
-	Policy   RetryPolicy `json:"policy"`
-	Failures []Failure   `json:"failures"` // the newest last, at most 20
+	Count    int // since the run was started or resumed
+	Policy   RetryPolicy
+	Failures []FailedAttempt // the newest last, at most 20
 }
 
-// Failure is one failed attempt.
-type Failure struct {
-	At    int64  `json:"at"` // Unix milliseconds
-	Error *Error `json:"error"`
+// FailedAttempt is one failed attempt of a step.
+type FailedAttempt struct {
+	At  time.Time // by the database's clock
+	Err *Error
 }
 
-// RetryPolicy says how often a step is attempted and how long each next attempt waits; durations are in nanoseconds in
-// the database.
+// RetryPolicy says how often a step is attempted and how long each next attempt waits.
 type RetryPolicy struct {
-	MaxAttempts int           `json:"max_attempts"` // the first one included. Defaults to 5
-	FirstDelay  time.Duration `json:"first_delay"`  // before the second attempt. Defaults to 1 s
-	Factor      float64       `json:"factor"`       // by which each further delay grows. Defaults to 2
-	MaxDelay    time.Duration `json:"max_delay"`    // that no delay exceeds. Defaults to 5 min
-	Jitter      float64       `json:"jitter"`       // part of a delay that is random, 0 to 1. Defaults to 0.2; negative for none
+	MaxAttempts int           // the first one included. Defaults to 5
+	FirstDelay  time.Duration // before the second attempt. Defaults to 1 s
+	Factor      float64       // by which each further delay grows. Defaults to 2
+	MaxDelay    time.Duration // that no delay exceeds. Defaults to 5 min
+	Jitter      float64       // part of a delay that is random, 0 to 1. Defaults to 0.2; negative for none
 }
 
 // DecodeResult stores the result in the value that v points to, as [json.Unmarshal] does. It is an error when the step
@@ -73,47 +76,8 @@ func (s Step) DecodeResult(v any) error {
 	return decode(fmt.Sprintf("result of step %q of run", s.Name), s.RunID, s.Result, v)
 }
 
-// A run without steps is a row without a step, so every column of the step may be NULL.
-type stepRow struct {
-	Name      sql.NullString `db:"step_name"`
-	Status    sql.NullString `db:"status"`
-	Result    jsonb          `db:"result"`
-	Error     jsonb          `db:"error"`
-	UpdatedAt sql.NullInt64  `db:"updated_at"`
-	Kind      sql.NullString `db:"kind"`
-	Attempts  jsonb          `db:"attempts"`
-	WakeAt    sql.NullInt64  `db:"wake_at"`
-	WakeIn    sql.NullInt64  `db:"wake_in"`
-}
-
-func (r stepRow) step(runID string) Step {
-	step := Step{
-		RunID: runID, Name: r.Name.String, Status: StepStatus(r.Status.String),
-		Result: json.RawMessage(r.Result), Err: decodeError(r.Error), UpdatedAt: time.UnixMilli(r.UpdatedAt.Int64),
-		Kind: StepKind(r.Kind.String), Attempts: decodeAttempts(r.Attempts),
-		WakeIn: time.Duration(r.WakeIn.Int64) * time.Millisecond,
-	}
-	if r.WakeAt.Valid {
-		step.WakeAt = time.UnixMilli(r.WakeAt.Int64)
-	}
-	return step
-}
-
-// decodeAttempts forgives what it cannot read: it is history, and a number of attempts.
-func decodeAttempts(column jsonb) *Attempts {
-	if column == nil {
-		return nil
-	}
-	var a Attempts
-	if json.Unmarshal(column, &a) != nil {
-		return nil
-	}
-	return &a
-}
-
-var getStep = define(`
-	SELECT step.step_name, step.status, step.result, step.error, step.updated_at,
-	       step.kind, step.attempts, step.wake_at, step.wake_at - {now_ms} AS wake_in
+var getStep = pg.DefineRead("get_step", `
+	SELECT `+stepColumns+`
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id AND step.step_name = $2
 	WHERE run.id = $1`)
@@ -121,12 +85,12 @@ var getStep = define(`
 // GetStepState returns a step; one that was never written is pending. ErrRunNotFound when there is no such run.
 func (s *Store) GetStepState(ctx context.Context, runID, name string) (Step, error) {
 	var row stepRow
-	err := s.get(ctx, &row, getStep, runID, name)
+	err := s.db.Get(ctx, &row, getStep, runID, name)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return Step{}, problem(fmt.Sprintf("get step %q of run %q", name, runID), err)
+		return Step{}, pg.Problem(fmt.Sprintf("get step %q of run %q", name, runID), err)
 	}
 	if !row.Name.Valid {
 		return Step{RunID: runID, Name: name, Status: StepPending}, nil
@@ -134,9 +98,8 @@ func (s *Store) GetStepState(ctx context.Context, runID, name string) (Step, err
 	return row.step(runID), nil
 }
 
-var listSteps = define(`
-	SELECT step.step_name, step.status, step.result, step.error, step.updated_at,
-	       step.kind, step.attempts, step.wake_at, step.wake_at - {now_ms} AS wake_in
+var listSteps = pg.DefineRead("list_steps", `
+	SELECT `+stepColumns+`
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id
 	WHERE run.id = $1
@@ -145,12 +108,12 @@ var listSteps = define(`
 // ListSteps returns the steps of a run in the order of their last change; ErrRunNotFound when there is no such run.
 func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	var rows []stepRow
-	err := s.list(ctx, &rows, listSteps, runID)
+	err := s.db.List(ctx, &rows, listSteps, runID)
 	if err == nil && len(rows) == 0 {
 		err = ErrRunNotFound
 	}
 	if err != nil {
-		return nil, problem(fmt.Sprintf("list steps of run %q", runID), err)
+		return nil, pg.Problem(fmt.Sprintf("list steps of run %q", runID), err)
 	}
 	steps := make([]Step, 0, len(rows))
 	for _, row := range rows {
@@ -161,16 +124,16 @@ func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	return steps, nil
 }
 
-var setStep = define(`
-	WITH run AS (
+var setStep = pg.Define("set_step", `
+	WITH `+clockClause+`, run AS (
 	    SELECT id, status, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
 	    {share}
 	), written AS (
 	    INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, result, error, updated_at)
-	    SELECT run.id, $2::text, $3::text, $4::jsonb, $5::jsonb, {clock_ms}
-	    FROM run
+	    SELECT run.id, $2::text, $3::text, $4::jsonb, $5::jsonb, clock.ms
+	    FROM clock, run
 	    WHERE NOT run.owned AND run.status IN ('pending', 'running', 'suspended')
 	    ON CONFLICT (run_id, step_name) DO UPDATE
 	    SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error,
@@ -180,12 +143,7 @@ var setStep = define(`
 	    RETURNING step.step_name
 	)
 	SELECT run.status, run.owned, EXISTS (SELECT FROM written) AS written
-	FROM run`)
-
-var stepHasResult = define(`
-	SELECT status = 'succeeded' AND $3 = 'succeeded' AND result = $4::jsonb
-	FROM {schema}.workflow_steps
-	WHERE run_id = $1 AND step_name = $2`)
+	FROM clock, run`)
 
 // NewStep is what [Store.SetStep] writes.
 type NewStep struct {
@@ -199,7 +157,7 @@ type NewStep struct {
 // SetStep writes the state of a step of a run that nobody executes: ErrRunNotFound, ErrRunOwned, ErrRunFinished, or
 // ErrStepFinished when the step has succeeded, unless with the same result.
 func (s *Store) SetStep(ctx context.Context, step NewStep) error {
-	return problem(fmt.Sprintf("set step %q of run %q to %s", step.Name, step.RunID, step.Status), s.setStep(ctx, step))
+	return pg.Problem(fmt.Sprintf("set step %q of run %q to %s", step.Name, step.RunID, step.Status), s.setStep(ctx, step))
 }
 
 func (s *Store) setStep(ctx context.Context, step NewStep) error {
@@ -208,8 +166,7 @@ func (s *Store) setStep(ctx context.Context, step NewStep) error {
 		Owned   bool      `db:"owned"`
 		Written bool      `db:"written"`
 	}
-	result := argument(step.Result)
-	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), result, step.Err.encode())
+	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), pg.JSON(step.Result), encodeError(step.Err))
 	switch {
 	case err != nil:
 		return err
@@ -221,12 +178,13 @@ func (s *Store) setStep(ctx context.Context, step NewStep) error {
 		return ErrRunFinished
 	}
 
-	var same bool
-	err = s.get(ctx, &same, stepHasResult, step.RunID, step.Name, string(step.Status), result)
+	// The step has succeeded. The same result again is success, but not that of a sleep, which has none.
+	var row stepRow
+	err = s.db.Get(ctx, &row, getStep, step.RunID, step.Name)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows) || err == nil && !row.Name.Valid:
 		return ErrRunNotFound // deleted since
-	case err == nil && !same:
+	case err == nil && (step.Status != StepSucceeded || !sameJSON(json.RawMessage(row.Result), step.Result)):
 		return ErrStepFinished
 	default:
 		return err

@@ -3,137 +3,181 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"encoding/json"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
-// What follows is the engine's side: workers and their leases, claims, and what moves runs between owners. Every
-// statement that takes a run from somebody raises its epoch.
+// What follows is the engine's side: workers and their leases, and what moves runs between owners. Every statement that
+// takes a run from somebody raises its epoch.
 
-var registerWorker = define(`
-	INSERT INTO {schema}.workflow_workers (id, expires_at)
-	VALUES ($1, {clock_ms} + $2::bigint)`)
+// Worker is a process that executes runs.
+type Worker struct {
+	ID        string
+	Version   string // of the application, as it calls itself
+	Host      string
+	PID       int
+	Workflows []string // that it knows
+	Queues    []string // that it serves; none: all, and runs without a queue
+}
+
+var registerWorker = pg.Define("register_worker", `
+	WITH `+clockClause+`
+	INSERT INTO {schema}.workflow_workers (id, expires_at, started_at, pid, host, version, workflows, queues)
+	SELECT $1, clock.ms + $2::bigint, clock.ms, $3::int, $4::text, $5::text, $6::text[], $7::text[]
+	FROM clock`)
 
 // RegisterWorker gives a new worker a lease.
-func (s *Store) RegisterWorker(ctx context.Context, id string, lease time.Duration) error {
-	_, err := s.exec(ctx, registerWorker, id, lease.Milliseconds())
-	return problem("register worker", err)
+func (s *Store) RegisterWorker(ctx context.Context, w Worker, lease time.Duration) error {
+	var queues any
+	if len(w.Queues) > 0 {
+		queues = pg.Texts(w.Queues)
+	}
+	_, err := s.db.Exec(ctx, registerWorker, w.ID, lease.Milliseconds(), number(w.PID), text(w.Host), text(w.Version), pg.Texts(w.Workflows), queues)
+	return pg.Problem("register worker", err)
 }
 
-var heartbeat = define(`
-	WITH worker AS (
-	    UPDATE {schema}.workflow_workers
-	    SET expires_at = {clock_ms} + $2::bigint
-	    WHERE id = $1 AND expires_at > {now_ms}
-	    RETURNING id
-	)
-	SELECT run.id, run.epoch
-	FROM worker
-	LEFT JOIN {schema}.workflow_runs AS run ON run.owner = worker.id`)
+// Beat is what a worker says with its heartbeat.
+type Beat struct {
+	ID        string
+	Lease     time.Duration
+	Workflows []string
+	Held      []Owned       // the runs that it executes
+	Hanging   []HangingStep // steps that have been in flight for longer than one interval
+}
 
-// Heartbeat renews a worker's lease, reports whether it still had one (a lease that has ended is never revived), and
-// returns the runs that it owns.
-func (s *Store) Heartbeat(ctx context.Context, id string, lease time.Duration) (owned []Owned, alive bool, err error) {
+// HangingStep is a step that has been in flight for long.
+type HangingStep struct {
+	RunID string
+	Step  string
+	Since time.Time
+}
+
+type hangingRow struct {
+	RunID string `json:"run_id"`
+	Step  string `json:"step"`
+	Since int64  `json:"since"` // Unix milliseconds, by the worker's clock
+}
+
+// Pulse is what a heartbeat tells the worker.
+type Pulse struct {
+	Alive      bool          // it had a lease still, which is renewed; one that has ended is never revived
+	Lost       []Owned       // of the runs that it holds
+	Workers    int           // that are alive, itself included
+	NextExpiry time.Duration // until the next lease of another living worker ends; 0: there is none
+}
+
+// The runs that are held are looked up by id: a scan by owner would walk all that have passed under an old snapshot.
+var heartbeat = pg.Define("heartbeat", `
+	WITH `+clockClause+`, worker AS (
+	    UPDATE {schema}.workflow_workers
+	    SET expires_at = clock.ms + $2::bigint, workflows = $3::text[], hanging = $4::jsonb
+	    FROM clock
+	    WHERE id = $1 AND {alive}
+	    RETURNING id
+	), lost AS (
+	    SELECT held.id, held.epoch
+	    FROM unnest((SELECT $5::text[]), (SELECT $6::bigint[])) AS held (id, epoch)
+	    LEFT JOIN LATERAL (
+	        SELECT true AS ours
+	        FROM {schema}.workflow_runs
+	        WHERE id = held.id AND epoch = held.epoch AND status = 'running'
+	        OFFSET 0
+	    ) AS run ON true
+	    WHERE run.ours IS NULL
+	), others AS (
+	    SELECT count(*) AS workers, min(expires_at) - {now_ms} AS next_expiry
+	    FROM {schema}.workflow_workers
+	    WHERE id <> $1 AND {alive}
+	)
+	SELECT others.workers, others.next_expiry, lost.id, lost.epoch
+	FROM worker
+	CROSS JOIN others
+	LEFT JOIN lost ON true`)
+
+// Heartbeat renews a worker's lease, if it still has one, and reports which of the runs that it holds are no longer its own.
+func (s *Store) Heartbeat(ctx context.Context, b Beat) (Pulse, error) {
+	var hanging any
+	if len(b.Hanging) > 0 {
+		rows := make([]hangingRow, len(b.Hanging))
+		for i, step := range b.Hanging {
+			rows[i] = hangingRow{RunID: step.RunID, Step: step.Step, Since: step.Since.UnixMilli()}
+		}
+		encoded, err := json.Marshal(rows)
+		if err != nil {
+			return Pulse{}, pg.Problem("heartbeat", err)
+		}
+		hanging = string(encoded)
+	}
+	ids, epochs := runs(b.Held)
 	var rows []struct {
-		RunID sql.NullString `db:"id"`
-		Epoch sql.NullInt64  `db:"epoch"`
+		Workers    int            `db:"workers"`
+		NextExpiry sql.NullInt64  `db:"next_expiry"`
+		RunID      sql.NullString `db:"id"`
+		Epoch      sql.NullInt64  `db:"epoch"`
 	}
-	if err := s.list(ctx, &rows, heartbeat, id, lease.Milliseconds()); err != nil {
-		return nil, false, problem("heartbeat", err)
+	if err := s.db.List(ctx, &rows, heartbeat, b.ID, b.Lease.Milliseconds(), pg.Texts(b.Workflows), hanging, ids, epochs); err != nil {
+		return Pulse{}, pg.Problem("heartbeat", err)
 	}
+	var pulse Pulse
 	for _, row := range rows {
+		pulse.Alive, pulse.Workers = true, row.Workers+1
+		pulse.NextExpiry = time.Duration(row.NextExpiry.Int64) * time.Millisecond
 		if row.RunID.Valid {
-			owned = append(owned, Owned{RunID: row.RunID.String, Epoch: row.Epoch.Int64})
+			pulse.Lost = append(pulse.Lost, Owned{RunID: row.RunID.String, Epoch: row.Epoch.Int64})
 		}
 	}
-	return owned, len(rows) > 0, nil
+	return pulse, nil
 }
 
-var releaseRuns = define(`
-	UPDATE {schema}.workflow_runs
-	SET status = 'pending', owner = NULL, epoch = epoch + 1, run_at = {clock_ms}, updated_at = {clock_ms}
+var ownedRuns = pg.DefineRead("owned_runs", `
+	SELECT id, epoch
+	FROM {schema}.workflow_runs
 	WHERE owner = $1`)
 
-var endLease = define(`
+// OwnedRuns returns the runs that a worker owns, also those that it does not know of, because the answer to its claim
+// was lost.
+func (s *Store) OwnedRuns(ctx context.Context, worker string) ([]Owned, error) {
+	var rows []struct {
+		RunID string `db:"id"`
+		Epoch int64  `db:"epoch"`
+	}
+	if err := s.db.List(ctx, &rows, ownedRuns, worker); err != nil {
+		return nil, pg.Problem("list owned runs", err)
+	}
+	owned := make([]Owned, len(rows))
+	for i, row := range rows {
+		owned[i] = Owned(row)
+	}
+	return owned, nil
+}
+
+// What somebody else holds is left to be taken over.
+var releaseRuns = pg.Define("release_runs", `
+	WITH `+clockClause+`, free AS MATERIALIZED (
+	    SELECT id
+	    FROM {schema}.workflow_runs
+	    WHERE owner = $1
+	    FOR NO KEY UPDATE SKIP LOCKED
+	)
+	UPDATE {schema}.workflow_runs AS run
+	SET status = 'pending', owner = NULL, epoch = run.epoch + 1, run_at = clock.ms, updated_at = clock.ms
+	FROM clock, free
+	WHERE run.id = free.id`)
+
+var endLease = pg.Define("end_lease", `
+	WITH `+clockClause+`
 	UPDATE {schema}.workflow_workers
-	SET expires_at = {clock_ms}
+	SET expires_at = clock.ms
+	FROM clock
 	WHERE id = $1`)
 
 // ReleaseWorker ends a worker's lease and hands its runs back. It returns how many there were. The worker's row stays, as
 // a dead worker's does: a claim of it that is still under way in the server would be nobody's to take over.
 func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, err error) {
-	if _, err = s.exec(ctx, endLease, id); err == nil {
-		released, err = s.exec(ctx, releaseRuns, id)
+	if _, err = s.db.Exec(ctx, endLease, id); err == nil {
+		released, err = s.db.Exec(ctx, releaseRuns, id)
 	}
-	if err == nil {
-		_, err = s.exec(ctx, forgetWorkers)
-	}
-	return released, problem("release worker", err)
-}
-
-// Asked with every heartbeat: it has to be cheap to plan and to execute, and takeOver is not. On tables without statistics
-// its estimate would even have it compiled.
-var findOrphans = define(`
-	SELECT true
-	FROM {schema}.workflow_workers AS dead
-	WHERE expires_at <= {now_ms}
-	  AND EXISTS (SELECT FROM {schema}.workflow_runs WHERE owner = dead.id)
-	LIMIT 1`)
-
-// A run that was taken over ten times without a new step between kills its workers: it is not given to an eleventh.
-var takeOver = define(`
-	WITH dead AS (
-	    SELECT id
-	    FROM {schema}.workflow_workers
-	    WHERE expires_at <= {now_ms}
-	), orphans AS MATERIALIZED (
-	    SELECT run.id, run.take_overs, run.progress_at
-	    FROM dead
-	    JOIN {schema}.workflow_runs AS run ON run.owner = dead.id
-	    ORDER BY run.id
-	    LIMIT 1000
-	    FOR NO KEY UPDATE OF run SKIP LOCKED
-	), counted AS (
-	    SELECT orphans.id, newest.at AS progress_at,
-	           CASE WHEN newest.at IS DISTINCT FROM orphans.progress_at THEN 1 ELSE orphans.take_overs + 1 END AS take_overs
-	    FROM orphans
-	    CROSS JOIN LATERAL (
-	        SELECT max(updated_at) AS at
-	        FROM {schema}.workflow_steps
-	        WHERE run_id = orphans.id
-	    ) AS newest
-	)
-	UPDATE {schema}.workflow_runs AS run
-	SET owner = NULL, epoch = run.epoch + 1, updated_at = {clock_ms},
-	    take_overs = counted.take_overs, progress_at = counted.progress_at,
-	    status = CASE WHEN counted.take_overs >= 10 THEN 'failed' ELSE 'pending' END,
-	    run_at = CASE WHEN counted.take_overs >= 10 THEN NULL ELSE {clock_ms} END,
-	    error = CASE WHEN counted.take_overs >= 10 THEN jsonb_build_object(
-	        'code', 'crash_loop',
-	        'message', 'ten workers in a row died while they executed this run, without a new step between') END
-	FROM counted
-	WHERE run.id = counted.id`)
-
-// A dead worker's row stays for an hour, to be seen, and because a row may only go when no claim of that worker can
-// still be under way.
-var forgetWorkers = define(`
-	DELETE FROM {schema}.workflow_workers AS worker
-	WHERE expires_at <= {now_ms} - 3600000
-	  AND NOT EXISTS (SELECT FROM {schema}.workflow_runs WHERE owner = worker.id)`)
-
-// TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many; a run
-// that has been taken over too often fails instead, with code crash_loop.
-func (s *Store) TakeOver(ctx context.Context) (int64, error) {
-	var orphans bool
-	switch err := s.get(ctx, &orphans, findOrphans); {
-	case errors.Is(err, sql.ErrNoRows):
-		return 0, nil
-	case err != nil:
-		return 0, problem("look for dead workers", err)
-	}
-	taken, err := s.exec(ctx, takeOver)
-	if err == nil && taken > 0 {
-		_, err = s.exec(ctx, forgetWorkers)
-	}
-	return taken, problem("take over runs", err)
+	return released, pg.Problem("release worker", err)
 }

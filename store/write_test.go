@@ -1,80 +1,37 @@
 package store
 
 import (
+	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf8"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
-func TestArray(t *testing.T) {
-	t.Parallel()
-	var a array
-	if got := a.literal(); got != "{}" {
-		t.Errorf("nothing: %s", got)
-	}
-	for _, value := range []any{"", "null", `a "quote" and a \`, int64(-3), nil, "{x,y}"} {
-		a.add(value)
-	}
-	want := `{"","null","a \"quote\" and a \\",-3,NULL,"{x,y}"}`
-	if got := a.literal(); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-// A statement has the parts of its set alone, and numbers its parameters through.
+// A statement has the kinds of its set alone, and numbers its parameters through.
 func TestGroupedText(t *testing.T) {
 	t.Parallel()
-	fields := func(i int) int { return strings.Count(parts[i].fields, ",") + 1 }
-	for set := 1; set < 1<<len(parts); set++ {
+	fields := func(k kind) int { return strings.Count(k.fields, ",") + 1 }
+	for set := 1; set < 1<<markKind; set++ {
 		text, parameters := groupedText(set), 0
-		for i, p := range parts {
+		for i, k := range kinds {
 			has := set&(1<<i) != 0
 			if has {
-				parameters += fields(i)
+				parameters += fields(k)
 			}
-			if got := strings.Contains(text, strings.TrimSpace(p.write)); got != has {
-				t.Errorf("set %b: part %q: %t, want %t", set, p.op, got, has)
+			if got := strings.Contains(text, strings.TrimSpace(k.write)); got != has {
+				t.Errorf("set %b: %s: %t, want %t", set, k.name, got, has)
 			}
 		}
 		if got := strings.Count(text, "(SELECT $"); got != parameters {
 			t.Errorf("set %b: %d parameters, want %d", set, got, parameters)
 		}
 	}
-	for i, w := range []Write{NewRun{}, new(Checkpoint), End{}} {
-		if got := len(w.row()); partOf(w) != i || got != fields(i) {
-			t.Errorf("%T: part %d with %d fields, want part %d with %d", w, partOf(w), got, i, fields(i))
+	for i, w := range []Write{NewRun{}, new(Checkpoint), new(Failure), new(Park), new(End), mark{}} {
+		if got := len(w.row()); w.kind() != i || got != fields(kinds[i]) {
+			t.Errorf("%T: kind %d with %d fields, want kind %d with %d", w, w.kind(), got, i, fields(kinds[i]))
+		}
+		alone := aloneText(i, "")
+		if !strings.Contains(alone, strings.TrimSpace(kinds[i].write)) || !strings.Contains(alone, "$"+strconv.Itoa(fields(kinds[i]))+"::") {
+			t.Errorf("%s alone is not what it is among others:\n%s", kinds[i].name, alone)
 		}
 	}
-}
-
-// Whatever text can be stored comes back from an array as it went in.
-func FuzzArray(f *testing.F) {
-	for _, seed := range []string{"", "null", "NULL", `"`, `\`, "{}", "a,b", " ", "\n\t", "Zoë", "{\"a\": \"\\\"\"}"} {
-		f.Add(seed, "b")
-	}
-	db := pgtest.New(f).Open(f, pgtest.PGX)
-	f.Fuzz(func(t *testing.T, first, second string) {
-		want := []string{first, second}
-		if text := first + second; !utf8.ValidString(first) || !utf8.ValidString(second) || strings.ContainsRune(text, 0) {
-			return // refused before it comes here
-		}
-		var a array
-		a.add(first)
-		a.add(nil)
-		a.add(second)
-		got := make([]string, 2)
-		var none *string
-		err := db.QueryRowContext(t.Context(), "SELECT given[1], given[2], given[3] FROM (SELECT $1::text[]) AS input (given)", a.literal()).
-			Scan(&got[0], &none, &got[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" || none != nil {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	})
 }

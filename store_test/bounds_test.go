@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -38,8 +39,8 @@ func TestTimeoutOnLockedRow(t *testing.T) {
 		b := setup(t, access, timeout(short))
 		id := b.newRun(t)
 		release := b.holdRow(t, id)
-		creating := begin(t, b.side)
-		exec(t, creating, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
+		creating := kit.Begin(t, b.side)
+		kit.Exec(t, creating, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
 			VALUES ('new', 'w', 'pending', '1', 1, 1)`)
 		for name, call := range map[string]func() error{
 			"step":   func() error { return b.svc.SetStepResult(t.Context(), id, "s", 1) },
@@ -49,19 +50,19 @@ func TestTimeoutOnLockedRow(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				err := inTime(t, short, call)
-				wantIs(t, err, workflow.ErrTimeout)
+				kit.WantIs(t, err, workflow.ErrTimeout)
 				if err != nil && !strings.Contains(err.Error(), "Config.Timeout") {
 					t.Errorf("error %q does not say which bound", err)
 				}
 			})
 		}
 		// The server may learn late that nobody waits for the answer any more, and would then go on.
-		poll(t, "end of the calls that were given up", func() bool { return b.waiting(t) == 0 })
+		kit.Until(t, "end of the calls that were given up", func() bool { return b.waiting(t) == 0 })
 		release()
-		must(t, creating.Rollback())
+		kit.Must(t, creating.Rollback())
 		patient := b.service(t, b.db)
-		must(t, patient.SetStepResult(t.Context(), id, "s", 1))
-		must(t, patient.DeleteRun(t.Context(), id))
+		kit.Must(t, patient.SetStepResult(t.Context(), id, "s", 1))
+		kit.Must(t, patient.DeleteRun(t.Context(), id))
 	})
 }
 
@@ -77,19 +78,19 @@ func TestCallersContextEndsFirst(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), short)
 			defer cancel()
 			err := inTime(t, 0, func() error { return b.svc.SetStepResult(ctx, id, "s", 1) })
-			wantIs(t, err, context.DeadlineExceeded)
+			kit.WantIs(t, err, context.DeadlineExceeded)
 			if errors.Is(err, workflow.ErrTimeout) {
 				t.Errorf("error = %v, which is not Config.Timeout", err)
 			}
 		})
 		t.Run("cancellation", func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			answer := async(t, func() error { return b.svc.SetStepResult(ctx, id, "s", 1) })
-			b.waiters(t, 1)
+			answer := kit.Go(t, func() error { return b.svc.SetStepResult(ctx, id, "s", 1) })
+			kit.Waiters(t, b.side, 1)
 			cancel(cause)
-			err := result(t, answer)
-			wantIs(t, err, cause)
-			wantIs(t, err, context.Canceled)
+			err := kit.Receive(t, "the answer", answer)
+			kit.WantIs(t, err, cause)
+			kit.WantIs(t, err, context.Canceled)
 		})
 	})
 }
@@ -101,17 +102,17 @@ func TestTimeoutOnExhaustedPool(t *testing.T) {
 		id := b.newRun(t)
 		b.db.SetMaxOpenConns(1)
 		conn, err := b.db.Conn(t.Context())
-		must(t, err)
+		kit.Must(t, err)
 		for _, call := range calls {
-			wantIs(t, inTime(t, short, func() error { return call(t.Context(), b.svc.State, id, "s") }), workflow.ErrTimeout)
+			kit.WantIs(t, inTime(t, short, func() error { return call(t.Context(), b.svc.State, id, "s") }), workflow.ErrTimeout)
 		}
-		must(t, conn.Close())
+		kit.Must(t, conn.Close())
 		_, err = b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		// One connection is enough for all but calling the service inside of fn.
-		must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 			_, err := b.svc.GetRun(ctx, id)
-			wantIs(t, err, workflow.ErrTimeout)
+			kit.WantIs(t, err, workflow.ErrTimeout)
 			return state.SetStepResult(ctx, id, "s", 1)
 		}))
 	})
@@ -122,7 +123,7 @@ func TestTimeoutDoesNotBoundFn(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access, timeout(short), lockTimeout(short))
 		id := b.newRun(t)
-		must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -147,10 +148,10 @@ func TestDeadNetwork(t *testing.T) {
 				id := b.newRun(t)
 				p, through := newProxy(t, b.Database, access)
 				db, err := sql.Open(access.Driver, through)
-				must(t, err)
+				kit.Must(t, err)
 				t.Cleanup(func() {
 					p.close() // or lib/pq would not let its connections go
-					must(t, db.Close())
+					kit.Must(t, db.Close())
 				})
 				if open {
 					db.SetMaxIdleConns(len(calls) + 3)
@@ -170,10 +171,10 @@ func openConns(t *testing.T, db *sql.DB, n int) {
 	for i := range conns {
 		var err error
 		conns[i], err = db.Conn(t.Context())
-		must(t, err)
+		kit.Must(t, err)
 	}
 	for _, conn := range conns {
-		must(t, conn.Close())
+		kit.Must(t, conn.Close())
 	}
 }
 
@@ -235,12 +236,12 @@ func TestDeadNetworkInFn(t *testing.T) {
 				id := b.newRun(t)
 				p, through := newProxy(t, b.Database, access)
 				db, err := sql.Open(access.Driver, through)
-				must(t, err)
+				kit.Must(t, err)
 				t.Cleanup(func() {
 					p.close()
-					must(t, db.Close())
+					kit.Must(t, db.Close())
 				})
-				must(t, db.PingContext(t.Context()))
+				kit.Must(t, db.PingContext(t.Context()))
 				svc := b.service(t, db, timeout(time.Second))
 				err = inTime(t, 0, func() error {
 					return svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error {
@@ -248,7 +249,7 @@ func TestDeadNetworkInFn(t *testing.T) {
 						return test.of
 					})
 				})
-				wantIs(t, err, test.want)
+				kit.WantIs(t, err, test.want)
 			})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -108,7 +109,7 @@ func TestStatementCounts(t *testing.T) {
 	t.Parallel()
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PQBinary, pgtest.PGX} {
 		for mode, statements := range map[string]workflow.Statements{
-			"Auto": workflow.Auto, "Single": workflow.Single, "InTx": workflow.InTx,
+			"Auto": workflow.StatementsAuto, "Single": workflow.StatementsSingle, "InTx": workflow.StatementsInTx,
 		} {
 			t.Run(access.Name+", "+mode, func(t *testing.T) {
 				t.Parallel()
@@ -124,23 +125,23 @@ func TestStatementCounts(t *testing.T) {
 
 func (op operation) prepare(t *testing.T, b *bundle) {
 	t.Helper()
-	exec(t, b.side, `DELETE FROM workflows.workflow_runs`)
+	kit.Exec(t, b.side, `DELETE FROM workflows.workflow_runs`)
 	_, err := b.svc.CreateRunWithID(t.Context(), "x", "w", 1)
-	must(t, err)
+	kit.Must(t, err)
 	if op.setUp != nil {
-		must(t, op.setUp(t.Context(), b.svc.State))
+		kit.Must(t, op.setUp(t.Context(), b.svc.State))
 	}
 }
 
 func (op operation) alonely(t *testing.T, b *bundle, counter *counting.Counter, mode workflow.Statements) {
 	op.prepare(t, b)
 	counter.Take()
-	wantIs(t, op.call(t.Context(), b.svc.State), op.want)
+	kit.WantIs(t, op.call(t.Context(), b.svc.State), op.want)
 	got, texts := counter.TakeTexts()
 
 	want := counting.Counts{Statements: op.alone}
 	// A wrapped driver is unknown, so Auto is InTx.
-	if mode != workflow.Single || op.name == "WithRunLock" {
+	if mode != workflow.StatementsSingle || op.name == "WithRunLock" {
 		want.Begins, want.Commits = 1, 1
 		if got.Rollbacks == 1 && op.want != nil { // nothing was written
 			want.Commits, want.Rollbacks = 0, 1
@@ -153,13 +154,13 @@ func (op operation) alonely(t *testing.T, b *bundle, counter *counting.Counter, 
 
 func (op operation) within(t *testing.T, b *bundle, counter *counting.Counter) {
 	op.prepare(t, b)
-	tx := begin(t, b.db)
+	tx := kit.Begin(t, b.db)
 	counter.Take()
-	wantIs(t, op.call(t.Context(), b.svc.In(tx)), op.want)
+	kit.WantIs(t, op.call(t.Context(), b.svc.In(tx)), op.want)
 	got, texts := counter.TakeTexts()
 	// An unknown run might be one that others have locked, hence the second look of those that write.
 	if diff := cmp.Diff(counting.Counts{Statements: op.in}, got); diff != "" {
 		t.Errorf("counts (-want +got):\n%s%q", diff, texts)
 	}
-	must(t, tx.Commit())
+	kit.Must(t, tx.Commit())
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -24,7 +25,7 @@ func increment(ctx context.Context, svc *workflow.Service, id string) error {
 
 func (b *bundle) counted(t *testing.T, id string, want int) {
 	t.Helper()
-	if n := one[int](t, b.side, `SELECT n FROM app WHERE name = $1`, id); n != want {
+	if n := kit.One[int](t, b.side, `SELECT n FROM app WHERE name = $1`, id); n != want {
 		t.Errorf("counted %d, want %d: updates were lost", n, want)
 	}
 }
@@ -33,7 +34,7 @@ func (b *bundle) counter(t *testing.T) (id string) {
 	t.Helper()
 	b.application(t)
 	id = b.newRun(t)
-	exec(t, b.side, `INSERT INTO app (name) VALUES ($1)`, id)
+	kit.Exec(t, b.side, `INSERT INTO app (name) VALUES ($1)`, id)
 	return id
 }
 
@@ -41,7 +42,7 @@ func TestExclusionBetweenGoroutines(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.counter(t)
-		for _, err := range together(16, func(int) error {
+		for _, err := range kit.Together(16, func(int) error {
 			for range 5 {
 				if err := increment(t.Context(), b.svc, id); err != nil {
 					return err
@@ -49,7 +50,7 @@ func TestExclusionBetweenGoroutines(t *testing.T) {
 			}
 			return nil
 		}) {
-			must(t, err)
+			kit.Must(t, err)
 		}
 		b.counted(t, id, 16*5)
 	})
@@ -66,7 +67,7 @@ func TestExclusionBetweenPools(t *testing.T) {
 			b.service(t, b.Open(t, pgtest.PGX)),
 			b.service(t, b.side),
 		}
-		for _, err := range together(12, func(i int) error {
+		for _, err := range kit.Together(12, func(i int) error {
 			for range 5 {
 				if err := increment(t.Context(), services[i%len(services)], id); err != nil {
 					return err
@@ -74,7 +75,7 @@ func TestExclusionBetweenPools(t *testing.T) {
 			}
 			return nil
 		}) {
-			must(t, err)
+			kit.Must(t, err)
 		}
 		b.counted(t, id, 12*5)
 	})
@@ -85,7 +86,7 @@ func TestExclusionBetweenProcesses(t *testing.T) {
 		b := setup(t, access)
 		id := b.counter(t)
 		const processes, goroutines, rounds = 3, 4, 10
-		startChildren(t, processes, job{
+		kit.Crowd(t, processes, job{
 			Driver: access.Driver, URL: b.AccessURL(t, access), Run: id, Goroutines: goroutines, Rounds: rounds,
 		})
 		b.counted(t, id, processes*goroutines*rounds)
@@ -103,7 +104,7 @@ func (j job) incrementMany(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, err := range together(j.Goroutines, func(int) error {
+	for i, err := range kit.Together(j.Goroutines, func(int) error {
 		for range j.Rounds {
 			if err := increment(ctx, svc, j.Run); err != nil {
 				return err

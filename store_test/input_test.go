@@ -13,6 +13,7 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -22,8 +23,8 @@ func counted(t *testing.T, access pgtest.Access, changes ...func(*workflow.Confi
 	b := &bundle{Database: pgtest.New(t), access: access}
 	b.side = b.Open(t, pgtest.PQ)
 	db, counter, err := counting.Open(access.Driver, b.AccessURL(t, access))
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, db.Close()) })
 	b.db = db
 	b.svc = b.service(t, db, changes...)
 	return b, counter
@@ -89,13 +90,13 @@ func TestBadInput(t *testing.T) {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
 			b, counter := counted(t, access)
-			tx := begin(t, b.db)
+			tx := kit.Begin(t, b.db)
 			refused := func(t *testing.T, want error, call func(s workflow.State) error) {
 				t.Helper()
 				for name, state := range map[string]workflow.State{"alone": b.svc.State, "in a transaction": b.svc.In(tx)} {
 					counter.Take()
 					err := call(state)
-					wantIs(t, err, want)
+					kit.WantIs(t, err, want)
 					if err != nil && !strings.HasPrefix(err.Error(), "workflow: ") {
 						t.Errorf("%s: error %q does not say where it comes from", name, err)
 					}
@@ -107,7 +108,7 @@ func TestBadInput(t *testing.T) {
 			b.badNames(t, refused)
 			b.badPayloads(t, refused)
 			b.badArguments(t, refused)
-			must(t, tx.Commit())
+			kit.Must(t, tx.Commit())
 		})
 	}
 }
@@ -236,7 +237,7 @@ func (b *bundle) badArguments(t *testing.T, refused refusal) {
 		"status, empty":     func(s workflow.State) error { return s.UpdateRunStatus(t.Context(), "x", "", nil, nil) },
 		"status, case":      func(s workflow.State) error { return s.UpdateRunStatus(t.Context(), "x", "Completed", nil, nil) },
 		"no step error":     func(s workflow.State) error { return s.SetStepError(t.Context(), "x", "s", nil) },
-		"filter's status":   list(workflow.RunFilter{Status: "succeeded"}),
+		"filter's status":   list(workflow.RunFilter{Statuses: []workflow.RunStatus{"succeeded"}}),
 		"limit, negative":   list(workflow.RunFilter{Limit: -1}),
 		"limit, too high":   list(workflow.RunFilter{Limit: 1001}),
 		"cursor, garbage":   list(workflow.RunFilter{Cursor: "garbage"}),
@@ -265,7 +266,7 @@ func TestEndedContextAndClosedService(t *testing.T) {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
 			b, counter := counted(t, access)
-			tx := begin(t, b.db)
+			tx := kit.Begin(t, b.db)
 			id := b.newRun(t)
 			check := func(t *testing.T, ctx context.Context, want error) {
 				t.Helper()
@@ -273,28 +274,28 @@ func TestEndedContextAndClosedService(t *testing.T) {
 					for where, state := range map[string]workflow.State{"alone": b.svc.State, "in a transaction": b.svc.In(tx)} {
 						t.Run(name+", "+where, func(t *testing.T) {
 							counter.Take()
-							wantIs(t, call(ctx, state, id, "s"), want)
+							kit.WantIs(t, call(ctx, state, id, "s"), want)
 							if counts, texts := counter.TakeTexts(); counts != (counting.Counts{}) {
 								t.Errorf("reached the server: %+v %q", counts, texts)
 							}
 						})
 					}
 				}
-				wantIs(t, b.svc.Init(ctx), want)
+				kit.WantIs(t, b.svc.Init(ctx), want)
 			}
 			t.Run("canceled", func(t *testing.T) { check(t, canceled, context.Canceled) })
 			t.Run("expired", func(t *testing.T) { check(t, expired, context.DeadlineExceeded) })
 			t.Run("canceled for a reason", func(t *testing.T) { check(t, reasoned, cause) })
 			t.Run("canceled for a reason, by Go's custom", func(t *testing.T) { check(t, reasoned, context.Canceled) })
 
-			must(t, b.svc.Close())
-			must(t, b.svc.Close())
+			kit.Must(t, b.svc.Close())
+			kit.Must(t, b.svc.Close())
 			t.Run("closed", func(t *testing.T) { check(t, t.Context(), workflow.ErrClosed) })
 
 			// None of these calls harmed anything.
-			must(t, tx.Commit())
+			kit.Must(t, tx.Commit())
 			run, err := b.service(t, b.db).GetRun(t.Context(), id)
-			must(t, err)
+			kit.Must(t, err)
 			if run.Status != workflow.RunPending {
 				t.Errorf("status = %s, want pending", run.Status)
 			}
@@ -308,9 +309,9 @@ func TestLimitsAreInclusive(t *testing.T) {
 		b := setup(t, access)
 		limit := 1 << 20
 		id, err := b.svc.CreateRun(t.Context(), strings.Repeat("w", 255), strings.Repeat("x", limit-2))
-		must(t, err)
+		kit.Must(t, err)
 		run, err := b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		if len(run.Input) != limit {
 			t.Errorf("input has %d bytes, want %d", len(run.Input), limit)
 		}
@@ -320,10 +321,10 @@ func TestLimitsAreInclusive(t *testing.T) {
 			strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
 		} {
 			id := b.newRun(t)
-			must(t, b.svc.SetStepResult(t.Context(), id, key, json.RawMessage(text)))
+			kit.Must(t, b.svc.SetStepResult(t.Context(), id, key, json.RawMessage(text)))
 			step, err := b.svc.GetStepState(t.Context(), id, key)
-			must(t, err)
-			if same := one[bool](t, b.side, `SELECT $1::jsonb = $2::jsonb`, text, string(step.Result)); !same {
+			kit.Must(t, err)
+			if same := kit.One[bool](t, b.side, `SELECT $1::jsonb = $2::jsonb`, text, string(step.Result)); !same {
 				t.Errorf("%.50s… came back as %.50s…", text, step.Result)
 			}
 		}
@@ -335,14 +336,14 @@ func TestPayloadLimit(t *testing.T) {
 		b := setup(t, access, func(c *workflow.Config) { c.PayloadLimit = 10 })
 		for text, want := range map[string]error{`"12345678"`: nil, `"123456789"`: workflow.ErrPayloadTooLarge} {
 			_, err := b.svc.CreateRun(t.Context(), "w", json.RawMessage(text))
-			wantIs(t, err, want)
+			kit.WantIs(t, err, want)
 			id, err := b.svc.CreateRun(t.Context(), "w", 1)
-			must(t, err)
-			wantIs(t, b.svc.SetStepResult(t.Context(), id, "s", json.RawMessage(text)), want)
-			wantIs(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, json.RawMessage(text), nil), want)
+			kit.Must(t, err)
+			kit.WantIs(t, b.svc.SetStepResult(t.Context(), id, "s", json.RawMessage(text)), want)
+			kit.WantIs(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, json.RawMessage(text), nil), want)
 		}
 		// An error is cut, not refused: its limits are its own.
-		must(t, b.svc.SetStepError(t.Context(), b.newRun(t), "s", errors.New("longer than ten bytes")))
+		kit.Must(t, b.svc.SetStepError(t.Context(), b.newRun(t), "s", errors.New("longer than ten bytes")))
 	})
 }
 
@@ -352,15 +353,15 @@ func TestPayloadsAreNotKept(t *testing.T) {
 		b := setup(t, access)
 		raw := json.RawMessage(`"first"`)
 		id, err := b.svc.CreateRun(t.Context(), "w", raw)
-		must(t, err)
+		kit.Must(t, err)
 		first, err := b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		copy(raw, `"other"`)
 		for range 10 { // what the driver lends must have been copied
 			_, err := b.svc.CreateRun(t.Context(), "w", "something else that is longer")
-			must(t, err)
+			kit.Must(t, err)
 			_, err = b.svc.ListRuns(t.Context(), workflow.RunFilter{})
-			must(t, err)
+			kit.Must(t, err)
 		}
 		if diff := cmp.Diff(`"first"`, string(first.Input)); diff != "" {
 			t.Errorf("input (-want +got):\n%s", diff)

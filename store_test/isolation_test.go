@@ -10,6 +10,7 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -71,18 +72,18 @@ func TestSerializationFailuresReachTheCaller(t *testing.T) {
 			} {
 				t.Run(level+", "+name, func(t *testing.T) {
 					id := b.newRun(t)
-					tx := begin(t, b.db, isolation)
-					exec(t, tx, `SELECT count(*) FROM workflows.workflow_runs`) // the snapshot
-					must(t, test.meanwhile(id))
-					if err := test.call(b.svc.In(tx), id); sqlState(err) != "40001" {
+					tx := kit.Begin(t, b.db, isolation)
+					kit.Exec(t, tx, `SELECT count(*) FROM workflows.workflow_runs`) // the snapshot
+					kit.Must(t, test.meanwhile(id))
+					if err := test.call(b.svc.In(tx), id); kit.SQLState(err) != "40001" {
 						t.Errorf("error = %v, want SQLSTATE 40001", err)
 					}
 				})
 			}
 			t.Run(level+", without others", func(t *testing.T) {
-				tx := begin(t, b.db, isolation)
+				tx := kit.Begin(t, b.db, isolation)
 				b.withoutOthers(t, tx, level)
-				must(t, tx.Commit())
+				kit.Must(t, tx.Commit())
 				if !b.hasStep(t, level) {
 					t.Error("the step was not written")
 				}
@@ -96,16 +97,16 @@ func (b *bundle) withoutOthers(t *testing.T, tx *sql.Tx, id string) {
 	t.Helper()
 	ctx, state := t.Context(), b.svc.In(tx)
 	_, err := state.CreateRunWithID(ctx, id, "w", 1)
-	must(t, err)
+	kit.Must(t, err)
 	_, err = state.CreateRunWithID(ctx, id, "w", 2)
-	wantIs(t, err, workflow.ErrRunConflict)
-	must(t, state.SetStepResult(ctx, id, "s", 1))
-	wantIs(t, state.SetStepResult(ctx, id, "s", 2), workflow.ErrStepFinished)
-	must(t, state.WithRunLock(ctx, id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+	kit.WantIs(t, err, workflow.ErrRunConflict)
+	kit.Must(t, state.SetStepResult(ctx, id, "s", 1))
+	kit.WantIs(t, state.SetStepResult(ctx, id, "s", 2), workflow.ErrStepFinished)
+	kit.Must(t, state.WithRunLock(ctx, id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 		return state.UpdateRunStatus(ctx, id, workflow.RunCompleted, 1, nil)
 	}))
-	wantIs(t, state.SetStepResult(ctx, id, "s", 1), workflow.ErrRunFinished)
-	wantIs(t, state.DeleteRun(ctx, "nobody"), workflow.ErrRunNotFound)
+	kit.WantIs(t, state.SetStepResult(ctx, id, "s", 1), workflow.ErrRunFinished)
+	kit.WantIs(t, state.DeleteRun(ctx, "nobody"), workflow.ErrRunNotFound)
 }
 
 // The application may have chosen another default isolation for its whole database: its promises and ours hold.
@@ -116,7 +117,7 @@ func TestDefaultIsolationOfTheApplication(t *testing.T) {
 				database := pgtest.New(t)
 				setDefault(t, database, "default_transaction_isolation", level)
 				b := on(t, database, access)
-				if got := one[string](t, b.db, `SHOW transaction_isolation`); got != level {
+				if got := kit.One[string](t, b.db, `SHOW transaction_isolation`); got != level {
 					t.Fatalf("isolation is %s, want %s", got, level)
 				}
 				b.application(t)
@@ -127,15 +128,15 @@ func TestDefaultIsolationOfTheApplication(t *testing.T) {
 				t.Run("waiting writer", b.waitingWriter)
 				t.Run("lock", func(t *testing.T) {
 					id := b.newRun(t)
-					exec(t, b.side, `INSERT INTO app (name) VALUES ($1)`, id)
-					for _, err := range together(8, func(int) error {
+					kit.Exec(t, b.side, `INSERT INTO app (name) VALUES ($1)`, id)
+					for _, err := range kit.Together(8, func(int) error {
 						return increment(t.Context(), b.svc, id)
 					}) {
-						must(t, err)
+						kit.Must(t, err)
 					}
 					b.counted(t, id, 8)
-					must(t, b.svc.WithRunLock(t.Context(), id, func(_ context.Context, tx *sql.Tx, _ workflow.State) error {
-						if got := one[string](t, tx, `SHOW transaction_isolation`); got != "read committed" {
+					kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(_ context.Context, tx *sql.Tx, _ workflow.State) error {
+						if got := kit.One[string](t, tx, `SHOW transaction_isolation`); got != "read committed" {
 							t.Errorf("isolation within the lock is %s, want read committed", got)
 						}
 						return nil
@@ -143,9 +144,9 @@ func TestDefaultIsolationOfTheApplication(t *testing.T) {
 				})
 				t.Run("caller's transaction", func(t *testing.T) {
 					tx, err := b.db.BeginTx(context.WithoutCancel(t.Context()), nil)
-					must(t, err)
+					kit.Must(t, err)
 					b.withoutOthers(t, tx, "x")
-					must(t, tx.Commit())
+					kit.Must(t, tx.Commit())
 				})
 			})
 		}
@@ -156,47 +157,47 @@ func TestDefaultIsolationOfTheApplication(t *testing.T) {
 func setDefault(t *testing.T, database *pgtest.Database, parameter, value string) {
 	t.Helper()
 	db := database.Open(t, pgtest.PQ)
-	name := one[string](t, db, `SELECT current_database()`)
-	exec(t, db, `ALTER DATABASE `+pgx.Identifier{name}.Sanitize()+` SET `+parameter+` = '`+value+`'`)
-	must(t, db.Close())
+	name := kit.One[string](t, db, `SELECT current_database()`)
+	kit.Exec(t, db, `ALTER DATABASE `+pgx.Identifier{name}.Sanitize()+` SET `+parameter+` = '`+value+`'`)
+	kit.Must(t, db.Close())
 }
 
 func (b *bundle) statusAndSteps(t *testing.T) {
 	id := b.newRun(t)
-	must(t, b.svc.SetStepScheduled(t.Context(), id, "s"))
-	must(t, b.svc.SetStepResult(t.Context(), id, "s", 1))
-	wantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 2), workflow.ErrStepFinished)
-	must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, false, nil))
-	wantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 1), workflow.ErrRunFinished)
+	kit.Must(t, b.svc.SetStepScheduled(t.Context(), id, "s"))
+	kit.Must(t, b.svc.SetStepResult(t.Context(), id, "s", 1))
+	kit.WantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 2), workflow.ErrStepFinished)
+	kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, false, nil))
+	kit.WantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 1), workflow.ErrRunFinished)
 	run, err := b.svc.GetRun(t.Context(), id)
-	must(t, err)
+	kit.Must(t, err)
 	wantJSON(t, "output", run.Output, "false")
 	page, err := b.svc.ListRuns(t.Context(), workflow.RunFilter{})
-	must(t, err)
+	kit.Must(t, err)
 	if len(page.Runs) == 0 {
 		t.Error("no runs are listed")
 	}
-	must(t, b.svc.DeleteRun(t.Context(), id))
+	kit.Must(t, b.svc.DeleteRun(t.Context(), id))
 }
 
 func (b *bundle) racingCreators(t *testing.T) {
-	for _, err := range together(12, func(int) error {
+	for _, err := range kit.Together(12, func(int) error {
 		_, err := b.svc.CreateRunWithID(t.Context(), "race", "w", 1)
 		return err
 	}) {
-		must(t, err)
+		kit.Must(t, err)
 	}
 }
 
 func (b *bundle) racingResults(t *testing.T) {
 	id := b.newRun(t)
 	won := 0
-	for _, err := range together(12, func(i int) error { return b.svc.SetStepResult(t.Context(), id, "s", i) }) {
+	for _, err := range kit.Together(12, func(i int) error { return b.svc.SetStepResult(t.Context(), id, "s", i) }) {
 		if err == nil {
 			won++
 			continue
 		}
-		wantIs(t, err, workflow.ErrStepFinished)
+		kit.WantIs(t, err, workflow.ErrStepFinished)
 	}
 	if won != 1 {
 		t.Errorf("%d results won, want 1", won)
@@ -205,12 +206,12 @@ func (b *bundle) racingResults(t *testing.T) {
 
 func (b *bundle) waitingWriter(t *testing.T) {
 	id := b.newRun(t)
-	holder := begin(t, b.side)
-	exec(t, holder, `UPDATE workflows.workflow_runs SET status = 'cancelled' WHERE id = $1`, id)
-	answer := async(t, func() error { return b.svc.SetStepResult(t.Context(), id, "s", 1) })
-	b.waiters(t, 1)
-	must(t, holder.Commit())
-	wantIs(t, result(t, answer), workflow.ErrRunFinished)
+	holder := kit.Begin(t, b.side)
+	kit.Exec(t, holder, `UPDATE workflows.workflow_runs SET status = 'cancelled' WHERE id = $1`, id)
+	answer := kit.Go(t, func() error { return b.svc.SetStepResult(t.Context(), id, "s", 1) })
+	kit.Waiters(t, b.side, 1)
+	kit.Must(t, holder.Commit())
+	kit.WantIs(t, kit.Receive(t, "the answer", answer), workflow.ErrRunFinished)
 }
 
 // A lone statement in a transaction of its own asks for READ COMMITTED, so that having waited is no reason to begin again.
@@ -219,16 +220,16 @@ func TestLoneStatementsAskForReadCommitted(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
-			b, counter := counted(t, access, func(c *workflow.Config) { c.Statements = workflow.InTx })
+			b, counter := counted(t, access, func(c *workflow.Config) { c.Statements = workflow.StatementsInTx })
 			setDefault(t, b.Database, "default_transaction_isolation", "serializable")
 			id := b.newRun(t)
-			holder := begin(t, b.side)
-			exec(t, holder, `UPDATE workflows.workflow_runs SET status = 'running' WHERE id = $1`, id)
+			holder := kit.Begin(t, b.side)
+			kit.Exec(t, holder, `UPDATE workflows.workflow_runs SET status = 'running' WHERE id = $1`, id)
 			counter.Take()
-			answer := async(t, func() error { return b.svc.SetStepResult(t.Context(), id, "s", 1) })
-			b.waiters(t, 1)
-			must(t, holder.Commit())
-			must(t, result(t, answer))
+			answer := kit.Go(t, func() error { return b.svc.SetStepResult(t.Context(), id, "s", 1) })
+			kit.Waiters(t, b.side, 1)
+			kit.Must(t, holder.Commit())
+			kit.Must(t, kit.Receive(t, "the answer", answer))
 			if diff := cmp.Diff(counting.Counts{Begins: 1, Statements: 1, Commits: 1}, counter.Take()); diff != "" {
 				t.Errorf("counts (-want +got):\n%s", diff)
 			}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -42,7 +43,7 @@ func judge(ctx context.Context, svc *workflow.Service, db *sql.DB, text string) 
 		return taken, false, nil // no driver can send it
 	}
 	err = db.QueryRowContext(ctx, `SELECT $1::jsonb IS NOT NULL`, text).Scan(&servable)
-	if state := sqlState(err); err != nil && !strings.HasPrefix(state, "22") && !strings.HasPrefix(state, "54") {
+	if state := kit.SQLState(err); err != nil && !strings.HasPrefix(state, "22") && !strings.HasPrefix(state, "54") {
 		return taken, false, err
 	}
 	return taken, servable, nil
@@ -64,7 +65,7 @@ func TestPayloadsAgainstServer(t *testing.T) {
 	}
 	const workers = 4
 	counts := make([]int, workers)
-	for _, err := range together(workers, func(w int) error {
+	for _, err := range kit.Together(workers, func(w int) error {
 		for i := w; i < len(texts); i += workers {
 			taken, servable, err := judge(t.Context(), b.svc, b.side, texts[i])
 			if err != nil {
@@ -174,10 +175,10 @@ func FuzzPayload(f *testing.F) {
 	database := pgtest.New(f)
 	db := database.Open(f, pgtest.PGX)
 	svc, err := workflow.New(workflow.Config{DB: db})
-	must(f, err)
+	kit.Must(f, err)
 	f.Fuzz(func(t *testing.T, text string) {
 		taken, servable, err := judge(t.Context(), svc, db, text)
-		must(t, err)
+		kit.Must(t, err)
 		if taken && !servable {
 			t.Errorf("the server refuses %q", text)
 		}

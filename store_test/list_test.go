@@ -10,13 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // at creates a run with a creation time, in Unix milliseconds.
 func (b *bundle) at(t *testing.T, ms int64, id, name string, status workflow.RunStatus) {
 	t.Helper()
-	exec(t, b.side, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
+	kit.Exec(t, b.side, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
 		VALUES ($1, $2, $3, '1', $4, $4)`, id, name, string(status), ms)
 }
 
@@ -34,7 +35,7 @@ func all(t *testing.T, state workflow.State, filter workflow.RunFilter) []string
 	var list []string
 	for range 100 {
 		page, err := state.ListRuns(t.Context(), filter)
-		must(t, err)
+		kit.Must(t, err)
 		list = append(list, ids(page.Runs)...)
 		if page.Next == "" {
 			return list
@@ -65,8 +66,8 @@ func TestListRunsFilters(t *testing.T) {
 			"all, newest first":      {workflow.RunFilter{}, []string{"e", "d", "c", "b", "a"}},
 			"workflow":               {workflow.RunFilter{Workflow: "order"}, []string{"e", "b", "a"}},
 			"unknown workflow":       {workflow.RunFilter{Workflow: "Order"}, []string{}},
-			"status":                 {workflow.RunFilter{Status: workflow.RunPending}, []string{"e", "c", "a"}},
-			"workflow and status":    {workflow.RunFilter{Workflow: "order", Status: workflow.RunPending}, []string{"e", "a"}},
+			"status":                 {workflow.RunFilter{Statuses: []workflow.RunStatus{workflow.RunPending}}, []string{"e", "c", "a"}},
+			"workflow and status":    {workflow.RunFilter{Workflow: "order", Statuses: []workflow.RunStatus{workflow.RunPending}}, []string{"e", "a"}},
 			"from, inclusive":        {workflow.RunFilter{CreatedFrom: ms(3000)}, []string{"e", "d", "c"}},
 			"from, in between":       {workflow.RunFilter{CreatedFrom: ms(3000).Add(time.Microsecond)}, []string{"e"}},
 			"before, exclusive":      {workflow.RunFilter{CreatedBefore: ms(3000)}, []string{"b", "a"}},
@@ -74,12 +75,12 @@ func TestListRunsFilters(t *testing.T) {
 			"from and before":        {workflow.RunFilter{CreatedFrom: ms(2000), CreatedBefore: ms(4000)}, []string{"d", "c", "b"}},
 			"another zone":           {workflow.RunFilter{CreatedFrom: ms(4000).In(time.FixedZone("", 3600))}, []string{"e"}},
 			"nothing":                {workflow.RunFilter{CreatedFrom: ms(4000), CreatedBefore: ms(4000)}, []string{}},
-			"everything":             {workflow.RunFilter{Workflow: "refund", Status: workflow.RunFailed, CreatedFrom: ms(1), CreatedBefore: ms(9000)}, []string{"d"}},
+			"everything":             {workflow.RunFilter{Workflow: "refund", Statuses: []workflow.RunStatus{workflow.RunFailed}, CreatedFrom: ms(1), CreatedBefore: ms(9000)}, []string{"d"}},
 			"limit of what there is": {workflow.RunFilter{Limit: 5}, []string{"e", "d", "c", "b", "a"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				page, err := b.svc.ListRuns(t.Context(), test.filter)
-				must(t, err)
+				kit.Must(t, err)
 				if diff := cmp.Diff(test.want, ids(page.Runs)); diff != "" {
 					t.Errorf("runs (-want +got):\n%s", diff)
 				}
@@ -96,16 +97,16 @@ func TestListRunsReturnsWholeRuns(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, 0, errOfFn))
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, 0, errOfFn))
 		b.ownedRun(t)
 		page, err := b.svc.ListRuns(t.Context(), workflow.RunFilter{})
-		must(t, err)
+		kit.Must(t, err)
 		if len(page.Runs) != 2 {
 			t.Fatalf("%d runs, want 2", len(page.Runs))
 		}
 		for _, listed := range page.Runs {
 			got, err := b.svc.GetRun(t.Context(), listed.ID)
-			must(t, err)
+			kit.Must(t, err)
 			if diff := cmp.Diff(got, listed); diff != "" {
 				t.Errorf("run (-got +listed):\n%s", diff)
 			}
@@ -137,15 +138,15 @@ func TestListRunsPages(t *testing.T) {
 func TestListRunsDefaultLimit(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		exec(t, b.side, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
+		kit.Exec(t, b.side, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
 			SELECT 'r' || lpad(i::text, 3, '0'), 'w', 'pending', '1', i, i FROM generate_series(1, 101) AS i`)
 		page, err := b.svc.ListRuns(t.Context(), workflow.RunFilter{})
-		must(t, err)
+		kit.Must(t, err)
 		if len(page.Runs) != 100 || page.Runs[0].ID != "r101" || page.Next == "" {
 			t.Errorf("%d runs from %s, next %q, want 100 from r101 and a next page", len(page.Runs), page.Runs[0].ID, page.Next)
 		}
 		page, err = b.svc.ListRuns(t.Context(), workflow.RunFilter{Cursor: page.Next})
-		must(t, err)
+		kit.Must(t, err)
 		if diff := cmp.Diff([]string{"r001"}, ids(page.Runs)); diff != "" || page.Next != "" {
 			t.Errorf("second page (-want +got), next %q:\n%s", page.Next, diff)
 		}
@@ -160,15 +161,15 @@ func TestListRunsPagesAreStable(t *testing.T) {
 			b.at(t, int64(1000+i/3), fmt.Sprintf("r%02d", i), "w", workflow.RunPending)
 		}
 		first, err := b.svc.ListRuns(t.Context(), workflow.RunFilter{Limit: 4})
-		must(t, err)
+		kit.Must(t, err)
 		if diff := cmp.Diff([]string{"r11", "r10", "r09", "r08"}, ids(first.Runs)); diff != "" {
 			t.Fatalf("first page (-want +got):\n%s", diff)
 		}
 
 		for i := range 5 {
-			b.newRun(t)                                                                           // newer than all
-			b.at(t, 1002, fmt.Sprintf("r08x%d", i), "w", workflow.RunPending)                     // on the page that was read
-			must(t, b.svc.DeleteRun(t.Context(), []string{"r08", "r11", "r10", "r09", "r03"}[i])) // the cursor's own run too
+			b.newRun(t)                                                                               // newer than all
+			b.at(t, 1002, fmt.Sprintf("r08x%d", i), "w", workflow.RunPending)                         // on the page that was read
+			kit.Must(t, b.svc.DeleteRun(t.Context(), []string{"r08", "r11", "r10", "r09", "r03"}[i])) // the cursor's own run too
 		}
 		rest := all(t, b.svc.State, workflow.RunFilter{Limit: 4, Cursor: first.Next})
 		if diff := cmp.Diff([]string{"r07", "r06", "r05", "r04", "r02", "r01", "r00"}, rest); diff != "" {

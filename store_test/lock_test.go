@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -16,12 +17,12 @@ var errOfFn = errors.New("fn's own error")
 // application makes the application's table, in which its rows stand beside ours.
 func (b *bundle) application(t *testing.T) {
 	t.Helper()
-	exec(t, b.side, `CREATE TABLE app (name TEXT PRIMARY KEY, n BIGINT NOT NULL DEFAULT 0)`)
+	kit.Exec(t, b.side, `CREATE TABLE app (name TEXT PRIMARY KEY, n BIGINT NOT NULL DEFAULT 0)`)
 }
 
 func (b *bundle) appHas(t *testing.T, name string) bool {
 	t.Helper()
-	return one[bool](t, b.side, `SELECT EXISTS (SELECT FROM app WHERE name = $1)`, name)
+	return kit.One[bool](t, b.side, `SELECT EXISTS (SELECT FROM app WHERE name = $1)`, name)
 }
 
 func TestWithRunLockCommits(t *testing.T) {
@@ -30,10 +31,10 @@ func TestWithRunLockCommits(t *testing.T) {
 		b.application(t)
 		id := b.newRun(t)
 		called := 0
-		must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, tx *sql.Tx, state workflow.State) error {
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, tx *sql.Tx, state workflow.State) error {
 			called++
-			exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, "row")
-			must(t, state.SetStepResult(ctx, id, "s", 1))
+			kit.Exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, "row")
+			kit.Must(t, state.SetStepResult(ctx, id, "s", 1))
 			if step, err := b.svc.GetStepState(t.Context(), id, "s"); err != nil || step.Status != workflow.StepPending {
 				t.Errorf("others see %s, %v before the commit", step.Status, err)
 			}
@@ -56,9 +57,9 @@ func TestWithRunLockRollsBack(t *testing.T) {
 		b := setup(t, access)
 		b.application(t)
 		writes := func(ctx context.Context, tx *sql.Tx, state workflow.State, id string) {
-			exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, id)
-			must(t, state.SetStepResult(ctx, id, "s", 1))
-			must(t, state.UpdateRunStatus(ctx, id, workflow.RunCompleted, 1, nil))
+			kit.Exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, id)
+			kit.Must(t, state.SetStepResult(ctx, id, "s", 1))
+			kit.Must(t, state.UpdateRunStatus(ctx, id, workflow.RunCompleted, 1, nil))
 		}
 		wantUntouched := func(t *testing.T, id string) {
 			t.Helper()
@@ -66,12 +67,12 @@ func TestWithRunLockRollsBack(t *testing.T) {
 				t.Error("the step was written")
 			}
 			run, err := b.svc.GetRun(t.Context(), id)
-			must(t, err)
+			kit.Must(t, err)
 			if run.Status != workflow.RunPending || b.appHas(t, id) {
 				t.Errorf("run is %s, the application's row is there: %t", run.Status, b.appHas(t, id))
 			}
 			// Nobody holds the lock any more.
-			must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error { return nil }))
+			kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error { return nil }))
 		}
 
 		t.Run("error", func(t *testing.T) {
@@ -103,8 +104,8 @@ func TestWithRunLockRollsBack(t *testing.T) {
 		})
 		t.Run("panic within the caller's transaction", func(t *testing.T) {
 			id := b.newRun(t)
-			tx := begin(t, b.db)
-			exec(t, tx, `INSERT INTO app (name) VALUES ('before')`)
+			tx := kit.Begin(t, b.db)
+			kit.Exec(t, tx, `INSERT INTO app (name) VALUES ('before')`)
 			func() {
 				defer func() {
 					if got := recover(); got != "fn's panic" {
@@ -116,7 +117,7 @@ func TestWithRunLockRollsBack(t *testing.T) {
 					panic("fn's panic")
 				})
 			}()
-			must(t, tx.Commit()) // what the caller wrote before is the caller's
+			kit.Must(t, tx.Commit()) // what the caller wrote before is the caller's
 			if !b.appHas(t, "before") {
 				t.Error("the caller's row is gone")
 			}
@@ -131,7 +132,7 @@ func TestWithRunLockRollsBack(t *testing.T) {
 				cancel()
 				return ctx.Err()
 			})
-			wantIs(t, err, context.Canceled)
+			kit.WantIs(t, err, context.Canceled)
 			wantUntouched(t, id)
 		})
 		t.Run("context that ends unseen in fn", func(t *testing.T) {
@@ -143,7 +144,7 @@ func TestWithRunLockRollsBack(t *testing.T) {
 				cancel()
 				return nil
 			})
-			wantIs(t, err, context.Canceled)
+			kit.WantIs(t, err, context.Canceled)
 			wantUntouched(t, id)
 		})
 	})
@@ -164,8 +165,8 @@ func TestWithRunLockNested(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				id := b.newRun(t)
-				must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, outer *sql.Tx, state workflow.State) error {
-					must(t, state.SetStepResult(ctx, id, "outer", 1))
+				kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, outer *sql.Tx, state workflow.State) error {
+					kit.Must(t, state.SetStepResult(ctx, id, "outer", 1))
 					err := again(ctx, state, id, func(ctx context.Context, inner *sql.Tx, state workflow.State) error {
 						if inner != outer {
 							t.Error("the inner section has another transaction")
@@ -175,19 +176,19 @@ func TestWithRunLockNested(t *testing.T) {
 							return state.SetStepResult(ctx, id, "inner", 1)
 						})
 					})
-					must(t, err)
+					kit.Must(t, err)
 					// The error of an inner section undoes what it wrote, and leaves the lock.
 					err = again(ctx, state, id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
-						must(t, state.SetStepResult(ctx, id, "undone", 1))
+						kit.Must(t, state.SetStepResult(ctx, id, "undone", 1))
 						return errOfFn
 					})
-					wantIs(t, err, errOfFn)
-					wantIs(t, again(ctx, state, "nobody", nil), workflow.ErrRunNotFound)
+					kit.WantIs(t, err, errOfFn)
+					kit.WantIs(t, again(ctx, state, "nobody", nil), workflow.ErrRunNotFound)
 					b.wantLocked(t, id)
 					return state.SetStepResult(ctx, id, "last", 1)
 				}))
 				steps, err := b.svc.ListSteps(t.Context(), id)
-				must(t, err)
+				kit.Must(t, err)
 				names := make(map[string]bool)
 				for _, s := range steps {
 					names[s.Name] = true
@@ -205,17 +206,17 @@ func (b *bundle) wantLocked(t *testing.T, id string) {
 	t.Helper()
 	other := b.service(t, b.side, lockTimeout(time.Millisecond))
 	err := other.WithRunLock(context.WithoutCancel(t.Context()), id, func(context.Context, *sql.Tx, workflow.State) error { return nil })
-	wantIs(t, err, workflow.ErrLockTimeout)
+	kit.WantIs(t, err, workflow.ErrLockTimeout)
 	err = b.side.QueryRowContext(t.Context(),
 		`SELECT id FROM workflows.workflow_runs WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED`, id).Scan(new(string))
-	wantIs(t, err, sql.ErrNoRows)
+	kit.WantIs(t, err, sql.ErrNoRows)
 }
 
 func TestWithRunLockOfSeveralRuns(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		first, second := b.newRun(t), b.newRun(t)
-		must(t, b.svc.WithRunLock(t.Context(), first, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+		kit.Must(t, b.svc.WithRunLock(t.Context(), first, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 			return state.WithRunLock(ctx, second, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 				b.wantLocked(t, first)
 				b.wantLocked(t, second)
@@ -232,8 +233,8 @@ func TestWithRunLockUnknownRun(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		fn := func(context.Context, *sql.Tx, workflow.State) error { t.Error("fn was called"); return nil }
-		wantIs(t, b.svc.WithRunLock(t.Context(), "nobody", fn), workflow.ErrRunNotFound)
-		wantIs(t, b.svc.WithRunLock(t.Context(), "", fn), workflow.ErrInvalidArgument)
+		kit.WantIs(t, b.svc.WithRunLock(t.Context(), "nobody", fn), workflow.ErrRunNotFound)
+		kit.WantIs(t, b.svc.WithRunLock(t.Context(), "", fn), workflow.ErrInvalidArgument)
 	})
 }
 
@@ -242,8 +243,8 @@ func TestWithRunLockOwned(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.ownedRun(t)
-		must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
-			wantIs(t, state.SetStepResult(ctx, id, "s", 1), workflow.ErrRunOwned)
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+			kit.WantIs(t, state.SetStepResult(ctx, id, "s", 1), workflow.ErrRunOwned)
 			_, err := state.GetRun(ctx, id)
 			return err
 		}))
@@ -257,15 +258,15 @@ func TestWithRunLockWaitIsBounded(t *testing.T) {
 		bounded := func(t *testing.T, id string) {
 			t.Helper()
 			start := time.Now()
-			wantIs(t, b.svc.WithRunLock(t.Context(), id, fn), workflow.ErrLockTimeout)
-			if waited := time.Since(start); waited < short || waited > patience/2 {
+			kit.WantIs(t, b.svc.WithRunLock(t.Context(), id, fn), workflow.ErrLockTimeout)
+			if waited := time.Since(start); waited < short || waited > kit.Patience/2 {
 				t.Errorf("waited %v, want %v", waited, short)
 			}
 		}
 
 		t.Run("for the lock", func(t *testing.T) {
 			id := b.newRun(t)
-			must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error {
+			kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error {
 				bounded(t, id)
 				return nil
 			}))
@@ -277,8 +278,8 @@ func TestWithRunLockWaitIsBounded(t *testing.T) {
 		})
 		t.Run("within fn for itself", func(t *testing.T) { // without fn's context nobody knows that it is the same caller
 			id := b.newRun(t)
-			must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error {
-				wantIs(t, b.svc.WithRunLock(t.Context(), id, fn), workflow.ErrLockTimeout)
+			kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error {
+				kit.WantIs(t, b.svc.WithRunLock(t.Context(), id, fn), workflow.ErrLockTimeout)
 				return nil
 			}))
 		})
@@ -292,14 +293,14 @@ func TestWithRunLockWaitEndsWithContext(t *testing.T) {
 		release := b.holdRow(t, id)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		answer := async(t, func() error {
+		answer := kit.Go(t, func() error {
 			return b.svc.WithRunLock(ctx, id, func(context.Context, *sql.Tx, workflow.State) error { return errors.New("called") })
 		})
-		b.waiters(t, 1)
+		kit.Waiters(t, b.side, 1)
 		cancel()
-		wantIs(t, result(t, answer), context.Canceled)
+		kit.WantIs(t, kit.Receive(t, "the answer", answer), context.Canceled)
 		release()
-		must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error { return nil }))
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error { return nil }))
 	})
 }
 
@@ -309,8 +310,8 @@ func TestWithRunLockReadsWhatItWaitedFor(t *testing.T) {
 		b := setup(t, access)
 		id := b.newRun(t)
 		var answer <-chan error
-		must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
-			answer = async(t, func() error {
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+			answer = kit.Go(t, func() error {
 				return b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 					step, err := state.GetStepState(ctx, id, "s")
 					if err == nil && step.Status != workflow.StepSucceeded {
@@ -319,10 +320,10 @@ func TestWithRunLockReadsWhatItWaitedFor(t *testing.T) {
 					return err
 				})
 			})
-			b.waiters(t, 1)
+			kit.Waiters(t, b.side, 1)
 			return state.SetStepResult(ctx, id, "s", 1)
 		}))
-		must(t, result(t, answer))
+		kit.Must(t, kit.Receive(t, "the answer", answer))
 	})
 }
 
@@ -332,11 +333,11 @@ func TestWithRunLockHoldsOffOtherWrites(t *testing.T) {
 		b := setup(t, access)
 		id := b.newRun(t)
 		var answer <-chan error
-		must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
-			answer = async(t, func() error { return b.svc.SetStepResult(t.Context(), id, "s", "other") })
-			b.waiters(t, 1)
+		kit.Must(t, b.svc.WithRunLock(t.Context(), id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+			answer = kit.Go(t, func() error { return b.svc.SetStepResult(t.Context(), id, "s", "other") })
+			kit.Waiters(t, b.side, 1)
 			return state.UpdateRunStatus(ctx, id, workflow.RunCancelled, nil, nil)
 		}))
-		wantIs(t, result(t, answer), workflow.ErrRunFinished)
+		kit.WantIs(t, kit.Receive(t, "the answer", answer), workflow.ErrRunFinished)
 	})
 }

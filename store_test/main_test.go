@@ -5,23 +5,9 @@
 package store_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
-// childVariable makes this program one of the other processes of a test: see startChildren.
-const childVariable = "STORE_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		if err := child(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { kit.Main(m, child) }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -17,18 +18,18 @@ func TestSharedPoolStaysTheApplications(t *testing.T) {
 		b.db.SetMaxOpenConns(7)
 		b.db.SetMaxIdleConns(6)
 		svc, err := workflow.New(workflow.Config{DB: b.db})
-		must(t, err)
-		must(t, svc.Init(t.Context()))
-		for _, err := range together(20, func(int) error {
+		kit.Must(t, err)
+		kit.Must(t, svc.Init(t.Context()))
+		for _, err := range kit.Together(20, func(int) error {
 			_, err := svc.CreateRun(t.Context(), "w", 1)
 			return err
 		}) {
-			must(t, err)
+			kit.Must(t, err)
 		}
-		must(t, svc.Close())
+		kit.Must(t, svc.Close())
 
-		wantIs(t, svc.Init(t.Context()), workflow.ErrClosed)
-		must(t, b.db.PingContext(t.Context()))
+		kit.WantIs(t, svc.Init(t.Context()), workflow.ErrClosed)
+		kit.Must(t, b.db.PingContext(t.Context()))
 		if n := b.db.Stats().MaxOpenConnections; n != 7 {
 			t.Errorf("MaxOpenConnections = %d, want 7", n)
 		}
@@ -57,33 +58,33 @@ func TestOwnPool(t *testing.T) {
 					dsn += " application_name=" + name
 				}
 				svc, err := workflow.New(workflow.Config{DSN: dsn, Driver: access.Driver})
-				must(t, err)
-				must(t, svc.Init(t.Context()))
-				for _, err := range together(5, func(int) error {
+				kit.Must(t, err)
+				kit.Must(t, svc.Init(t.Context()))
+				for _, err := range kit.Together(5, func(int) error {
 					_, err := svc.CreateRun(t.Context(), "w", map[string]string{"a": "b"})
 					return err
 				}) {
-					must(t, err)
+					kit.Must(t, err)
 				}
 				page, err := svc.ListRuns(t.Context(), workflow.RunFilter{Limit: 5})
-				must(t, err)
+				kit.Must(t, err)
 				if len(page.Runs) != 5 {
 					t.Errorf("%d runs, want 5", len(page.Runs))
 				}
 
 				conns := func() int {
-					return one[int](t, side, `SELECT count(*) FROM pg_stat_activity WHERE application_name = $1`, name)
+					return kit.One[int](t, side, `SELECT count(*) FROM pg_stat_activity WHERE application_name = $1`, name)
 				}
 				if n := conns(); n == 0 {
 					t.Error("no connection has the DSN's application_name")
 				}
-				must(t, svc.Close())
-				must(t, svc.Close())
+				kit.Must(t, svc.Close())
+				kit.Must(t, svc.Close())
 				if !access.Pooled { // a pooler keeps its connections
-					poll(t, "end of the connections", func() bool { return conns() == 0 })
+					kit.Until(t, "end of the connections", func() bool { return conns() == 0 })
 				}
 				_, err = svc.CreateRun(t.Context(), "w", 1)
-				wantIs(t, err, workflow.ErrClosed)
+				kit.WantIs(t, err, workflow.ErrClosed)
 			})
 		}
 	})
@@ -93,7 +94,7 @@ func TestOwnPool(t *testing.T) {
 func keywords(t *testing.T, address string) string {
 	t.Helper()
 	u, err := url.Parse(address)
-	must(t, err)
+	kit.Must(t, err)
 	list := []string{"host=" + u.Hostname(), "port=" + u.Port(), "dbname=" + strings.TrimPrefix(u.Path, "/"), "user=" + u.User.Username()}
 	if password, set := u.User.Password(); set {
 		list = append(list, "password="+password)
@@ -111,7 +112,7 @@ func TestServerThatIsNotThere(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
 			svc, err := workflow.New(workflow.Config{DSN: "postgres://me:secret@127.0.0.1:1/none?sslmode=disable", Driver: driver})
-			must(t, err)
+			kit.Must(t, err)
 			defer svc.Close()
 			err = svc.Init(t.Context())
 			if err == nil || !strings.HasPrefix(err.Error(), "workflow: connect: ") || strings.Contains(err.Error(), "secret") {
@@ -127,7 +128,7 @@ func TestTablesThatAreNotThere(t *testing.T) {
 		b := on(t, pgtest.Empty(t), access)
 		for name, call := range calls {
 			err := call(t.Context(), b.svc.State, "x", "s")
-			if err == nil || !strings.Contains(err.Error(), "Init") || sqlState(err) != "42P01" {
+			if err == nil || !strings.Contains(err.Error(), "Init") || kit.SQLState(err) != "42P01" {
 				t.Errorf("%s: error = %v, want SQLSTATE 42P01 and the advice to call Init", name, err)
 			}
 		}
@@ -140,14 +141,14 @@ func TestRoleWithoutRights(t *testing.T) {
 	database := pgtest.New(t)
 	role := database.Role(t, `GRANT USAGE ON SCHEMA workflows TO {role}`, `GRANT SELECT ON ALL TABLES IN SCHEMA workflows TO {role}`)
 	db, err := sql.Open("postgres", role.URL())
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, db.Close()) })
 	svc, err := workflow.New(workflow.Config{DB: db})
-	must(t, err)
+	kit.Must(t, err)
 	_, err = svc.GetRun(t.Context(), "x")
-	wantIs(t, err, workflow.ErrRunNotFound)
+	kit.WantIs(t, err, workflow.ErrRunNotFound)
 	_, err = svc.CreateRun(t.Context(), "w", 1)
-	if sqlState(err) != "42501" || !strings.Contains(err.Error(), "GRANT") {
+	if kit.SQLState(err) != "42501" || !strings.Contains(err.Error(), "GRANT") {
 		t.Errorf("error = %v, want SQLSTATE 42501 and the advice about GRANTs", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -31,14 +32,14 @@ func TestNoWrongAnswerBehindPooler(t *testing.T) {
 			db := database.Open(t, access)
 			db.SetMaxIdleConns(clients)
 			svc, err := workflow.New(workflow.Config{DB: db}) // as it comes: the default must be safe
-			must(t, err)
+			kit.Must(t, err)
 			checkAnswers(t, svc, clients, rounds)
 		})
 		t.Run(access.Name+", own pool", func(t *testing.T) {
 			t.Parallel()
 			svc, err := workflow.New(workflow.Config{DSN: pgtest.New(t).AccessURL(t, access), Driver: access.Driver})
-			must(t, err)
-			t.Cleanup(func() { must(t, svc.Close()) })
+			kit.Must(t, err)
+			t.Cleanup(func() { kit.Must(t, svc.Close()) })
 			checkAnswers(t, svc, clients, rounds)
 		})
 	}
@@ -46,7 +47,7 @@ func TestNoWrongAnswerBehindPooler(t *testing.T) {
 
 func checkAnswers(t *testing.T, svc *workflow.Service, clients, rounds int) {
 	t.Helper()
-	for i, err := range together(clients, func(i int) error {
+	for i, err := range kit.Together(clients, func(i int) error {
 		for n := range rounds {
 			if err := conversation(t.Context(), svc, fmt.Sprintf("%d-%d", i, n)); err != nil {
 				return err
@@ -83,7 +84,7 @@ func conversation(ctx context.Context, svc *workflow.Service, id string) error {
 	if err := svc.SetStepResult(ctx, id, "s", map[string]string{"id": id}); err != nil {
 		return wrong("set result", nil, err)
 	}
-	if err := svc.SetStepError(ctx, id, "e", &workflow.Error{Message: secret, Code: "c-" + id}); err != nil {
+	if err := svc.SetStepError(ctx, id, "e", &workflow.Error{Message: secret, Code: workflow.Code("c-" + id)}); err != nil {
 		return wrong("set error", nil, err)
 	}
 	step, err := svc.GetStepState(ctx, id, "s")
@@ -128,18 +129,18 @@ func isJSON(got json.RawMessage, want any) bool {
 func TestPgxDefaultModeBehindPooler(t *testing.T) {
 	t.Parallel()
 	access, old := pgtest.PgxDefaultPooled()
-	for name, statements := range map[string]workflow.Statements{"single": workflow.Single, "in transactions": workflow.InTx} {
+	for name, statements := range map[string]workflow.Statements{"single": workflow.StatementsSingle, "in transactions": workflow.StatementsInTx} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, err := sql.Open(access.Driver, pgtest.New(t).AccessURL(t, access)) // its first ping would fail already
-			must(t, err)
-			t.Cleanup(func() { must(t, db.Close()) })
+			kit.Must(t, err)
+			t.Cleanup(func() { kit.Must(t, db.Close()) })
 			db.SetMaxIdleConns(12)
 			svc, err := workflow.New(workflow.Config{DB: db, Statements: statements})
-			must(t, err)
+			kit.Must(t, err)
 
 			failures := 0
-			for _, err := range together(12, func(i int) error {
+			for _, err := range kit.Together(12, func(i int) error {
 				var errs []error
 				for n := range 5 {
 					errs = append(errs, conversation(t.Context(), svc, fmt.Sprintf("%d-%d", i, n)))

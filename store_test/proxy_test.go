@@ -4,9 +4,11 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -21,20 +23,28 @@ type proxy struct {
 	conns  []net.Conn
 	silent bool
 	closed bool
+	last   string // word that goes nowhere when a client says it: from then on the network is dead
 }
 
 // newProxy returns a proxy and the database's address through it, for a direct access.
 func newProxy(t *testing.T, database *pgtest.Database, access pgtest.Access) (p *proxy, throughURL string) {
 	t.Helper()
 	u, err := url.Parse(database.AccessURL(t, access))
-	must(t, err)
+	kit.Must(t, err)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	kit.Must(t, err)
 	p = &proxy{listener: listener, upstream: u.Host}
 	p.done.Go(p.serve)
 	t.Cleanup(p.close)
 	u.Host = listener.Addr().String()
 	return p, u.String()
+}
+
+// silenceAt makes the network go dead when a client says a word.
+func (p *proxy) silenceAt(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = word
 }
 
 // silence makes the network go dead, for new connections too.
@@ -84,6 +94,9 @@ func (p *proxy) copy(to, from net.Conn) {
 	for {
 		n, err := from.Read(buffer)
 		p.mu.Lock()
+		if p.last != "" && strings.Contains(strings.ToUpper(string(buffer[:n])), p.last) {
+			p.silent = true
+		}
 		silent := p.silent
 		p.mu.Unlock()
 		if !silent {

@@ -12,25 +12,26 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 func TestCreateRun(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		before := one[int64](t, b.side, clockMS)
+		before := kit.One[int64](t, b.side, clockMS)
 		id, err := b.svc.CreateRun(t.Context(), "order", map[string]any{"article": "Müller ☕", "count": 3})
-		must(t, err)
-		after := one[int64](t, b.side, clockMS)
+		kit.Must(t, err)
+		after := kit.One[int64](t, b.side, clockMS)
 
 		parsed, err := uuid.Parse(id)
-		must(t, err)
+		kit.Must(t, err)
 		if parsed.Version() != 7 || parsed.String() != id {
 			t.Errorf("id = %q, want a UUIDv7", id)
 		}
 
 		got, err := b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		if ms := got.CreatedAt.UnixMilli(); ms < before || ms > after {
 			t.Errorf("CreatedAt = %d, want between %d and %d by the database's clock", ms, before, after)
 		}
@@ -94,9 +95,9 @@ func TestInputs(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				id, err := b.svc.CreateRun(t.Context(), "w", test.input)
-				must(t, err)
+				kit.Must(t, err)
 				run, err := b.svc.GetRun(t.Context(), id)
-				must(t, err)
+				kit.Must(t, err)
 				wantJSON(t, "input", run.Input, test.want)
 				if name == "19 digits" && string(run.Input) != test.want { // wantJSON reads floats
 					t.Errorf("input = %s, want %s", run.Input, test.want)
@@ -110,7 +111,7 @@ func TestCreateRunWithID(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		first, err := b.svc.CreateRunWithID(t.Context(), "order-1", "order", json.RawMessage(`{"a": 1.0, "b": [true, null]}`))
-		must(t, err)
+		kit.Must(t, err)
 
 		for name, test := range map[string]struct {
 			workflow string
@@ -130,7 +131,7 @@ func TestCreateRunWithID(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				got, err := b.svc.CreateRunWithID(t.Context(), "order-1", test.workflow, test.input)
-				wantIs(t, err, test.want)
+				kit.WantIs(t, err, test.want)
 				want := first
 				if test.want != nil {
 					want = workflow.Run{}
@@ -140,7 +141,7 @@ func TestCreateRunWithID(t *testing.T) {
 				}
 			})
 		}
-		if n := one[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs`); n != 1 {
+		if n := kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs`); n != 1 {
 			t.Errorf("%d runs, want 1", n)
 		}
 	})
@@ -151,10 +152,10 @@ func TestCreateRunWithIDReturnsFinishedRun(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		_, err := b.svc.CreateRunWithID(t.Context(), "x", "w", 1)
-		must(t, err)
-		must(t, b.svc.UpdateRunStatus(t.Context(), "x", workflow.RunCompleted, "out", nil))
+		kit.Must(t, err)
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), "x", workflow.RunCompleted, "out", nil))
 		got, err := b.svc.CreateRunWithID(t.Context(), "x", "w", 1)
-		must(t, err)
+		kit.Must(t, err)
 		if got.Status != workflow.RunCompleted {
 			t.Errorf("status = %s, want completed", got.Status)
 		}
@@ -169,25 +170,25 @@ func TestRacingCreatorsGetOneRun(t *testing.T) {
 		for round := range 5 {
 			id := fmt.Sprintf("race-%d", round)
 			runs := make([]workflow.Run, callers)
-			errs := together(callers, func(i int) (err error) {
+			errs := kit.Together(callers, func(i int) (err error) {
 				// Every third caller asks for another input; whichever kind comes first wins.
 				runs[i], err = b.svc.CreateRunWithID(t.Context(), id, "w", i%3 == 0)
 				return err
 			})
 			stored, err := b.svc.GetRun(t.Context(), id)
-			must(t, err)
+			kit.Must(t, err)
 			for i, err := range errs {
 				if same := fmt.Sprint(i%3 == 0) == string(stored.Input); !same {
-					wantIs(t, err, workflow.ErrRunConflict)
+					kit.WantIs(t, err, workflow.ErrRunConflict)
 					continue
 				}
-				must(t, err)
+				kit.Must(t, err)
 				if diff := cmp.Diff(stored, runs[i]); diff != "" {
 					t.Errorf("caller %d's run (-stored +got):\n%s", i, diff)
 				}
 			}
 		}
-		if n := one[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs`); n != 5 {
+		if n := kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs`); n != 5 {
 			t.Errorf("%d runs, want 5", n)
 		}
 	})
@@ -197,7 +198,7 @@ func TestRacingCreatorsGetOneRun(t *testing.T) {
 func TestCreateAgainstDelete(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		for i, err := range together(8, func(i int) error {
+		for i, err := range kit.Together(8, func(i int) error {
 			for range 20 {
 				if i%2 == 0 {
 					if err := b.svc.DeleteRun(t.Context(), "x"); err != nil && !errors.Is(err, workflow.ErrRunNotFound) {
@@ -238,9 +239,9 @@ func TestNames(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				created, err := b.svc.CreateRunWithID(t.Context(), text, text, name)
-				must(t, err)
+				kit.Must(t, err)
 				got, err := b.svc.GetRun(t.Context(), text)
-				must(t, err)
+				kit.Must(t, err)
 				if diff := cmp.Diff(created, got); diff != "" {
 					t.Errorf("run (-created +got):\n%s", diff)
 				}
@@ -248,9 +249,9 @@ func TestNames(t *testing.T) {
 					t.Errorf("id %q, workflow %q, want %q", got.ID, got.Workflow, text)
 				}
 				if !strings.ContainsAny(text, "#/") {
-					must(t, b.svc.SetStepResult(t.Context(), text, text, 1))
+					kit.Must(t, b.svc.SetStepResult(t.Context(), text, text, 1))
 					step, err := b.svc.GetStepState(t.Context(), text, text)
-					must(t, err)
+					kit.Must(t, err)
 					if step.Name != text || step.RunID != text {
 						t.Errorf("step %q of run %q, want %q", step.Name, step.RunID, text)
 					}
@@ -264,7 +265,7 @@ func TestGetRunNotFound(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		got, err := b.svc.GetRun(t.Context(), "nobody")
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		if diff := cmp.Diff(workflow.Run{}, got); diff != "" {
 			t.Errorf("run (-want +got):\n%s", diff)
 		}
@@ -278,15 +279,15 @@ func TestGetRunNotFound(t *testing.T) {
 func TestOldTransactionDoesNotStampThePast(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		tx := begin(t, b.db)
-		began := one[int64](t, tx, `SELECT floor(extract(epoch FROM now()) * 1000)::bigint`)
-		poll(t, "later time", func() bool { return one[int64](t, tx, clockMS) > began+20 })
+		tx := kit.Begin(t, b.db)
+		began := kit.One[int64](t, tx, `SELECT floor(extract(epoch FROM now()) * 1000)::bigint`)
+		kit.Until(t, "later time", func() bool { return kit.One[int64](t, tx, clockMS) > began+20 })
 
 		run, err := b.svc.In(tx).CreateRunWithID(t.Context(), "x", "w", nil)
-		must(t, err)
-		must(t, b.svc.In(tx).SetStepResult(t.Context(), "x", "s", 1))
+		kit.Must(t, err)
+		kit.Must(t, b.svc.In(tx).SetStepResult(t.Context(), "x", "s", 1))
 		step, err := b.svc.In(tx).GetStepState(t.Context(), "x", "s")
-		must(t, err)
+		kit.Must(t, err)
 		for name, at := range map[string]time.Time{"CreatedAt": run.CreatedAt, "step's UpdatedAt": step.UpdatedAt} {
 			if at.UnixMilli() <= began+20 {
 				t.Errorf("%s is %d ms after the transaction began, want more than 20", name, at.UnixMilli()-began)
@@ -300,21 +301,21 @@ func TestDeleteRunTakesSteps(t *testing.T) {
 		b := setup(t, access)
 		id, other := b.newRun(t), b.newRun(t)
 		for _, run := range []string{id, other} {
-			must(t, b.svc.SetStepResult(t.Context(), run, "a", 1))
-			must(t, b.svc.SetStepScheduled(t.Context(), run, "b"))
+			kit.Must(t, b.svc.SetStepResult(t.Context(), run, "a", 1))
+			kit.Must(t, b.svc.SetStepScheduled(t.Context(), run, "b"))
 		}
-		must(t, b.svc.DeleteRun(t.Context(), id))
+		kit.Must(t, b.svc.DeleteRun(t.Context(), id))
 
 		_, err := b.svc.GetRun(t.Context(), id)
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		_, err = b.svc.GetStepState(t.Context(), id, "a")
-		wantIs(t, err, workflow.ErrRunNotFound)
-		wantIs(t, b.svc.DeleteRun(t.Context(), id), workflow.ErrRunNotFound)
-		if n := one[int](t, b.side, `SELECT count(*) FROM workflows.workflow_steps WHERE run_id = $1`, id); n != 0 {
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, b.svc.DeleteRun(t.Context(), id), workflow.ErrRunNotFound)
+		if n := kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_steps WHERE run_id = $1`, id); n != 0 {
 			t.Errorf("%d steps are left", n)
 		}
 		steps, err := b.svc.ListSteps(t.Context(), other)
-		must(t, err)
+		kit.Must(t, err)
 		if len(steps) != 2 {
 			t.Errorf("the other run has %d steps, want 2", len(steps))
 		}
@@ -325,11 +326,11 @@ func TestDeleteRunInEveryStatus(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		for _, status := range runStatuses {
-			t.Run(string(status), func(t *testing.T) { must(t, b.svc.DeleteRun(t.Context(), b.runIn(t, status))) })
+			t.Run(string(status), func(t *testing.T) { kit.Must(t, b.svc.DeleteRun(t.Context(), b.runIn(t, status))) })
 		}
 		owned := b.ownedRun(t)
-		wantIs(t, b.svc.DeleteRun(t.Context(), owned), workflow.ErrRunOwned)
+		kit.WantIs(t, b.svc.DeleteRun(t.Context(), owned), workflow.ErrRunOwned)
 		_, err := b.svc.GetRun(t.Context(), owned)
-		must(t, err)
+		kit.Must(t, err)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -20,11 +21,11 @@ func TestSchemasAreApart(t *testing.T) {
 		services := make([]*workflow.Service, len(names))
 		for i, name := range names {
 			services[i] = b.service(t, b.db, func(c *workflow.Config) { c.Schema, c.LockTimeout = name, short })
-			must(t, services[i].Init(t.Context()))
+			kit.Must(t, services[i].Init(t.Context()))
 		}
 
 		// At once, each with the same ids and its own values.
-		for i, err := range together(4*len(names), func(i int) error {
+		for i, err := range kit.Together(4*len(names), func(i int) error {
 			return liveIn(t.Context(), services[i%len(names)], i%len(names), fmt.Sprintf("run-%d", i/len(names)))
 		}) {
 			if err != nil {
@@ -33,7 +34,7 @@ func TestSchemasAreApart(t *testing.T) {
 		}
 		for i, svc := range services {
 			page, err := svc.ListRuns(t.Context(), workflow.RunFilter{})
-			must(t, err)
+			kit.Must(t, err)
 			if len(page.Runs) != 4 {
 				t.Errorf("%s has %d runs, want 4", names[i], len(page.Runs))
 			}
@@ -45,34 +46,34 @@ func TestSchemasAreApart(t *testing.T) {
 		}
 
 		// A lock in one schema is none in the others; neither is a delete.
-		must(t, services[0].WithRunLock(t.Context(), "run-0", func(ctx context.Context, _ *sql.Tx, _ workflow.State) error {
+		kit.Must(t, services[0].WithRunLock(t.Context(), "run-0", func(ctx context.Context, _ *sql.Tx, _ workflow.State) error {
 			for _, other := range services[1:] {
-				must(t, other.WithRunLock(ctx, "run-0", func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+				kit.Must(t, other.WithRunLock(ctx, "run-0", func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 					_, err := state.GetRun(ctx, "run-0")
 					return err
 				}))
 			}
 			return nil
 		}))
-		must(t, services[0].DeleteRun(t.Context(), "run-0"))
+		kit.Must(t, services[0].DeleteRun(t.Context(), "run-0"))
 		_, err := services[0].GetRun(t.Context(), "run-0")
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 
 		// One transaction may write to several.
-		tx := begin(t, b.db)
+		tx := kit.Begin(t, b.db)
 		for i, svc := range services {
 			_, err := svc.In(tx).CreateRunWithID(t.Context(), "together", "w", i)
-			must(t, err)
+			kit.Must(t, err)
 		}
-		must(t, tx.Commit())
+		kit.Must(t, tx.Commit())
 		for i, svc := range services {
 			run, err := svc.GetRun(t.Context(), "together")
-			must(t, err)
+			kit.Must(t, err)
 			if string(run.Input) != fmt.Sprint(i) {
 				t.Errorf("%s has the input of %s", names[i], run.Input)
 			}
 		}
-		if n := one[int](t, b.side, `SELECT count(*) FROM pg_tables WHERE tablename = 'workflow_runs'`); n != len(names) {
+		if n := kit.One[int](t, b.side, `SELECT count(*) FROM pg_tables WHERE tablename = 'workflow_runs'`); n != len(names) {
 			t.Errorf("%d tables of runs, want %d", n, len(names))
 		}
 	})
@@ -106,12 +107,12 @@ func TestSearchPathDoesNotMatter(t *testing.T) {
 		database := pgtest.New(t)
 		setDefault(t, database, "search_path", "decoy")
 		b := on(t, database, access)
-		exec(t, b.side, `CREATE SCHEMA decoy`)
-		exec(t, b.side, `CREATE TABLE decoy.workflow_runs (id TEXT); CREATE TABLE decoy.workflow_steps (id TEXT)`)
-		exec(t, b.side, `CREATE FUNCTION decoy.jsonb_array_elements_text(jsonb) RETURNS SETOF text LANGUAGE sql AS 'SELECT ''decoy'''`)
+		kit.Exec(t, b.side, `CREATE SCHEMA decoy`)
+		kit.Exec(t, b.side, `CREATE TABLE decoy.workflow_runs (id TEXT); CREATE TABLE decoy.workflow_steps (id TEXT)`)
+		kit.Exec(t, b.side, `CREATE FUNCTION decoy.jsonb_array_elements_text(jsonb) RETURNS SETOF text LANGUAGE sql AS 'SELECT ''decoy'''`)
 		b.statusAndSteps(t)
-		tx := begin(t, b.db)
+		tx := kit.Begin(t, b.db)
 		b.withoutOthers(t, tx, "x")
-		must(t, tx.Commit())
+		kit.Must(t, tx.Commit())
 	})
 }

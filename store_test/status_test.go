@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -41,9 +42,9 @@ func TestTransitions(t *testing.T) {
 					// An output tells the same status apart from the status again.
 					err := b.svc.UpdateRunStatus(t.Context(), id, to, "new", nil)
 					run, getErr := b.svc.GetRun(t.Context(), id)
-					must(t, getErr)
+					kit.Must(t, getErr)
 					if allowed[to] {
-						must(t, err)
+						kit.Must(t, err)
 						wantJSON(t, "output", run.Output, `"new"`)
 						if run.Status != to {
 							t.Errorf("status = %s, want %s", run.Status, to)
@@ -68,7 +69,7 @@ func TestTransitions(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s to an unknown status", from), func(t *testing.T) {
 				id := b.runIn(t, from)
-				wantIs(t, b.svc.UpdateRunStatus(t.Context(), id, "paused", nil, nil), workflow.ErrInvalidArgument)
+				kit.WantIs(t, b.svc.UpdateRunStatus(t.Context(), id, "paused", nil, nil), workflow.ErrInvalidArgument)
 			})
 		}
 	})
@@ -90,18 +91,18 @@ func TestSameStatusAgain(t *testing.T) {
 				t.Run(string(status)+" with "+name, func(t *testing.T) {
 					id := b.newRun(t)
 					if status == workflow.RunPending {
-						exec(t, b.side, `DELETE FROM workflows.workflow_runs WHERE id = $1`, id)
+						kit.Exec(t, b.side, `DELETE FROM workflows.workflow_runs WHERE id = $1`, id)
 						b.pendingWith(t, id, test.output, test.err)
 					} else {
 						if status == workflow.RunSuspended {
-							must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, nil, nil))
+							kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, nil, nil))
 						}
-						must(t, b.svc.UpdateRunStatus(t.Context(), id, status, test.output, test.err))
+						kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, status, test.output, test.err))
 					}
 					before, err := b.svc.GetRun(t.Context(), id)
-					must(t, err)
+					kit.Must(t, err)
 
-					must(t, b.svc.UpdateRunStatus(t.Context(), id, status, test.output, test.err))
+					kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, status, test.output, test.err))
 					for name, other := range map[string]struct {
 						output any
 						err    error
@@ -115,7 +116,7 @@ func TestSameStatusAgain(t *testing.T) {
 						}
 					}
 					after, err := b.svc.GetRun(t.Context(), id)
-					must(t, err)
+					kit.Must(t, err)
 					if diff := cmp.Diff(before, after); diff != "" {
 						t.Errorf("run (-before +after):\n%s", diff)
 					}
@@ -133,14 +134,14 @@ func (b *bundle) pendingWith(t *testing.T, id string, output any, failure error)
 			return nil
 		}
 		text, err := json.Marshal(v)
-		must(t, err)
+		kit.Must(t, err)
 		return string(text)
 	}
 	var stored any
 	if failure != nil {
 		stored = failure
 	}
-	exec(t, b.side, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, output, error, created_at, updated_at)
+	kit.Exec(t, b.side, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, output, error, created_at, updated_at)
 		VALUES ($1, 'w', 'pending', '1', $2::jsonb, $3::jsonb, 1, 1)`, id, column(output), column(stored))
 }
 
@@ -167,18 +168,18 @@ func TestOutputs(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				id := b.newRun(t)
-				must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, test.output, nil))
+				kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, test.output, nil))
 				run, err := b.svc.GetRun(t.Context(), id)
-				must(t, err)
+				kit.Must(t, err)
 				wantJSON(t, "output", run.Output, test.want)
-				isNull := one[bool](t, b.side, `SELECT output IS NULL FROM workflows.workflow_runs WHERE id = $1`, id)
+				isNull := kit.One[bool](t, b.side, `SELECT output IS NULL FROM workflows.workflow_runs WHERE id = $1`, id)
 				if isNull != (test.want == "") || (run.Output == nil) != isNull {
 					t.Errorf("output is SQL NULL: %t, nil: %t, want %t", isNull, run.Output == nil, test.want == "")
 				}
 				if run.Err != nil {
 					t.Errorf("error = %v, want nil", run.Err)
 				}
-				must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, test.output, nil))
+				kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, test.output, nil))
 			})
 		}
 	})
@@ -189,15 +190,15 @@ func TestOutputAndErrorAreReplaced(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, "half", errors.New("warned")))
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, "half", errors.New("warned")))
 		run, err := b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		wantJSON(t, "output", run.Output, `"half"`)
 		wantError(t, "run", run.Err, &workflow.Error{Message: "warned"})
 
-		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, nil, nil))
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunCompleted, nil, nil))
 		run, err = b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		wantJSON(t, "output", run.Output, "")
 		if run.Err != nil {
 			t.Errorf("error = %v, want nil", run.Err)
@@ -210,8 +211,8 @@ func TestUpdateRunStatusOwnedOrUnknown(t *testing.T) {
 		b := setup(t, access)
 		id := b.ownedRun(t)
 		for _, to := range runStatuses {
-			wantIs(t, b.svc.UpdateRunStatus(t.Context(), id, to, nil, nil), workflow.ErrRunOwned)
-			wantIs(t, b.svc.UpdateRunStatus(t.Context(), "nobody", to, nil, nil), workflow.ErrRunNotFound)
+			kit.WantIs(t, b.svc.UpdateRunStatus(t.Context(), id, to, nil, nil), workflow.ErrRunOwned)
+			kit.WantIs(t, b.svc.UpdateRunStatus(t.Context(), "nobody", to, nil, nil), workflow.ErrRunNotFound)
 		}
 	})
 }
@@ -223,16 +224,16 @@ func TestRacingEnds(t *testing.T) {
 		ends := []workflow.RunStatus{workflow.RunCompleted, workflow.RunFailed, workflow.RunCancelled}
 		for range 5 {
 			id := b.newRun(t)
-			errs := together(15, func(i int) error {
+			errs := kit.Together(15, func(i int) error {
 				return b.svc.UpdateRunStatus(t.Context(), id, ends[i%3], i, nil)
 			})
 			run, err := b.svc.GetRun(t.Context(), id)
-			must(t, err)
+			kit.Must(t, err)
 			var won int
-			must(t, run.DecodeOutput(&won))
+			kit.Must(t, run.DecodeOutput(&won))
 			for i, err := range errs {
 				if i == won {
-					must(t, err)
+					kit.Must(t, err)
 					continue
 				}
 				var lost *workflow.TransitionError
@@ -295,12 +296,12 @@ func TestWritesSeeWhatTheyWaitedFor(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) { // one after the other: they count waiters
 				id := b.newRun(t)
-				holder := begin(t, b.side)
-				exec(t, holder, test.holder, id)
-				answer := async(t, func() error { return test.call(id) })
-				b.waiters(t, 1)
-				must(t, holder.Commit())
-				wantIs(t, result(t, answer), test.want)
+				holder := kit.Begin(t, b.side)
+				kit.Exec(t, holder, test.holder, id)
+				answer := kit.Go(t, func() error { return test.call(id) })
+				kit.Waiters(t, b.side, 1)
+				kit.Must(t, holder.Commit())
+				kit.WantIs(t, kit.Receive(t, "the answer", answer), test.want)
 				if name != "status after start" {
 					if b.hasStep(t, id) {
 						t.Error("the step was written")

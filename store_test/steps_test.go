@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -19,18 +20,18 @@ func TestGetStepStateNeverWritten(t *testing.T) {
 		id := b.newRun(t)
 		for _, key := range []string{"s", "s#1", "branch/s"} { // keys that the engine writes can be read
 			got, err := b.svc.GetStepState(t.Context(), id, key)
-			must(t, err)
+			kit.Must(t, err)
 			want := workflow.Step{RunID: id, Name: key, Status: workflow.StepPending}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("step (-want +got):\n%s", diff)
 			}
 		}
 		_, err := b.svc.GetStepState(t.Context(), "nobody", "s")
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		_, err = b.svc.ListSteps(t.Context(), "nobody")
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		steps, err := b.svc.ListSteps(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		if len(steps) != 0 {
 			t.Errorf("steps = %v, want none", steps)
 		}
@@ -103,11 +104,11 @@ func TestStepWrites(t *testing.T) {
 		for _, test := range tests {
 			t.Run(test.first.name+", "+test.second.name, func(t *testing.T) {
 				id := b.newRun(t)
-				must(t, test.first.to(t, b.svc.State, id, "s"))
-				wantIs(t, test.second.to(t, b.svc.State, id, "s"), test.err)
+				kit.Must(t, test.first.to(t, b.svc.State, id, "s"))
+				kit.WantIs(t, test.second.to(t, b.svc.State, id, "s"), test.err)
 
 				step, err := b.svc.GetStepState(t.Context(), id, "s")
-				must(t, err)
+				kit.Must(t, err)
 				got := state{Status: step.Status, Result: string(step.Result)}
 				if step.Err != nil {
 					got.Err = step.Err.Error()
@@ -135,7 +136,7 @@ func TestStepWritesByRunStatus(t *testing.T) {
 						want = workflow.ErrRunFinished
 					}
 					id := b.runIn(t, status)
-					wantIs(t, w.to(t, b.svc.State, id, "s"), want)
+					kit.WantIs(t, w.to(t, b.svc.State, id, "s"), want)
 					if got, want := b.hasStep(t, id), want == nil; got != want {
 						t.Errorf("step written = %t, want %t", got, want)
 					}
@@ -143,13 +144,13 @@ func TestStepWritesByRunStatus(t *testing.T) {
 			}
 			t.Run(w.name+", owned", func(t *testing.T) {
 				id := b.ownedRun(t)
-				wantIs(t, w.to(t, b.svc.State, id, "s"), workflow.ErrRunOwned)
+				kit.WantIs(t, w.to(t, b.svc.State, id, "s"), workflow.ErrRunOwned)
 				if b.hasStep(t, id) {
 					t.Error("the step was written")
 				}
 			})
 			t.Run(w.name+", unknown", func(t *testing.T) {
-				wantIs(t, w.to(t, b.svc.State, "nobody", "s"), workflow.ErrRunNotFound)
+				kit.WantIs(t, w.to(t, b.svc.State, "nobody", "s"), workflow.ErrRunNotFound)
 				if b.hasStep(t, "nobody") {
 					t.Error("the step was written")
 				}
@@ -161,7 +162,7 @@ func TestStepWritesByRunStatus(t *testing.T) {
 // hasStep reports whether the run has a step "s".
 func (b *bundle) hasStep(t *testing.T, id string) bool {
 	t.Helper()
-	return one[bool](t, b.side,
+	return kit.One[bool](t, b.side,
 		`SELECT EXISTS (SELECT FROM workflows.workflow_steps WHERE run_id = $1 AND step_name = 's')`, id)
 }
 
@@ -170,11 +171,11 @@ func TestFinishedRunKeepsSteps(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		must(t, b.svc.SetStepError(t.Context(), id, "s", errors.New("boom")))
-		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, errors.New("boom")))
-		wantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 1), workflow.ErrRunFinished)
+		kit.Must(t, b.svc.SetStepError(t.Context(), id, "s", errors.New("boom")))
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, errors.New("boom")))
+		kit.WantIs(t, b.svc.SetStepResult(t.Context(), id, "s", 1), workflow.ErrRunFinished)
 		step, err := b.svc.GetStepState(t.Context(), id, "s")
-		must(t, err)
+		kit.Must(t, err)
 		if step.Status != workflow.StepFailed {
 			t.Errorf("status = %s, want failed", step.Status)
 		}
@@ -202,19 +203,19 @@ func TestErrorsComeBack(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				id := b.newRun(t)
-				must(t, b.svc.SetStepError(t.Context(), id, "s", test.err))
+				kit.Must(t, b.svc.SetStepError(t.Context(), id, "s", test.err))
 				step, err := b.svc.GetStepState(t.Context(), id, "s")
-				must(t, err)
+				kit.Must(t, err)
 				wantError(t, "step", step.Err, test.want)
 				steps, err := b.svc.ListSteps(t.Context(), id)
-				must(t, err)
+				kit.Must(t, err)
 				wantError(t, "listed step", steps[0].Err, test.want)
 
-				must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, test.err))
+				kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, test.err))
 				run, err := b.svc.GetRun(t.Context(), id)
-				must(t, err)
+				kit.Must(t, err)
 				wantError(t, "run", run.Err, test.want)
-				must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, test.err)) // equal to itself
+				kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, test.err)) // equal to itself
 			})
 		}
 	})
@@ -235,8 +236,8 @@ func TestErrorDocument(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		must(t, b.svc.SetStepError(t.Context(), id, "s", &workflow.Error{Message: "m", Code: "c", Stack: "at x"}))
-		got := one[string](t, b.side, `SELECT error FROM workflows.workflow_steps WHERE run_id = $1`, id)
+		kit.Must(t, b.svc.SetStepError(t.Context(), id, "s", &workflow.Error{Message: "m", Code: "c", Stack: "at x"}))
+		got := kit.One[string](t, b.side, `SELECT error FROM workflows.workflow_steps WHERE run_id = $1`, id)
 		wantJSON(t, "error", json.RawMessage(got), `{"message": "m", "code": "c", "stack": "at x"}`)
 	})
 }
@@ -247,13 +248,13 @@ func TestLongErrors(t *testing.T) {
 		b := setup(t, access)
 		id := b.newRun(t)
 		long := &workflow.Error{
-			Message: strings.Repeat("é", 1<<20), Code: strings.Repeat("☕", 1000), Stack: strings.Repeat("s", 1<<20),
+			Message: strings.Repeat("é", 1<<20), Code: workflow.Code(strings.Repeat("☕", 1000)), Stack: strings.Repeat("s", 1<<20),
 		}
-		must(t, b.svc.SetStepError(t.Context(), id, "s", long))
-		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))
-		must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))
+		kit.Must(t, b.svc.SetStepError(t.Context(), id, "s", long))
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))
+		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunFailed, nil, long))
 		run, err := b.svc.GetRun(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		var got *workflow.Error
 		if !errors.As(run.Err, &got) || len(got.Message) == 0 || len(got.Message) > 64<<10 || len(got.Stack) > 64<<10 {
 			t.Errorf("error of %d bytes", len(run.Err.Error()))
@@ -265,18 +266,18 @@ func TestListSteps(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		must(t, b.svc.SetStepResult(t.Context(), id, "b", []int{1}))
-		must(t, b.svc.SetStepScheduled(t.Context(), id, "a"))
-		exec(t, b.side, `UPDATE workflows.workflow_steps SET updated_at = updated_at - 1000 WHERE step_name = 'b'`)
-		must(t, b.svc.SetStepError(t.Context(), b.newRun(t), "of another run", errors.New("x")))
+		kit.Must(t, b.svc.SetStepResult(t.Context(), id, "b", []int{1}))
+		kit.Must(t, b.svc.SetStepScheduled(t.Context(), id, "a"))
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET updated_at = updated_at - 1000 WHERE step_name = 'b'`)
+		kit.Must(t, b.svc.SetStepError(t.Context(), b.newRun(t), "of another run", errors.New("x")))
 
 		steps, err := b.svc.ListSteps(t.Context(), id)
-		must(t, err)
+		kit.Must(t, err)
 		var got []string
 		for _, s := range steps {
 			got = append(got, fmt.Sprintf("%s %s %s", s.Name, s.Status, s.Result))
 			same, err := b.svc.GetStepState(t.Context(), id, s.Name)
-			must(t, err)
+			kit.Must(t, err)
 			if diff := cmp.Diff(same, s); diff != "" {
 				t.Errorf("listed step differs from the one got (-got +listed):\n%s", diff)
 			}
@@ -293,16 +294,16 @@ func TestRacingResults(t *testing.T) {
 		b := setup(t, access)
 		for range 5 {
 			id := b.newRun(t)
-			errs := together(16, func(i int) error { return b.svc.SetStepResult(t.Context(), id, "s", i/2) })
+			errs := kit.Together(16, func(i int) error { return b.svc.SetStepResult(t.Context(), id, "s", i/2) })
 			step, err := b.svc.GetStepState(t.Context(), id, "s")
-			must(t, err)
+			kit.Must(t, err)
 			var won int
-			must(t, step.DecodeResult(&won))
+			kit.Must(t, step.DecodeResult(&won))
 			for i, err := range errs {
 				if i/2 == won {
-					must(t, err)
+					kit.Must(t, err)
 				} else {
-					wantIs(t, err, workflow.ErrStepFinished)
+					kit.WantIs(t, err, workflow.ErrStepFinished)
 				}
 			}
 		}

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -14,24 +16,24 @@ import (
 func (b *bundle) everything(t *testing.T, tx *sql.Tx, id, doomed string) {
 	t.Helper()
 	ctx, state := t.Context(), b.svc.In(tx)
-	exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, id)
+	kit.Exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, id)
 	_, err := state.CreateRunWithID(ctx, id, "w", "in")
-	must(t, err)
-	must(t, state.SetStepScheduled(ctx, id, "scheduled"))
-	must(t, state.SetStepResult(ctx, id, "s", 1))
-	must(t, state.SetStepError(ctx, id, "failed", errors.New("boom")))
-	must(t, state.UpdateRunStatus(ctx, id, workflow.RunRunning, nil, nil))
-	must(t, state.WithRunLock(ctx, id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
+	kit.Must(t, err)
+	kit.Must(t, state.SetStepScheduled(ctx, id, "scheduled"))
+	kit.Must(t, state.SetStepResult(ctx, id, "s", 1))
+	kit.Must(t, state.SetStepError(ctx, id, "failed", errors.New("boom")))
+	kit.Must(t, state.UpdateRunStatus(ctx, id, workflow.RunRunning, nil, nil))
+	kit.Must(t, state.WithRunLock(ctx, id, func(ctx context.Context, _ *sql.Tx, state workflow.State) error {
 		return state.UpdateRunStatus(ctx, id, workflow.RunCompleted, 0, nil)
 	}))
-	must(t, state.DeleteRun(ctx, doomed))
+	kit.Must(t, state.DeleteRun(ctx, doomed))
 
 	run, err := state.GetRun(ctx, id)
-	must(t, err)
+	kit.Must(t, err)
 	steps, err := state.ListSteps(ctx, id)
-	must(t, err)
+	kit.Must(t, err)
 	page, err := state.ListRuns(ctx, workflow.RunFilter{})
-	must(t, err)
+	kit.Must(t, err)
 	if run.Status != workflow.RunCompleted || len(steps) != 3 || len(page.Runs) != 1 {
 		t.Errorf("the transaction sees a %s run, %d steps, %d runs, want completed, 3, 1", run.Status, len(steps), len(page.Runs))
 	}
@@ -42,15 +44,15 @@ func TestInCommitsTogether(t *testing.T) {
 		b := setup(t, access)
 		b.application(t)
 		doomed := b.newRun(t)
-		tx := begin(t, b.db)
+		tx := kit.Begin(t, b.db)
 		b.everything(t, tx, "x", doomed)
 		if _, err := b.svc.GetRun(t.Context(), "x"); !errors.Is(err, workflow.ErrRunNotFound) {
 			t.Errorf("others see the run before the commit: %v", err)
 		}
-		must(t, tx.Commit())
+		kit.Must(t, tx.Commit())
 
 		run, err := b.svc.GetRun(t.Context(), "x")
-		must(t, err)
+		kit.Must(t, err)
 		if run.Status != workflow.RunCompleted || !b.appHas(t, "x") {
 			t.Errorf("run is %s, the application's row is there: %t", run.Status, b.appHas(t, "x"))
 		}
@@ -58,7 +60,7 @@ func TestInCommitsTogether(t *testing.T) {
 			t.Error("the step was not written")
 		}
 		_, err = b.svc.GetRun(t.Context(), doomed)
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 	})
 }
 
@@ -67,14 +69,14 @@ func TestInRollsBackTogether(t *testing.T) {
 		b := setup(t, access)
 		b.application(t)
 		doomed := b.newRun(t)
-		tx := begin(t, b.db)
+		tx := kit.Begin(t, b.db)
 		b.everything(t, tx, "x", doomed)
-		must(t, tx.Rollback())
+		kit.Must(t, tx.Rollback())
 
 		_, err := b.svc.GetRun(t.Context(), "x")
-		wantIs(t, err, workflow.ErrRunNotFound)
+		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		_, err = b.svc.GetRun(t.Context(), doomed)
-		must(t, err)
+		kit.Must(t, err)
 		if b.hasStep(t, "x") {
 			t.Error("the step was written")
 		}
@@ -90,16 +92,16 @@ func TestOutcomesLeaveTransactionUsable(t *testing.T) {
 		b := setup(t, access, lockTimeout(short))
 		b.application(t)
 		finished, owned, busy, done := b.runIn(t, workflow.RunFailed), b.ownedRun(t), b.newRun(t), b.newRun(t)
-		must(t, b.svc.SetStepResult(t.Context(), done, "s", 1))
+		kit.Must(t, b.svc.SetStepResult(t.Context(), done, "s", 1))
 		_, err := b.svc.CreateRunWithID(t.Context(), "taken", "w", 1)
-		must(t, err)
+		kit.Must(t, err)
 		b.holdRow(t, busy)
-		creating := begin(t, b.side)
+		creating := kit.Begin(t, b.side)
 		_, err = b.svc.In(creating).CreateRunWithID(t.Context(), "in the making", "w", 1)
-		must(t, err)
+		kit.Must(t, err)
 		deleted := b.newRun(t)
-		deleting := begin(t, b.side)
-		must(t, b.svc.In(deleting).DeleteRun(t.Context(), deleted))
+		deleting := kit.Begin(t, b.side)
+		kit.Must(t, b.svc.In(deleting).DeleteRun(t.Context(), deleted))
 
 		ctx := t.Context()
 		nothing := func(context.Context, *sql.Tx, workflow.State) error { return nil }
@@ -145,7 +147,7 @@ func TestOutcomesLeaveTransactionUsable(t *testing.T) {
 			"lock, fn breaks the transaction": {func(s workflow.State) error {
 				return s.WithRunLock(ctx, done, func(ctx context.Context, tx *sql.Tx, _ workflow.State) error {
 					_, err := tx.ExecContext(ctx, `SELECT 1/0`)
-					if sqlState(err) == "22012" {
+					if kit.SQLState(err) == "22012" {
 						return errOfFn
 					}
 					return err
@@ -157,30 +159,30 @@ func TestOutcomesLeaveTransactionUsable(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				tx := begin(t, b.db)
-				exec(t, tx, `SET LOCAL lock_timeout = '7s'`) // the application's, not ours to change
-				exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, name+", before")
-				answer := async(t, func() error { return test.call(b.svc.In(tx)) })
-				err := result(t, answer)
+				tx := kit.Begin(t, b.db)
+				kit.Exec(t, tx, `SET LOCAL lock_timeout = '7s'`) // the application's, not ours to change
+				kit.Exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, name+", before")
+				answer := kit.Go(t, func() error { return test.call(b.svc.In(tx)) })
+				err := kit.Receive(t, "the answer", answer)
 				if test.want == refused {
 					if as := new(workflow.TransitionError); !errors.As(err, &as) {
 						t.Errorf("error = %v, want a *TransitionError", err)
 					}
 				} else {
-					wantIs(t, err, test.want)
+					kit.WantIs(t, err, test.want)
 				}
-				if got := one[string](t, tx, `SHOW lock_timeout`); got != "7s" {
+				if got := kit.One[string](t, tx, `SHOW lock_timeout`); got != "7s" {
 					t.Errorf("the caller's lock_timeout is %s now, want 7s", got)
 				}
-				exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, name+", after")
+				kit.Exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, name+", after")
 				_, err = b.svc.In(tx).CreateRunWithID(ctx, name, "w", nil)
-				must(t, err)
-				must(t, tx.Commit())
+				kit.Must(t, err)
+				kit.Must(t, tx.Commit())
 				if !b.appHas(t, name+", before") || !b.appHas(t, name+", after") {
 					t.Error("the application's rows are gone")
 				}
 				_, err = b.svc.GetRun(ctx, name)
-				must(t, err)
+				kit.Must(t, err)
 			})
 		}
 	})
@@ -200,20 +202,20 @@ func TestInCreatorsOfOneRun(t *testing.T) {
 			"rollback":         {(*sql.Tx).Rollback, 2, nil},
 		} {
 			t.Run(name, func(t *testing.T) {
-				first, second := begin(t, b.db), begin(t, b.db)
+				first, second := kit.Begin(t, b.db), kit.Begin(t, b.db)
 				_, err := b.svc.In(first).CreateRunWithID(t.Context(), name, "w", 1)
-				must(t, err)
-				answer := async(t, func() error {
+				kit.Must(t, err)
+				answer := kit.Go(t, func() error {
 					_, err := b.svc.In(second).CreateRunWithID(t.Context(), name, "w", test.same)
 					return err
 				})
-				b.waiters(t, 1)
-				must(t, test.end(first))
-				wantIs(t, result(t, answer), test.want)
-				exec(t, second, `SELECT 1`)
-				must(t, second.Commit())
+				kit.Waiters(t, b.side, 1)
+				kit.Must(t, test.end(first))
+				kit.WantIs(t, kit.Receive(t, "the answer", answer), test.want)
+				kit.Exec(t, second, `SELECT 1`)
+				kit.Must(t, second.Commit())
 				_, err = b.svc.GetRun(t.Context(), name)
-				must(t, err)
+				kit.Must(t, err)
 			})
 		}
 	})
@@ -224,7 +226,7 @@ func TestInWritersOfOneRunTakeTurns(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		id := b.newRun(t)
-		for _, err := range together(6, func(i int) error {
+		for _, err := range kit.Together(6, func(i int) error {
 			for range 5 {
 				// Where snapshots last for the transaction, the one who waited would get a 40001.
 				tx, err := b.db.BeginTx(context.WithoutCancel(t.Context()), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
@@ -243,7 +245,7 @@ func TestInWritersOfOneRunTakeTurns(t *testing.T) {
 			}
 			return nil
 		}) {
-			must(t, err)
+			kit.Must(t, err)
 		}
 	})
 }
@@ -289,18 +291,18 @@ func TestInWritesAfterWaiting(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				id := b.newRun(t)
-				holder, tx := begin(t, b.side), begin(t, b.db)
-				exec(t, tx, `SET LOCAL lock_timeout = '7s'`)
-				exec(t, holder, test.holder, id)
-				answer := async(t, func() error { return test.call(b.svc.In(tx), id) })
-				b.waiters(t, 1)
-				must(t, holder.Commit())
-				wantIs(t, result(t, answer), test.want)
-				if got := one[string](t, tx, `SHOW lock_timeout`); got != "7s" {
+				holder, tx := kit.Begin(t, b.side), kit.Begin(t, b.db)
+				kit.Exec(t, tx, `SET LOCAL lock_timeout = '7s'`)
+				kit.Exec(t, holder, test.holder, id)
+				answer := kit.Go(t, func() error { return test.call(b.svc.In(tx), id) })
+				kit.Waiters(t, b.side, 1)
+				kit.Must(t, holder.Commit())
+				kit.WantIs(t, kit.Receive(t, "the answer", answer), test.want)
+				if got := kit.One[string](t, tx, `SHOW lock_timeout`); got != "7s" {
 					t.Errorf("the caller's lock_timeout is %s now, want 7s", got)
 				}
-				exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, id)
-				must(t, tx.Commit())
+				kit.Exec(t, tx, `INSERT INTO app (name) VALUES ($1)`, id)
+				kit.Must(t, tx.Commit())
 				if got, want := b.hasStep(t, id), test.want == nil; got != want {
 					t.Errorf("step written = %t, want %t", got, want)
 				}
@@ -315,31 +317,31 @@ func TestInWithReferencesToTheRun(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access, lockTimeout(short))
 		b.application(t)
-		exec(t, b.side, `CREATE TABLE app_orders (run TEXT REFERENCES workflows.workflow_runs (id) ON DELETE CASCADE)`)
+		kit.Exec(t, b.side, `CREATE TABLE app_orders (run TEXT REFERENCES workflows.workflow_runs (id) ON DELETE CASCADE)`)
 		id := b.newRun(t)
-		other := begin(t, b.side)
-		exec(t, other, `INSERT INTO app_orders (run) VALUES ($1)`, id)
+		other := kit.Begin(t, b.side)
+		kit.Exec(t, other, `INSERT INTO app_orders (run) VALUES ($1)`, id)
 
-		tx := begin(t, b.db)
-		must(t, b.svc.In(tx).SetStepResult(t.Context(), id, "s", 1))
-		must(t, b.svc.In(tx).UpdateRunStatus(t.Context(), id, workflow.RunCompleted, nil, nil))
-		answer := async(t, func() error { return b.svc.In(tx).DeleteRun(t.Context(), id) })
+		tx := kit.Begin(t, b.db)
+		kit.Must(t, b.svc.In(tx).SetStepResult(t.Context(), id, "s", 1))
+		kit.Must(t, b.svc.In(tx).UpdateRunStatus(t.Context(), id, workflow.RunCompleted, nil, nil))
+		answer := kit.Go(t, func() error { return b.svc.In(tx).DeleteRun(t.Context(), id) })
 		select {
 		case err := <-answer:
-			wantIs(t, err, workflow.ErrLockTimeout)
-		case <-patienceFor(10 * short):
+			kit.WantIs(t, err, workflow.ErrLockTimeout)
+		case <-time.After(3 * time.Second):
 			t.Errorf("DeleteRun waits without a bound, want ErrLockTimeout after %v", short)
-			must(t, other.Rollback())
-			must(t, result(t, answer))
+			kit.Must(t, other.Rollback())
+			kit.Must(t, kit.Receive(t, "the answer", answer))
 			return
 		}
-		exec(t, tx, `INSERT INTO app (name) VALUES ('after')`)
-		must(t, tx.Commit())
+		kit.Exec(t, tx, `INSERT INTO app (name) VALUES ('after')`)
+		kit.Must(t, tx.Commit())
 		if !b.hasStep(t, id) {
 			t.Error("the step was not written")
 		}
-		must(t, other.Commit())
-		must(t, b.svc.DeleteRun(t.Context(), id))
+		kit.Must(t, other.Commit())
+		kit.Must(t, b.svc.DeleteRun(t.Context(), id))
 	})
 }
 
@@ -347,21 +349,21 @@ func TestInWithReferencesToTheRun(t *testing.T) {
 func TestInSeesItsOwnWrites(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		tx := begin(t, b.db)
+		tx := kit.Begin(t, b.db)
 		state := b.svc.In(tx)
 		for range 3 {
 			run, err := state.CreateRunWithID(t.Context(), "x", "w", 1)
-			must(t, err)
+			kit.Must(t, err)
 			if run.Status != workflow.RunPending {
 				t.Errorf("status = %s", run.Status)
 			}
 			_, err = state.CreateRunWithID(t.Context(), "x", "w", 2)
-			wantIs(t, err, workflow.ErrRunConflict)
-			must(t, state.SetStepResult(t.Context(), "x", "s", 1))
-			must(t, state.DeleteRun(t.Context(), "x"))
+			kit.WantIs(t, err, workflow.ErrRunConflict)
+			kit.Must(t, state.SetStepResult(t.Context(), "x", "s", 1))
+			kit.Must(t, state.DeleteRun(t.Context(), "x"))
 			_, err = state.GetRun(t.Context(), "x")
-			wantIs(t, err, workflow.ErrRunNotFound)
+			kit.WantIs(t, err, workflow.ErrRunNotFound)
 		}
-		must(t, tx.Commit())
+		kit.Must(t, tx.Commit())
 	})
 }

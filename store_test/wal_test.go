@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -22,9 +23,9 @@ func TestWALOfACheckpoint(t *testing.T) {
 		bytes := math.MaxFloat64
 		const position = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8"
 		for n := range 300 {
-			before := one[float64](t, b.side, position)
+			before := kit.One[float64](t, b.side, position)
 			do(n)
-			bytes = min(bytes, one[float64](t, b.side, position)-before)
+			bytes = min(bytes, kit.One[float64](t, b.side, position)-before)
 		}
 		return bytes
 	}
@@ -33,14 +34,14 @@ func TestWALOfACheckpoint(t *testing.T) {
 	}
 	write := func(rows ...store.Write) {
 		_, err := st.Write(t.Context(), rows)
-		must(t, err)
+		kit.Must(t, err)
 	}
 
 	bare := least(func(n int) {
 		_, err := b.db.ExecContext(t.Context(), `
 			INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
 			VALUES ($1, $2, 'succeeded', $3, 1)`, id, fmt.Sprintf("bare%03d", n), string(result))
-		must(t, err)
+		kit.Must(t, err)
 	})
 	alone := least(func(n int) { write(step("step", n)) })
 	const many = 20

@@ -38,9 +38,16 @@ type (
 		UpdatedAt time.Time           `json:"updated_at"`
 	}
 	attemptsJSON struct {
-		Failed   int                  `json:"failed"` // since the run was started or resumed
-		Policy   workflow.RetryPolicy `json:"policy"` // durations in nanoseconds, as in the database
-		Failures []failureJSON        `json:"failures"`
+		Failed   int           `json:"failed"` // since the run was started or resumed
+		Policy   policyJSON    `json:"policy"`
+		Failures []failureJSON `json:"failures"`
+	}
+	policyJSON struct { // durations in nanoseconds, as in the database
+		MaxAttempts int           `json:"max_attempts"`
+		FirstDelay  time.Duration `json:"first_delay"`
+		Factor      float64       `json:"factor"`
+		MaxDelay    time.Duration `json:"max_delay"`
+		Jitter      float64       `json:"jitter"`
 	}
 	failureJSON struct {
 		At    time.Time       `json:"at"`
@@ -78,9 +85,9 @@ func encodeAttempts(attempts *workflow.Attempts) *attemptsJSON {
 	if attempts == nil {
 		return nil
 	}
-	encoded := &attemptsJSON{Failed: attempts.Count, Policy: attempts.Policy, Failures: make([]failureJSON, len(attempts.Failures))}
+	encoded := &attemptsJSON{Failed: attempts.Count, Policy: policyJSON(attempts.Policy), Failures: make([]failureJSON, len(attempts.Failures))}
 	for i, f := range attempts.Failures {
-		encoded.Failures[i] = failureJSON{At: utc(time.UnixMilli(f.At)), Error: f.Error}
+		encoded.Failures[i] = failureJSON{At: utc(f.At), Error: f.Err}
 	}
 	return encoded
 }

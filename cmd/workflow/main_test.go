@@ -68,6 +68,30 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+func TestMigrateAdopt(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	db := database.Open(t, pgtest.PQ)
+	if err := migrations.Down(t.Context(), db, migrations.DefaultSchema, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		change, want string
+		code         int
+	}{
+		{`DROP TABLE workflows.workflow_migrations; ALTER TABLE workflows.workflow_runs ALTER created_at TYPE int`, "workflow_runs.created_at is integer", exitFailed},
+		{`ALTER TABLE workflows.workflow_runs ALTER created_at TYPE bigint`, "1        00001_runs_and_steps.sql  20", exitOK},
+	} {
+		if _, err := db.ExecContext(t.Context(), step.change); err != nil {
+			t.Fatal(err)
+		}
+		got := invoke(t.Context(), database.URL(), "migrate", "adopt")
+		if got.code != step.code || !strings.Contains(got.stdout+got.stderr, step.want) || strings.Contains(got.stdout, "pending") {
+			t.Errorf("exit code %d, want %d and %q\n%s%s", got.code, step.code, step.want, got.stdout, got.stderr)
+		}
+	}
+}
+
 func TestStatusTable(t *testing.T) {
 	t.Parallel()
 	got := invoke(t.Context(), "postgres://not.used.invalid/", "migrate", "status", "--database-url", pgtest.Empty(t).URL())
@@ -87,7 +111,7 @@ func TestNewerSchemaIsShown(t *testing.T) {
 	t.Parallel()
 	database := pgtest.New(t)
 	if _, err := database.Open(t, pgtest.PQ).ExecContext(t.Context(),
-		`INSERT INTO workflows.goose_db_version (version_id, is_applied) VALUES (99, true)`); err != nil {
+		`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (99, true)`); err != nil {
 		t.Fatal(err)
 	}
 	got := invoke(t.Context(), database.URL(), "migrate", "up")
@@ -105,7 +129,8 @@ func TestHelp(t *testing.T) {
 	tests := map[string][]string{
 		"help":                  {"Usage: workflow <command>", "migrate "},
 		"--help":                {"Usage: workflow <command>"},
-		"migrate -h":            {"up ", "down ", "status "},
+		"migrate -h":            {"up ", "down ", "adopt ", "status "},
+		"migrate adopt -h":      {"--schema", "rows stay"},
 		"migrate up -h":         {"--database-url URL", "$DATABASE_URL", "--schema name", "(default workflows)"},
 		"migrate down --help":   {"--to N", "rows"},
 		"migrate status --help": {"--database-url"},

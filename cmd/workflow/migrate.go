@@ -26,6 +26,7 @@ Create, update and remove the tables of sqlworkflow, in a schema of their own.
 Commands:
   up        apply all migrations that are missing
   down      roll back the latest migration, or down to a version
+  adopt     take over documented tables that were made in another way
   status    list the migrations and when they were applied
 
 "workflow migrate <command> -h" tells more.
@@ -33,6 +34,7 @@ Commands:
 	commands: map[string]func(*cli, context.Context, []string) int{
 		"up":     (*cli).up,
 		"down":   (*cli).down,
+		"adopt":  (*cli).adopt,
 		"status": (*cli).status,
 	},
 }
@@ -79,6 +81,17 @@ func beforeLatest(all []migrations.Migration) (before int64) {
 		}
 	}
 	return before
+}
+
+const adoptUsage = `Usage: workflow migrate adopt [flags]
+
+Take over tables workflow_runs and workflow_steps that were made without these migrations, then apply
+those that are missing. The tables must have exactly the documented columns, types and primary keys;
+what differs is named, and nothing is changed. The rows stay; pending runs become claimable.
+`
+
+func (c *cli) adopt(ctx context.Context, args []string) int {
+	return c.onDatabase(ctx, newTarget("adopt", adoptUsage), args, migrations.Adopt)
 }
 
 const statusUsage = `Usage: workflow migrate status [flags]

@@ -22,11 +22,14 @@ func (c *cli) runs(ctx context.Context, args []string) int {
 	limit := t.Int("limit", 20, "list at most `N` runs")
 	asJSON := t.Bool("json", false, "print a JSON array, with inputs and outputs")
 	return c.onState(ctx, t, args, func(service *workflow.Service) error {
-		filter := workflow.RunFilter{Workflow: *of, Status: workflow.RunStatus(*status)}
+		filter := workflow.RunFilter{Workflow: *of}
 		if *limit < 1 {
 			return fmt.Errorf("%w: --limit must be at least 1", workflow.ErrInvalidArgument)
 		}
-		if *status != "" && !filter.Status.Valid() {
+		if *status != "" {
+			filter.Statuses = []workflow.RunStatus{workflow.RunStatus(*status)}
+		}
+		if *status != "" && !filter.Statuses[0].Valid() {
 			return fmt.Errorf("%w: --status %q: use pending, running, suspended, completed, failed or cancelled",
 				workflow.ErrInvalidArgument, *status)
 		}

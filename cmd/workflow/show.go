@@ -56,6 +56,9 @@ func printRun(w io.Writer, run workflow.Run, steps []workflow.Step) error {
 	if err := printTable(w, about(run)); err != nil {
 		return err
 	}
+	if run.Status.Finished() {
+		waitNoMore(steps)
+	}
 	if len(steps) > 0 {
 		fmt.Fprintln(w)
 		rows := [][]string{{"STEP", "STATUS", "KIND", "TIME (UTC)", "ATTEMPTS", "RESULT"}}
@@ -70,6 +73,15 @@ func printRun(w io.Writer, run workflow.Run, steps []workflow.Step) error {
 		}
 	}
 	return nil
+}
+
+// waitNoMore takes from the steps of a finished run the times for which some of them were waiting: they will not come.
+func waitNoMore(steps []workflow.Step) {
+	for i := range steps {
+		if steps[i].Status != workflow.StepSucceeded {
+			steps[i].WakeAt = time.Time{}
+		}
+	}
 }
 
 func about(run workflow.Run) [][]string {
@@ -148,7 +160,7 @@ func (n *node) rows(indent string, rows [][]string) [][]string {
 	}
 	for _, f := range failures {
 		this, _ := branch()
-		rows = append(rows, []string{this + "attempt", "failed", "", moment(time.UnixMilli(f.At)), "", cut(failure(f.Error))})
+		rows = append(rows, []string{this + "attempt", "failed", "", moment(f.At), "", cut(failure(f.Err))})
 	}
 	for _, child := range n.children {
 		this, below := branch()
@@ -184,7 +196,10 @@ func columns(step workflow.Step) []string {
 		number = ""
 	}
 	if step.Kind == "sleep" {
-		number, result = "", "until "+moment(step.WakeAt)
+		number, result = "", ""
+		if !step.WakeAt.IsZero() {
+			result = "until " + moment(step.WakeAt)
+		}
 	}
 	return []string{string(step.Status), string(step.Kind), moment(step.UpdatedAt), number, cut(result)}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -52,14 +54,11 @@ func fixture(t *testing.T) *pgtest.Database {
 	}
 	third, err := wait.Start(ctx, service, 1, workflow.WithRunID("order 3"))
 	check(err)
-	for {
+	kit.Until(t, "order 3 waits", func() bool {
 		run, err := service.GetRun(ctx, third.RunID())
 		check(err)
-		if run.Status == workflow.RunSuspended {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return run.Status == workflow.RunSuspended
+	})
 	fourth, err := crash.Start(ctx, service, "\u009b31m "+strings.Repeat("long ", 30), workflow.WithRunID("order 4"))
 	check(err)
 	if _, err := fourth.Result(ctx); err == nil {
@@ -181,7 +180,7 @@ note      goes on at 2026-01-02 03:04:05.678 UTC
 input     1
 
 STEP     STATUS     KIND   TIME (UTC)               ATTEMPTS  RESULT
-└─ long  succeeded  sleep  2026-01-02 03:04:05.678            until 2026-01-02 03:04:05.678
+└─ long  scheduled  sleep  2026-01-02 03:04:05.678            until 2026-01-02 03:04:05.678
 `,
 	"order 4": `
 run       order 4
@@ -364,6 +363,26 @@ func TestRunsAndShowRefuse(t *testing.T) {
 		got := invoke(t.Context(), "", command, "-h")
 		if got.code != exitOK || !strings.Contains(got.stdout, "Usage: workflow "+command) || !strings.Contains(got.stdout, "--json  ") {
 			t.Errorf("%s -h: exit code %d\n%s", command, got.code, got.stdout)
+		}
+	}
+}
+
+// A run that was cancelled waits for nothing, whatever its steps were waiting for.
+func TestShowCancelledRunWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	soon := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	steps := []workflow.Step{
+		{Name: "charge", Status: workflow.StepPending, WakeAt: soon},
+		{Name: "night", Status: workflow.StepScheduled, Kind: "sleep", WakeAt: soon},
+		{Name: "nap", Status: workflow.StepSucceeded, Kind: "sleep", WakeAt: soon.AddDate(-90, 0, 0)},
+	}
+	for status, want := range map[workflow.RunStatus]int{workflow.RunSuspended: 2, workflow.RunCancelled: 0} {
+		var out strings.Builder
+		if err := printRun(&out, workflow.Run{Status: status}, slices.Clone(steps)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(out.String(), "2100-01-01"); got != want || !strings.Contains(out.String(), "until 2010-01-01") {
+			t.Errorf("%s: %d times to come, want %d, and the one that has passed:\n%s", status, got, want, out.String())
 		}
 	}
 }

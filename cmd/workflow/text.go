@@ -36,10 +36,10 @@ func failure(e *workflow.Error) string {
 	switch {
 	case e == nil:
 		return ""
-	case e.Message == "" || strings.HasPrefix(e.Message, e.Code): // as the message of a panic
+	case e.Message == "" || strings.HasPrefix(e.Message, string(e.Code)): // as the message of a panic
 		return printable(e.Error())
 	default:
-		return printable(e.Code + ": " + e.Message)
+		return printable(string(e.Code) + ": " + e.Message)
 	}
 }
 

@@ -52,7 +52,7 @@ func main() {
 	check(err)
 	var order int64
 	check(tx.QueryRowContext(ctx, "INSERT INTO hello_orders (item) VALUES ('mug') RETURNING id").Scan(&order))
-	handle, err := takeOrder.StartTx(ctx, svc, tx, order)
+	handle, err := takeOrder.Start(ctx, svc.In(tx), order)
 	check(err)
 	check(tx.Commit()) // the order and the work on it: both, or neither
 

@@ -94,7 +94,7 @@ const (
 
 // refuse returns an error that names the line. Its code is kept with it, for programs to match on. It is final: another
 // attempt would find the same.
-func refuse(line Line, code, format string, args ...any) error {
+func refuse(line Line, code workflow.Code, format string, args ...any) error {
 	message := fmt.Sprintf("line %d: ", line.Number) + fmt.Sprintf(format, args...)
 	return workflow.Final(&workflow.Error{Code: code, Message: message})
 }

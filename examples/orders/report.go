@@ -80,7 +80,7 @@ func (r *report) add(line Line, run workflow.Run) {
 		reason, message := "other", fmt.Sprintf("line %d: %v", line.Number, run.Err) // such as a database that was away
 		var refused *workflow.Error
 		if errors.As(run.Err, &refused) && refused.Code != "" {
-			reason, message = refused.Code, refused.Message
+			reason, message = string(refused.Code), refused.Message
 		}
 		r.reasons[reason]++
 		r.failures = append(r.failures, message)

@@ -6,43 +6,51 @@
 // epoch in a guard that locks the run's row. So a worker that was frozen, or cut off, can write nothing once another has
 // taken over.
 //
-//	worker.go  claims runs into free slots
-//	lease.go   keeps the worker's row alive and stops what was lost
-//	run.go     executes one run from its recorded steps to its end
-//	scope.go   gives each step its key
-//	step.go    one step: recorded, or attempted and checkpointed
-//	retry.go   what becomes of a failed attempt
-//	sleep.go   waits in process, or parks the run
-//	start.go   creates a run, already claimed where there is a free slot
-//	writer.go  sends what all runs write, many rows in a statement
-//	await.go   tells callers how a run ended
+// It has three floors, and each imports only those below:
+//
+//	engine  the worker: which runs are executed here, and for how long (this package)
+//	run     one run: its function, its steps, its waits
+//	write   rows on their way, what is held here, who is told
+//
+// This floor:
+//
+//	engine.go     the engine and its worker, from outside
+//	start.go      creates a run, already claimed where there is a free slot
+//	worker.go     the life of a worker
+//	slots.go      how many more runs may begin here (pure)
+//	claim.go      claims runs into free slots
+//	marks.go      where claims begin to look (pure)
+//	lease.go      the right to own runs, and its watchdog
+//	heartbeat.go  renews it, and stops what was lost
+//	duty.go       tasks of the fleet
 package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/engine/run"
+	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Body is a workflow's function on encoded values.
-type Body func(ctx context.Context, input json.RawMessage) (json.RawMessage, error)
-
 // Config is how a process works; the root has given each field a value.
 type Config struct {
-	Timeout      time.Duration // of a statement that many runs share
+	Timeout      time.Duration // of a statement that many runs share, and of a duty
 	Concurrency  int
 	PollInterval time.Duration
 	Lease        time.Duration
 	Heartbeat    time.Duration
 	Drain        time.Duration
 	ParkAfter    time.Duration
+	BlockedFor   time.Duration
 	MaxSteps     int
+	Version      string
 	Logger       *slog.Logger
 }
 
@@ -54,13 +62,17 @@ const minConns = 3
 
 // Engine executes the runs of the workflows that are registered with it. It is safe for concurrent use.
 type Engine struct {
-	store  *store.Store
-	config Config
-	awaits *awaiter
-	writer *writer
+	store    *store.Store
+	config   Config
+	observer *write.Observer
+	holds    *write.Holds
+	awaits   *write.Awaiter
+	writer   *write.Writer
+	host     string
+	pid      int
 
 	mu     sync.Mutex
-	bodies map[string]Body
+	bodies map[string]run.Body
 	worker *worker // while Work runs
 	stop   context.CancelFunc
 	works  sync.WaitGroup
@@ -69,14 +81,20 @@ type Engine struct {
 
 // New returns an engine that does nothing yet.
 func New(st *store.Store, config Config) *Engine {
+	holds := write.NewHolds()
+	host, err := os.Hostname()
+	if err != nil { // it is only shown
+		host = ""
+	}
 	return &Engine{
-		store: st, config: config, awaits: newAwaiter(st), writer: newWriter(st, config.Timeout),
-		bodies: make(map[string]Body), stop: func() {},
+		store: st, config: config, observer: write.NewObserver(config.Logger),
+		holds: holds, awaits: write.NewAwaiter(st, holds), writer: write.NewWriter(st, config.Timeout),
+		host: host, pid: os.Getpid(), bodies: make(map[string]run.Body), stop: func() {},
 	}
 }
 
 // Register binds a workflow's name to its body and reports whether the name was free.
-func (e *Engine) Register(name string, body Body) bool {
+func (e *Engine) Register(name string, body run.Body) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, taken := e.bodies[name]; taken {
@@ -90,11 +108,11 @@ func (e *Engine) Register(name string, body Body) bool {
 // returns nil.
 func (e *Engine) Work(ctx context.Context) error {
 	if most := e.store.MaxOpen(); most > 0 && most < minConns {
-		return fmt.Errorf("the pool is bounded to %d connections: call SetMaxOpenConns with at least %d", most, minConns)
+		return fmt.Errorf("the pool is bounded to %d of the %d connections that it takes: call SetMaxOpenConns", most, minConns)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	w := newWorker(e)
+	w := newWorker(e, ctx)
 	if err := e.begin(w, stop); err != nil {
 		return err
 	}
@@ -123,8 +141,8 @@ func (e *Engine) end() {
 	e.works.Done()
 }
 
-// Created tells a worker of this process that there is something to claim.
-func (e *Engine) Created() {
+// Wake tells a worker of this process that there is something to claim.
+func (e *Engine) Wake() {
 	if w := e.working(); w != nil {
 		w.created()
 	}
@@ -132,18 +150,16 @@ func (e *Engine) Created() {
 
 // Cancelled stops the run here if this process executes it; others learn of it with their next heartbeat.
 func (e *Engine) Cancelled(runID string) {
-	if w := e.working(); w != nil {
-		w.lost(runID)
-	}
+	e.holds.Lose(store.Owned{RunID: runID}, store.ErrRunLost)
 }
 
-// InFlight returns how many runs this process executes.
-func (e *Engine) InFlight() int {
-	if w := e.working(); w != nil {
-		return w.inFlight()
-	}
-	return 0
-}
+// InFlight returns how many runs this process executes, and how many functions go on although their run is over here: each takes
+// a slot.
+func (e *Engine) InFlight() (runs, over int) { return e.holds.Count() }
+
+// LastTrouble returns what the worker of this process last had trouble with and no caller was told of, and when; nil when
+// there was nothing.
+func (e *Engine) LastTrouble() (error, time.Time) { return e.observer.LastTrouble() } //nolint:revive // an answer, not a failure
 
 func (e *Engine) working() *worker {
 	e.mu.Lock()
@@ -151,10 +167,13 @@ func (e *Engine) working() *worker {
 	return e.worker
 }
 
-// Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none. The watch is
-// what Start returned, if it was started here.
-func (e *Engine) Await(ctx context.Context, runID string, watch *Watch) (store.Run, error) {
-	return e.awaits.await(ctx, runID, watch)
+// Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none. The hold is
+// what Start returned, if it was started here. exact asks for the row as the database has it.
+func (e *Engine) Await(ctx context.Context, runID string, hold *write.Hold, exact bool) (store.Run, error) {
+	if exact {
+		return e.awaits.AwaitRow(ctx, runID)
+	}
+	return e.awaits.Await(ctx, runID, hold)
 }
 
 // Close ends Work as the end of its context does, and the waiting of every Await with err.
@@ -164,21 +183,21 @@ func (e *Engine) Close(err error) {
 	e.stop()
 	e.mu.Unlock()
 	e.works.Wait()
-	e.awaits.close(err)
-	e.writer.close()
+	e.awaits.Close(err)
+	e.writer.Close()
 }
 
 func (e *Engine) known() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	names := make([]string, 0, len(e.bodies))
-	for name := range e.bodies { // in no order, which is what makes claims fair between workflows
+	for name := range e.bodies {
 		names = append(names, name)
 	}
 	return names
 }
 
-func (e *Engine) body(workflow string) Body {
+func (e *Engine) body(workflow string) run.Body {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.bodies[workflow]

@@ -2,18 +2,20 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
 )
 
 // Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when this
-// process works, knows the workflow and has a free slot, and comes with a watch then; else it waits for whoever claims it
-// first.
-func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, watch *Watch, err error) {
-	write := e.writer.write
+// process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
+// first. exact says that it is to be claimed even so, because its function must get the input as the database has it.
+func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id string, hold *write.Hold, err error) {
+	send := e.writer.Write
 	if run.ID == "" {
 		fresh, err := uuid.NewV7()
 		if err != nil {
@@ -21,71 +23,110 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, watch 
 		}
 		run.ID = fresh.String()
 	} else {
-		write = e.writeAlone // the insert may wait for somebody who creates the same run, and others must not
+		send = e.writer.Alone // the insert may wait for somebody who creates the same run, and others must not
 	}
 
-	w := e.working()
-	lease, took := w.takeStart(&run)
-	written, err := write(ctx, run)
-	switch {
-	case took && err == nil && written:
-		watch = w.start(lease, newRun(w, store.ClaimedRun{
-			ID: run.ID, Workflow: run.Workflow, Input: run.Input, Epoch: 1, Deadline: deadline(run),
-		}, nil))
-		w.runs.Done()
-		return run.ID, watch, nil
-	case took: // if it was inserted all the same, it is released as owned and not held
-		w.dropStart(run.ID)
+	var place *place
+	if w := e.working(); w != nil && !exact {
+		place = w.takePlace(&run)
 	}
-	if err == nil && !written { // a run with this id exists
+	outcome, err := send(ctx, run)
+	if place != nil {
+		if err == nil && outcome == store.Written {
+			return run.ID, place.fill(run), nil
+		}
+		place.giveUp() // if it was inserted all the same, it is released as owned and not held
+	}
+	if err == nil && outcome != store.Written { // a run with this id exists
 		run.Owner = ""
 		_, err = e.store.CreateRun(ctx, run)
 	}
 	if err == nil {
-		e.Created()
+		e.Wake()
 	}
 	return run.ID, nil, err
 }
 
-func (e *Engine) writeAlone(ctx context.Context, row store.Write) (bool, error) {
-	written, err := e.store.Write(ctx, []store.Write{row})
-	return written[0], err
+// A place is kept for a run that starts here while its insert is under way. An insert that takes long, because it waits for
+// another transaction, lends its slot to others meanwhile.
+type place struct {
+	worker *worker
+	lease  context.Context
+	runID  string
+	timer  *time.Timer
+
+	mu   sync.Mutex
+	lent bool
 }
 
-// takeStart takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
-// owner. Until start or dropStart the run may be owned and not held.
-func (w *worker) takeStart(run *store.NewRun) (lease context.Context, took bool) {
-	if w == nil || run.Delay > 0 || w.engine.body(run.Workflow) == nil {
-		return nil, false
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.open || w.demand.more || w.free <= w.demand.due() {
-		return nil, false
-	}
-	lease, id := w.lease.current()
-	if id == "" {
-		return nil, false
-	}
-	w.free--
-	w.starting[run.ID] = true
-	w.runs.Add(1) // Work waits for it
-	run.Owner = id
-	return lease, true
-}
+// lendAfter is how long an insert may take before its slot is lent.
+const lendAfter = 100 * time.Millisecond
 
-func (w *worker) dropStart(runID string) {
-	w.mu.Lock()
-	delete(w.starting, runID)
-	w.mu.Unlock()
-	w.freeSlot()
-	w.runs.Done()
-}
-
-// deadline returns what is left until a new run's deadline, nil for none.
-func deadline(run store.NewRun) *time.Duration {
-	if run.Deadline == 0 {
+// takePlace takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
+// owner.
+func (w *worker) takePlace(run *store.NewRun) *place {
+	if run.Delay > 0 || w.engine.body(run.Workflow) == nil {
 		return nil
 	}
-	return &run.Deadline
+	lease, id := w.lease.current()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if id == "" || !w.open || !w.slots.forStart() {
+		return nil
+	}
+	w.functions.Add(1) // Work waits for it
+	run.Owner = id
+	w.engine.holds.Starting(run.ID)
+	p := &place{worker: w, lease: lease, runID: run.ID}
+	p.timer = time.AfterFunc(lendAfter, p.lend)
+	return p
+}
+
+func (p *place) lend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lent = true
+	p.worker.give(1)
+}
+
+// keeps reports whether the slot is still the run's. From then on it is not lent.
+func (p *place) keeps() bool {
+	p.timer.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.lent
+}
+
+// fill executes the run that was inserted, unless its slot was lent and none is free now: then it is released.
+func (p *place) fill(run store.NewRun) *write.Hold {
+	defer p.leave()
+	if !p.keeps() && !p.worker.retake() {
+		p.worker.release(store.Owned{RunID: run.ID, Epoch: 1}, 0)
+		return nil
+	}
+	claimed := store.ClaimedRun{Owned: store.Owned{RunID: run.ID, Epoch: 1}, Workflow: run.Workflow, Input: run.Input}
+	if run.Deadline > 0 {
+		claimed.Deadline = &run.Deadline
+	}
+	hold := write.NewHold()
+	p.worker.execute(p.lease, hold, claimed, nil)
+	return hold
+}
+
+func (p *place) giveUp() {
+	if p.keeps() {
+		p.worker.give(1)
+	}
+	p.leave()
+}
+
+func (p *place) leave() {
+	p.worker.engine.holds.Started(p.runID)
+	p.worker.functions.Done()
+}
+
+func (w *worker) retake() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.slots.take()
 }

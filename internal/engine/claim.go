@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/engine/write"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// claimLoop claims what it knows to wait as soon as there are slots, and looks for what it does not know of once in a pause.
+func (w *worker) claimLoop(ctx context.Context) {
+	pause, look := w.config.PollInterval, time.Now()
+	var marks marks
+	for ctx.Err() == nil {
+		if now := time.Now(); !now.Before(look) {
+			look = now.Add(jittered(pause))
+			w.look()
+		}
+		n := w.slotsForClaim()
+		if n == 0 {
+			write.Wait(ctx, w.wake, time.Until(look))
+			continue
+		}
+		err := w.claim(ctx, &marks, n)
+		if err == nil {
+			pause = w.config.PollInterval
+			continue
+		}
+		if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
+			w.trouble("claim runs", err)
+			pause = min(2*pause, 20*w.config.PollInterval)
+		}
+		write.Wait(ctx, nil, jittered(pause))
+	}
+}
+
+// look makes the next claim one for runs that nobody knows of.
+func (w *worker) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slots.look = true
+}
+
+func (w *worker) slotsForClaim() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.slots.forClaim()
+}
+
+// errCannotClaim is a worker without a lease, or without a workflow.
+var errCannotClaim = errors.New("cannot claim")
+
+// claim claims runs into slots that were taken for them, executes them, and gives back the slots that are left.
+func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
+	used := 0
+	defer func() { w.returnSlots(n - used) }()
+	lease, id := w.lease.current()
+	names := w.engine.known()
+	if id == "" || len(names) == 0 {
+		return errCannotClaim
+	}
+	from, full := marks.ask(names, time.Now())
+	before, suspects := w.claiming()
+	defer w.claimed()
+
+	sent := time.Now()
+	// Not cut short by the end of ctx: a claim whose answer is not heard is one that nobody hands back.
+	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: from, Limit: n, Suspects: suspects})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	marks.saw(from, full, n, found, now.Sub(sent), now, int(w.fleet.Load()))
+	w.mu.Lock()
+	w.slots.claimed(before, n, len(found.Runs))
+	w.mu.Unlock()
+
+	runs := w.oneSuspect(found.Runs)
+	steps, runs := w.load(context.WithoutCancel(ctx), runs)
+	used = len(runs)
+	for _, c := range runs {
+		hold := write.NewHold()
+		if c.Suspect() {
+			w.holdSuspect(hold)
+		}
+		w.execute(lease, hold, c, steps[c.RunID])
+	}
+	return nil
+}
+
+// oneSuspect hands back all but one of the runs that workers may have died of: what dies with one is not to be blamed on another.
+// They come back at spread times.
+func (w *worker) oneSuspect(claimed []store.ClaimedRun) []store.ClaimedRun {
+	kept, suspects := claimed[:0], 0
+	for _, c := range claimed {
+		if c.Suspect() {
+			if suspects++; suspects > 1 {
+				w.release(c.Owned, time.Second+rand.N(w.config.Lease))
+				continue
+			}
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+func (w *worker) holdSuspect(hold *write.Hold) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.suspect = hold
+}
+
+func (w *worker) leaveSuspect(hold *write.Hold) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.suspect == hold {
+		w.suspect = nil
+	}
+}
+
+// load reads the steps of claimed runs. It is a later statement than the claim, which sees what owners before have written. When that
+// fails, each run is loaded by itself: the one whose history cannot be read is blocked, and the others go on.
+func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[string][]store.Step, []store.ClaimedRun) {
+	var begun []string
+	for _, c := range claimed {
+		if c.Begun {
+			begun = append(begun, c.RunID)
+		}
+	}
+	if begun == nil {
+		return nil, claimed
+	}
+	steps, err := w.store.LoadSteps(ctx, begun)
+	if err == nil {
+		return steps, claimed
+	}
+	steps = make(map[string][]store.Step)
+	kept := claimed[:0]
+	for _, c := range claimed {
+		if c.Begun {
+			own, err := w.store.LoadSteps(ctx, []string{c.RunID})
+			if err != nil {
+				w.cannotLoad(ctx, c, err)
+				continue
+			}
+			steps[c.RunID] = own[c.RunID]
+		}
+		kept = append(kept, c)
+	}
+	return steps, kept
+}
+
+func (w *worker) cannotLoad(ctx context.Context, c store.ClaimedRun, cause error) {
+	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause))
+	problem.Code = "history"
+	if _, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor); err != nil {
+		w.release(c.Owned, time.Second)
+	}
+	w.engine.observer.Observe(write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem})
+}
+
+// returnSlots gives back what the claim loop took and did not need; it looks at them itself.
+func (w *worker) returnSlots(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slots.give(n)
+}
+
+// claiming counts a claim that is sent, and returns what was known before, and whether it may bring a suspect.
+func (w *worker) claiming() (before slots, suspects bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claims.sent++
+	return w.slots, w.suspect == nil
+}
+
+func (w *worker) claimed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claims.done++
+}
+
+func (w *worker) claimsSoFar() claims {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.claims
+}

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/engine/write"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// A duty is a task of the fleet that some worker has to see to from time to time: take-over, and whatever else nobody's call
+// waits for. Each has a bound of its own, and none shares the heartbeat's time.
+type duty struct {
+	name  string
+	every time.Duration        // jittered
+	bound time.Duration        // of one turn
+	early <-chan time.Duration // tells when a turn is due before that; nil: never
+	do    func(context.Context) error
+}
+
+// earlyMargin is for how long after an early time a turn waits, lest it come too early by a rounding.
+const earlyMargin = 20 * time.Millisecond
+
+// keep sees to the duty until ctx ends.
+func (d *duty) keep(ctx context.Context, observer *write.Observer) {
+	for due := time.Now().Add(jittered(d.every)); ; {
+		timer := time.NewTimer(time.Until(due))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case in := <-d.early:
+			timer.Stop()
+			if soon := time.Now().Add(in + earlyMargin); in > 0 && soon.Before(due) {
+				due = soon
+			}
+			continue
+		case <-timer.C:
+		}
+		if err := d.turn(ctx); err != nil && ctx.Err() == nil {
+			observer.Observe(write.Event{Kind: write.Trouble, Op: d.name, Err: err})
+		}
+		due = time.Now().Add(jittered(d.every))
+	}
+}
+
+func (d *duty) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.bound)
+	defer cancel()
+	return d.do(ctx)
+}
+
+// duties of a worker. expiry tells when the next lease of another worker ends: its runs are taken over then, not a heartbeat
+// later.
+func (w *worker) duties(expiry <-chan time.Duration) []*duty {
+	orphans := &orphans{worker: w}
+	return []*duty{
+		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
+		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
+		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
+		{name: "look for unserved workflows", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
+	}
+}
+
+// takeOver makes the runs of dead workers claimable.
+func (w *worker) takeOver(ctx context.Context) error {
+	taken, err := w.store.TakeOver(ctx)
+	if taken > 0 {
+		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: taken})
+		w.lookAgain()
+	}
+	return err
+}
+
+// reportUnserved warns of runs that no living worker will ever claim.
+func (w *worker) reportUnserved(ctx context.Context) error {
+	workflows, err := w.store.UnservedWorkflows(ctx)
+	if len(workflows) > 0 {
+		w.engine.observer.Observe(write.Event{Kind: write.WorkflowsUnserved, Workflows: workflows})
+	}
+	return err
+}
+
+// orphans releases runs that this worker owns and does not hold: the answer to whose claim was lost.
+type orphans struct {
+	worker *worker
+	seen   map[store.Owned]int // at the last look: claims sent until the first such look
+}
+
+// release releases what was seen twice, once every claim that was sent until it was first seen is done: so no claim can still be
+// about to hold it, nor a release of it be under way.
+func (o *orphans) release(ctx context.Context) error {
+	w := o.worker
+	id := w.lease.id()
+	if id == "" {
+		return nil
+	}
+	owned, err := w.store.OwnedRuns(ctx, id)
+	if err != nil {
+		return err
+	}
+	held, _ := w.engine.holds.All()
+	claims := w.claimsSoFar()
+	seen := make(map[store.Owned]int)
+	for _, run := range owned {
+		if held[run] != nil || w.engine.holds.Has(run.RunID) {
+			continue
+		}
+		sent, again := o.seen[run]
+		switch {
+		case again && claims.done >= sent:
+			w.release(run, 0)
+		case again:
+			seen[run] = sent
+		default:
+			seen[run] = claims.sent
+		}
+	}
+	o.seen = seen
+	return nil
+}

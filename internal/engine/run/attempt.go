@@ -1,0 +1,298 @@
+package run
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/engine/write"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// An attempt is a step in flight: from before its function is called until what became of it is recorded.
+type attempt struct {
+	*step
+	number  int // from 1
+	started time.Time
+	over    <-chan struct{} // closed when its context ends; guarded, as what follows, by the run's mu
+	reports
+}
+
+func attemptOf(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
+}
+
+// attempt tries the step once and records the outcome, good or bad.
+func (s *step) attempt(ctx context.Context, o *Options, once try) error {
+	a := &attempt{step: s, number: 1, started: time.Now()}
+	if s.recorded != nil && s.recorded.Attempts != nil {
+		a.number += s.recorded.Attempts.Count
+	}
+	if err := s.call.takeOff(ctx, a); err != nil {
+		return err
+	}
+	returned := false
+	defer func() {
+		if !returned { // runtime.Goexit unwinds the workflow's function too, which is then called again
+			_ = a.fail(o, exited())
+			s.call.interrupt(errAgain)
+		}
+		s.call.land(a)
+	}()
+	if err := a.mark(); err != nil {
+		returned = true
+		return err
+	}
+	recorded, err := a.once(ctx, o, once)
+	returned = true
+	a.back()
+	var failed *failure
+	if errors.As(err, &failed) {
+		return a.fail(o, failed)
+	}
+	if err != nil {
+		return err
+	}
+	if o.Exact {
+		if recorded, err = a.exact(); err != nil {
+			return err
+		}
+	}
+	s.remember(recorded)
+	return nil
+}
+
+// once tries once. A failure after the run was lost or its caller gave up is most likely that, and not the step's: its error is
+// then the cause. So is a checkpoint that was refused: nothing more can be recorded under this epoch.
+func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, error) {
+	r := a.call.run
+	attemptCtx, end := a.context(ctx, o.Timeout)
+	defer end()
+	recorded, err := once(attemptCtx, a)
+	var failed *failure
+	switch cause := context.Cause(attemptCtx); {
+	case err == nil:
+		if r.env.Observer.Wants(write.StepSucceeded) {
+			a.tell(write.Event{Kind: write.StepSucceeded, Attempt: a.number, Took: time.Since(a.started)})
+		}
+		return recorded, nil
+	case !errors.As(err, &failed):
+		r.Lose(err)
+		return nil, context.Cause(r.own)
+	case cause == nil, failed.err.Code == codeRefused:
+		return nil, failed
+	case errors.Is(cause, errStepTimeout):
+		return nil, &failure{err: errStepTimeout}
+	default:
+		return nil, cause
+	}
+}
+
+var errStepTimeout = &store.Error{Code: codeStepTimeout, Message: "the attempt took longer than the step's timeout"}
+
+// back says that no code of the application goes on any more.
+func (a *attempt) back() {
+	a.call.run.mu.Lock()
+	defer a.call.run.mu.Unlock()
+	a.over = nil
+}
+
+// mark writes that a suspect's step is about to be called: should the worker die now, it is this step that is to blame. Others
+// are not marked, which would cost a third of the throughput.
+func (a *attempt) mark() error {
+	r := a.call.run
+	if !r.suspect {
+		return nil
+	}
+	err := r.repeat("mark step", func(ctx context.Context) error {
+		outcome, err := r.env.Store.MarkStep(ctx, r.owned, a.key, a.kind, a.seq)
+		switch {
+		case err != nil:
+			return err
+		case outcome == store.Lost:
+			return store.ErrRunLost
+		case outcome == store.Locked:
+			return fmt.Errorf("%w", store.ErrLockTimeout)
+		}
+		return nil
+	})
+	if err != nil {
+		r.Lose(err)
+	}
+	return err
+}
+
+// success is the record of a result.
+func (a *attempt) success(result json.RawMessage) *store.Checkpoint {
+	r := a.call.run
+	return &store.Checkpoint{
+		Owned: r.owned, Name: a.key, Kind: a.kind, Seq: a.seq, Took: time.Since(a.started), Result: result,
+		Again: a.recorded != nil || r.suspect,
+	}
+}
+
+// checkpoint records a success and returns what is recorded, which is an earlier success if there was one.
+func (s *step) checkpoint(c *store.Checkpoint) (*store.Step, error) {
+	outcome, err := s.call.run.persist(c)
+	switch {
+	case isRefusal(err): // the result cannot be stored, and never will be
+		return nil, &failure{err: refused(err, false), final: true}
+	case err != nil:
+		return nil, err
+	case outcome == store.Exists:
+		return s.read()
+	default:
+		return c.Step(), nil
+	}
+}
+
+// read returns the step as the database has it.
+func (s *step) read() (*store.Step, error) {
+	r := s.call.run
+	var recorded store.Step
+	err := r.repeat("read step", func(ctx context.Context) (err error) {
+		recorded, err = r.env.Store.RecordedStep(ctx, r.owned, s.key)
+		return err
+	})
+	return &recorded, err
+}
+
+// exact is read for a step that has just succeeded.
+func (a *attempt) exact() (*store.Step, error) {
+	recorded, err := a.read()
+	if err != nil {
+		a.call.run.Lose(err)
+	}
+	return recorded, err
+}
+
+// transact tries a transactional step: f's writes and the record commit together.
+func (a *attempt) transact(
+	ctx context.Context, isolation sql.IsolationLevel, f func(context.Context, *sql.Tx) (json.RawMessage, error),
+) (*store.Step, error) {
+	for pause := lockPause; ; pause = min(2*pause, maxPause) {
+		recorded, err := a.call.run.env.Store.CheckpointTx(ctx, a.success(nil), isolation, f)
+		var failed *failure
+		switch {
+		case err == nil, errors.Is(err, store.ErrRunLost), errors.As(err, &failed):
+			return recorded, err
+		case ctx.Err() != nil:
+			return nil, &failure{err: store.NewError(err)}
+		case !errors.Is(err, store.ErrLockTimeout):
+			return nil, txFailure(err)
+		}
+		// A stranger's transaction holds the run. Nothing is left behind, and the wait is nobody's failure.
+		write.Wait(ctx, nil, pause)
+	}
+}
+
+// txFailure is the failure of a transaction. What f did to it will be no different the next time.
+func txFailure(err error) *failure {
+	failed := failureOf(err)
+	if errors.Is(err, store.ErrTxMisused) {
+		failed.err.Code, failed.final = codeMisuse, true
+	}
+	return failed
+}
+
+// fail records a failed attempt, with the time of the next one if there is to be one.
+func (a *attempt) fail(o *Options, failed *failure) error {
+	r := a.call.run
+	row := &store.Failure{
+		Owned: r.owned, Name: a.key, Kind: a.kind, Seq: a.seq, Took: time.Since(a.started), Err: failed.err,
+		Count: a.number, Policy: o.Retry,
+	}
+	if a.recorded != nil && a.recorded.Attempts != nil {
+		row.Policy = a.recorded.Attempts.Policy // resolved once, with the first failure
+	}
+	if !failed.final && (row.Policy.MaxAttempts < 0 || row.Count < row.Policy.MaxAttempts) {
+		delay := backoff(row.Policy, row.Count, rand.Float64())
+		if failed.after != nil {
+			delay = max(0, *failed.after)
+		}
+		row.RetryIn = &delay
+	}
+	outcome, err := r.persist(row)
+	if isRefusal(err) { // the text, perhaps: an encoding may lack it
+		row.Err = row.Err.Reduced()
+		outcome, err = r.persist(row)
+	}
+	switch {
+	case isRefusal(err): // no record of this step can be made
+		return a.call.doom(refused(err, false))
+	case err != nil:
+		r.Lose(err)
+		return err
+	case outcome == store.Exists: // it had succeeded, as the answer to an earlier write would have said
+		recorded, err := a.exact()
+		if err == nil {
+			a.remember(recorded)
+		}
+		return err
+	}
+	var before *store.Step
+	if a.recorded != nil {
+		before = &a.recorded.Step
+	}
+	a.remember(row.Step(before))
+	event := write.Event{Kind: write.StepFailed, Attempt: a.number, Attempts: row.Policy.MaxAttempts, Took: row.Took, Err: row.Err}
+	if row.RetryIn != nil {
+		event.Kind, event.Next = write.StepRetried, *row.RetryIn
+	}
+	a.tell(event)
+	return nil
+}
+
+// backoff returns the delay after the nth failed attempt: exponential, capped, then reduced by a random part of the jitter, so
+// that what failed together is not tried together again. random is in [0, 1).
+func backoff(p store.RetryPolicy, n int, random float64) time.Duration {
+	delay := float64(p.FirstDelay) * math.Pow(p.Factor, float64(n-1))
+	delay = min(delay, float64(p.MaxDelay))
+	return time.Duration(delay * (1 - p.Jitter*random))
+}
+
+// An attemptContext ends as its own context does, and carries what another one carries.
+type attemptContext struct {
+	context.Context
+	values context.Context
+}
+
+func (c attemptContext) Value(key any) any {
+	if value := c.Context.Value(key); value != nil {
+		return value
+	}
+	return c.values.Value(key)
+}
+
+// context returns the context of the attempt: it carries what ctx does and ends with it, but not when the call is
+// interrupted, which lets steps finish.
+func (a *attempt) context(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	c := a.call
+	own, cancel := context.WithCancelCause(c.run.own)
+	attempt := context.WithValue(attemptContext{own, ctx}, attemptKey{}, a)
+	stopCtx, stopTimeout := func() bool { return true }, func() {}
+	if ctx.Done() != c.ctx.Done() || c.run.deadline != nil { // it can end by more than an interruption
+		stopCtx = context.AfterFunc(ctx, func() {
+			if cause := context.Cause(ctx); !errors.Is(cause, ErrInterrupted) {
+				cancel(cause)
+			}
+		})
+	}
+	if timeout > 0 {
+		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
+	}
+	c.run.mu.Lock()
+	a.over = attempt.Done()
+	c.run.mu.Unlock()
+	return attempt, func() {
+		stopTimeout()
+		stopCtx()
+		cancel(nil)
+	}
+}

@@ -1,0 +1,73 @@
+package engine
+
+// claimBatch is how many runs a claim asks for at most.
+const claimBatch = 50
+
+// slots says how many more runs may begin here, and for whom the free ones are: for runs that are known to wait to be claimed, for
+// those that may wait without this process knowing, or for runs that start here. A run that starts here takes a slot only
+// if there is one for each that waits too. It is pure; whoever has it guards it.
+type slots struct {
+	free   int
+	raised int  // runs that became claimable here, ever
+	met    int  // those of them that claims have met
+	more   bool // others may wait, how many nobody knows
+	look   bool // the next claim is to find out
+}
+
+func newSlots(n int) slots {
+	return slots{free: n, more: true} // before the first claim nobody knows what waits
+}
+
+// due is how many runs are known to wait.
+func (s *slots) due() int { return s.raised - s.met }
+
+// wanted reports whether a slot that comes free now is for a claim.
+func (s *slots) wanted() bool { return s.more || s.due() > 0 }
+
+// forClaim takes slots for a claim: for the runs that are known to wait, and for a whole batch when it is to look for others, or
+// there are many.
+func (s *slots) forClaim() int {
+	n := s.due()
+	if s.look || s.more {
+		n = claimBatch
+	}
+	n = min(s.free, n, claimBatch)
+	if s.look && n == 0 {
+		s.more = true // perhaps: what comes free next is for them
+	}
+	s.look = false
+	s.free -= n
+	return n
+}
+
+// forStart takes a slot for a run that starts here, if there is one that no other run waits for.
+func (s *slots) forStart() bool {
+	if s.more || s.free <= s.due() {
+		return false
+	}
+	s.free--
+	return true
+}
+
+// take takes a slot for a run that is owned already, if there is one.
+func (s *slots) take() bool {
+	if s.free == 0 {
+		return false
+	}
+	s.free--
+	return true
+}
+
+// give gives slots back.
+func (s *slots) give(n int) { s.free += n }
+
+// claimed notes what a claim has brought that was sent when asked of was so. With a slot left over, nobody waits but who came since;
+// with none, and more slots than runs were known to wait, more may.
+func (s *slots) claimed(asked slots, took, found int) {
+	if found < took {
+		s.met, s.more = asked.raised, false
+		return
+	}
+	s.met = min(asked.met+found, asked.raised)
+	s.more = s.more || took > asked.due()
+}

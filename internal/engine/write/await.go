@@ -1,0 +1,308 @@
+package write
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// The poll of awaited runs: soon at first, and while some end, then ever more slowly.
+const (
+	firstPoll  = 10 * time.Millisecond
+	pollGrowth = 1.6
+	maxPoll    = time.Second
+	pollBatch  = 1000 // runs
+	pollShare  = 10   // at least so many times what a statement of the poll takes passes until the next
+)
+
+// An Awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query. All others are
+// looked up when somebody begins to wait for them, those of many callers in one statement, and then share one poll. Its
+// goroutine lives while there is somebody to tell.
+type Awaiter struct {
+	store *store.Store
+	holds *Holds
+
+	mu      sync.Mutex
+	waiting map[string]map[chan answer]source // by run id
+	polling bool
+	trouble error         // of the newest look-up; nil when it was answered
+	fresh   []string      // runs that are not looked up yet
+	hurry   chan struct{} // one token: there are such
+	closed  error
+	closing chan struct{}
+	stop    context.CancelFunc
+	poller  sync.WaitGroup
+}
+
+// source says whom a caller believes.
+type source int
+
+const (
+	anyone  source = iota // this process too, if the run ends here
+	theRows               // the database alone
+)
+
+type answer struct {
+	run store.Run
+	err error
+}
+
+// NewAwaiter returns an awaiter that knows of the runs that this process holds.
+func NewAwaiter(st *store.Store, holds *Holds) *Awaiter {
+	return &Awaiter{
+		store: st, holds: holds, waiting: make(map[string]map[chan answer]source),
+		hurry: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+}
+
+// Await returns the run once it is finished. The hold, if there is one, is of an execution here, and knows the end of a run that
+// is completed already; a failed one may have been resumed since. When ctx ends first, the error says what the run was
+// waiting for, and why look-ups failed if they did.
+func (a *Awaiter) Await(ctx context.Context, id string, hold *Hold) (store.Run, error) {
+	if hold == nil || isClosed(hold.ended) && (hold.final == nil || hold.final.Status != store.RunCompleted) {
+		hold = a.holds.Find(id)
+	}
+	for ; hold != nil; hold = a.holds.Find(id) { // here again, perhaps
+		select {
+		case <-hold.ended:
+			if hold.final != nil {
+				return *hold.final, nil
+			}
+		case <-ctx.Done():
+			return store.Run{}, a.explain(ctx, id)
+		case <-a.closing:
+			return store.Run{}, a.closed
+		}
+	}
+	return a.await(ctx, id, anyone)
+}
+
+// AwaitRow is Await for a caller to whom the row as the database has it matters, even if this process knows the end.
+func (a *Awaiter) AwaitRow(ctx context.Context, id string) (store.Run, error) {
+	return a.await(ctx, id, theRows)
+}
+
+func (a *Awaiter) await(ctx context.Context, id string, from source) (store.Run, error) {
+	told := make(chan answer, 1)
+	if err := a.join(id, told, from); err != nil {
+		return store.Run{}, err
+	}
+	defer a.part(id, told)
+	select {
+	case answer := <-told:
+		return answer.run, answer.err
+	case <-ctx.Done():
+		return store.Run{}, a.explain(ctx, id)
+	}
+}
+
+// lastLook bounds the look-up with which a wait that timed out ends.
+const lastLook = time.Second
+
+// explain returns why ctx ended, with what the run was waiting for. A caller that cancelled wants to be gone; only one whose time
+// is over gets a look-up.
+func (a *Awaiter) explain(ctx context.Context, id string) error {
+	cause := context.Cause(ctx)
+	a.mu.Lock()
+	trouble := a.trouble
+	a.mu.Unlock()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+		defer cancel()
+		where, err := a.store.Whereabouts(look, id)
+		if err == nil {
+			return fmt.Errorf("%w: %s", cause, describe(where))
+		}
+		trouble = err
+	}
+	if trouble != nil {
+		return fmt.Errorf("%w: how it stands is not known: %w", cause, trouble)
+	}
+	return cause
+}
+
+func (a *Awaiter) join(id string, told chan answer, from source) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed != nil {
+		return a.closed
+	}
+	if a.waiting[id] == nil {
+		a.waiting[id] = make(map[chan answer]source)
+	}
+	a.waiting[id][told] = from
+	a.look(id)
+	if !a.polling {
+		a.polling = true
+		ctx, stop := context.WithCancel(context.Background())
+		a.stop = stop
+		a.poller.Go(func() { a.poll(ctx) })
+	}
+	return nil
+}
+
+// look has a run looked up at once. It expects mu to be held.
+func (a *Awaiter) look(id string) {
+	a.fresh = append(a.fresh, id)
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Awaiter) part(id string, told chan answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting[id], told)
+	if len(a.waiting[id]) == 0 {
+		delete(a.waiting, id)
+	}
+}
+
+// Finished tells callers that a run has finished in this process.
+func (a *Awaiter) Finished(run *store.Run) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for told, from := range a.waiting[run.ID] {
+		if from == theRows {
+			a.look(run.ID)
+			continue
+		}
+		told <- answer{run: *run}
+		delete(a.waiting[run.ID], told)
+	}
+	if len(a.waiting[run.ID]) == 0 {
+		delete(a.waiting, run.ID)
+	}
+}
+
+// tell expects mu to be held. Each channel takes one answer, and is told once.
+func (a *Awaiter) tell(id string, answer answer) {
+	for told := range a.waiting[id] {
+		told <- answer
+	}
+	delete(a.waiting, id)
+}
+
+// poll looks up the fresh ones at once, and asks for all again and again, a batch at a time, until nobody waits.
+func (a *Awaiter) poll(ctx context.Context) {
+	pause, ended := firstPoll, 0
+	due := time.Now().Add(pause)
+	var round []string // what is left of it
+	for {
+		Wait(ctx, a.hurry, time.Until(due))
+		fresh, over := a.takeFresh(ctx)
+		if over {
+			return
+		}
+		if len(fresh) > 0 {
+			a.ask(ctx, fresh)
+			pause = firstPoll
+			if soon := time.Now().Add(pause); len(round) == 0 && soon.Before(due) {
+				due = soon
+			}
+		}
+		asked := time.Now()
+		if asked.Before(due) {
+			continue
+		}
+		if len(round) == 0 {
+			round, ended = a.elsewhere(), 0
+		}
+		batch := round[:min(len(round), pollBatch)]
+		round = round[len(batch):]
+		ended += a.ask(ctx, batch)
+		rest := min((pollShare-1)*time.Since(asked), maxPoll)
+		if len(round) == 0 {
+			pause = min(time.Duration(float64(pause)*pollGrowth), maxPoll)
+			if ended > 0 {
+				pause = firstPoll
+			}
+			rest = max(rest, pause)
+		}
+		due = time.Now().Add(rest)
+	}
+}
+
+// takeFresh returns the runs to be looked up, or that nobody waits any more.
+func (a *Awaiter) takeFresh(ctx context.Context) (ids []string, over bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ids, a.fresh = a.fresh, nil
+	if len(a.waiting) == 0 || ctx.Err() != nil {
+		a.polling = false
+		return nil, true
+	}
+	return ids, false
+}
+
+// elsewhere returns the awaited runs that this process does not execute, and those whose row is asked for.
+func (a *Awaiter) elsewhere() (ids []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, callers := range a.waiting {
+		if a.holds.Find(id) == nil || slices.Contains(slices.Collect(maps.Values(callers)), theRows) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// ask tells the callers of the runs that have ended, and returns how many there were. An error is not an answer: the
+// database may be back at the next poll. Callers have their own bounds.
+func (a *Awaiter) ask(ctx context.Context, ids []string) (ended int) {
+	for batch := range slices.Chunk(ids, pollBatch) {
+		finished, unknown, err := a.store.Ended(ctx, batch)
+		a.tellAll(finished, unknown, err)
+		ended += len(finished) + len(unknown)
+	}
+	return ended
+}
+
+func (a *Awaiter) tellAll(finished []store.Run, unknown []string, trouble error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.trouble = trouble
+	for i := range finished {
+		a.tell(finished[i].ID, answer{run: finished[i]})
+	}
+	for _, id := range unknown {
+		a.tell(id, answer{err: store.ErrRunNotFound})
+	}
+}
+
+// Close ends every wait with err and waits for the poll to end.
+func (a *Awaiter) Close(err error) {
+	a.mu.Lock()
+	if a.closed == nil {
+		a.closed = err
+		close(a.closing)
+	}
+	for id := range a.waiting {
+		a.tell(id, answer{err: a.closed})
+	}
+	if a.stop != nil {
+		a.stop()
+	}
+	a.mu.Unlock()
+	a.poller.Wait()
+}
+
+// Wait returns at a token, after d, or when ctx ends, and reports whether it was a token.
+func Wait(ctx context.Context, token <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-token:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}

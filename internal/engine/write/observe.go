@@ -1,0 +1,168 @@
+package write
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Kind is what an [Event] is about.
+type Kind int
+
+// The kinds of events.
+const (
+	RunCompleted Kind = iota
+	RunFailed
+	RunBlocked
+	RunParked
+	RunLost
+	RunHandedBack
+	StepSucceeded
+	StepRetried
+	StepFailed
+	StepHangs
+	FunctionHangs
+	RunsTakenOver
+	RunsLeftBehind
+	WorkBegan
+	WorkIdle
+	WorkWaits
+	WorkflowsUnserved
+	LeaseLost
+	Trouble
+)
+
+// How each kind is told. Levels follow one rule: a warning is for somebody to look at, and nobody else is told of it.
+var kinds = [...]struct {
+	level   slog.Level
+	message string
+}{
+	RunCompleted:      {slog.LevelDebug, "run completed"},
+	RunFailed:         {slog.LevelWarn, "run failed"},
+	RunBlocked:        {slog.LevelWarn, "run is blocked and will be tried again"},
+	RunParked:         {slog.LevelDebug, "run parked"},
+	RunLost:           {slog.LevelInfo, "run lost: it was cancelled, or goes on elsewhere"},
+	RunHandedBack:     {slog.LevelInfo, "run handed back"},
+	StepSucceeded:     {slog.LevelDebug, "step succeeded"},
+	StepRetried:       {slog.LevelInfo, "step attempt failed and will be repeated"},
+	StepFailed:        {slog.LevelWarn, "step failed: this was its last attempt"},
+	StepHangs:         {slog.LevelWarn, "step goes on although its context has ended; it keeps a slot"},
+	FunctionHangs:     {slog.LevelWarn, "workflow function goes on although its context has ended; it keeps a slot"},
+	RunsTakenOver:     {slog.LevelInfo, "took over runs of dead workers"},
+	RunsLeftBehind:    {slog.LevelWarn, "runs that do not end with their context are left behind; their writes will be refused"},
+	WorkBegan:         {slog.LevelInfo, "worker began"},
+	WorkIdle:          {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
+	WorkWaits:         {slog.LevelWarn, "worker waits for the database"},
+	WorkflowsUnserved: {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
+	LeaseLost:         {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
+	Trouble:           {slog.LevelWarn, "trouble with the database; it will be tried again"},
+}
+
+// An Event is something that happened to a run, a step or the worker. Fields that do not apply are zero. Err is of ours or the
+// driver's, never the application's own, whose methods are not to be called here.
+type Event struct {
+	Kind      Kind
+	Worker    string
+	RunID     string
+	Workflow  string
+	Workflows []string
+	Step      string
+	Attempt   int
+	Attempts  int // that the step has in all; 0: no bound
+	Op        string
+	Count     int64
+	Took      time.Duration
+	Next      time.Duration // until the next attempt
+	Err       error
+}
+
+// An Observer is the one place to which events go: every log line comes from here. It is safe for concurrent use.
+type Observer struct {
+	log *slog.Logger
+
+	mu  sync.Mutex
+	err error // of the newest trouble
+	at  time.Time
+}
+
+// NewObserver returns an observer that logs.
+func NewObserver(log *slog.Logger) *Observer { return &Observer{log: log} }
+
+// Wants reports whether anybody listens to a kind: on a hot path an event is not made for nobody.
+func (o *Observer) Wants(k Kind) bool {
+	return o.log.Enabled(context.Background(), kinds[k].level)
+}
+
+// LastTrouble returns the newest trouble that no caller was told of, and when it was; nil when there was none.
+func (o *Observer) LastTrouble() (error, time.Time) { //nolint:revive // an answer, not a failure
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err, o.at
+}
+
+// Observe tells of an event.
+func (o *Observer) Observe(e Event) {
+	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits {
+		o.mu.Lock()
+		o.err, o.at = e.Err, time.Now()
+		o.mu.Unlock()
+	}
+	if !o.Wants(e.Kind) {
+		return
+	}
+	defer func() { _ = recover() }() // the handler is the application's: a worker must not die of a log line
+	o.log.LogAttrs(context.Background(), kinds[e.Kind].level, kinds[e.Kind].message, e.attrs()...)
+}
+
+func (e *Event) attrs() []slog.Attr {
+	var attrs []slog.Attr
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	text("worker", e.Worker)
+	text("run_id", e.RunID)
+	text("workflow", e.Workflow)
+	if len(e.Workflows) > 0 {
+		attrs = append(attrs, slog.Any("workflows", e.Workflows))
+	}
+	text("step", e.Step)
+	if e.Attempt > 0 {
+		attrs = append(attrs, slog.Int("attempt", e.Attempt))
+	}
+	if e.Attempts > 0 {
+		attrs = append(attrs, slog.Int("max_attempts", e.Attempts))
+	}
+	text("operation", e.Op)
+	if e.Count > 0 {
+		attrs = append(attrs, slog.Int64("runs", e.Count))
+	}
+	if e.Took > 0 {
+		attrs = append(attrs, slog.Duration("duration", e.Took))
+	}
+	if e.Next > 0 {
+		attrs = append(attrs, slog.Duration("next_attempt_in", e.Next))
+	}
+	if e.Err != nil {
+		var stored *store.Error
+		if errors.As(e.Err, &stored) {
+			text("code", stored.Code)
+		}
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return attrs
+}
+
+// Logger returns a logger for what the application logs of a run, by its step and attempt inside a step.
+func (o *Observer) Logger(runID, workflow, step string, attempt int) *slog.Logger {
+	log := o.log.With("run_id", runID, "workflow", workflow)
+	if step != "" {
+		log = log.With("step", step, "attempt", attempt)
+	}
+	return log
+}

@@ -1,0 +1,45 @@
+package write
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// describe says in a sentence what a run that has not finished waits for.
+func describe(w store.Whereabouts) string {
+	text := fmt.Sprintf("the run is %s", w.Status)
+	switch {
+	case w.Status.Finished():
+		return text
+	case w.Owner != "" && w.OwnerAlive:
+		text += fmt.Sprintf(": worker %s (process %d on %s) executes it", w.Owner, w.OwnerPID, w.OwnerHost)
+	case w.Owner != "":
+		text += fmt.Sprintf(": its worker %s (process %d on %s) has died, and another one will take it over", w.Owner, w.OwnerPID, w.OwnerHost)
+	case w.SuspendedFor == store.ForBlocked:
+		text += fmt.Sprintf(": it is blocked, and will be tried again in %s: %s", until(w.WakeIn), w.Err)
+	case w.SuspendedFor == store.ForHand, w.Status == store.RunRunning:
+		text += " by hand: no worker will claim it"
+	case w.WakeIn == nil:
+		text += ": it waits for something to come"
+	case *w.WakeIn > 0:
+		text += fmt.Sprintf(" until %s from now", until(w.WakeIn))
+	default:
+		text += fmt.Sprintf(" and has waited to be claimed for %s", until(w.WakeIn))
+	}
+	if w.Serving == 0 {
+		text += fmt.Sprintf("; none of the %d living workers has registered workflow %q", w.Workers, w.Workflow)
+		if w.Workers == 0 {
+			text += ": is Service.Work running anywhere?"
+		}
+	}
+	return text
+}
+
+func until(d *time.Duration) string {
+	if d == nil {
+		return "?"
+	}
+	return max(*d, -*d).Round(time.Millisecond).String()
+}

@@ -1,0 +1,157 @@
+package write
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// A Writer sends the rows that all runs of this process write. While one statement is under way the next one gathers, and
+// takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit. There is no timer:
+// a row that comes when nothing is under way is sent at once, by itself. When many wait, a second statement goes beside the
+// first.
+//
+// Nothing queues without a bound: whoever writes waits for its own row. No statement is waited for longer than the timeout;
+// then its callers are told so, and it is left behind: what it would still write is guarded like any other write. No row waits
+// for a lock of anybody, so that one row cannot hold up the others.
+type Writer struct {
+	store     *store.Store // for rows that go alone
+	unbounded *store.Store // for batches, which have a timer of their own
+	timeout   time.Duration
+
+	mu      sync.Mutex
+	waiting []*pending
+	sending int            // statements under way
+	flushes sync.WaitGroup // one for each
+}
+
+// pending is a row that waits, and then how it went.
+type pending struct {
+	row     store.Write
+	done    chan struct{}
+	outcome store.Outcome
+	err     error
+}
+
+// NewWriter returns a writer on a store whose batches are waited for no longer than timeout.
+func NewWriter(st *store.Store, timeout time.Duration) *Writer {
+	return &Writer{store: st, unbounded: st.Unbounded(), timeout: timeout}
+}
+
+const (
+	maxSending    = 2       // statements at a time: the server works on one while we make and read the other
+	secondFrom    = 32      // rows that must wait for the second; fewer are better off together
+	maxBatch      = 512     // rows
+	maxBatchBytes = 4 << 20 // of payloads, unless one alone is longer
+)
+
+// Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all
+// the same.
+func (w *Writer) Write(ctx context.Context, row store.Write) (store.Outcome, error) {
+	if c, ok := row.(*store.Checkpoint); ok && c.Again {
+		return w.Alone(ctx, row) // among others, a row that exists is an error of all
+	}
+	p := &pending{row: row, done: make(chan struct{})}
+	w.mu.Lock()
+	w.waiting = append(w.waiting, p)
+	if w.sending == 0 || w.sending < maxSending && len(w.waiting) >= secondFrom {
+		w.sending++
+		w.flushes.Add(1)
+		go w.flush()
+	}
+	w.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.outcome, p.err
+	case <-ctx.Done():
+		return store.Lost, context.Cause(ctx)
+	}
+}
+
+// Alone sends a row in a statement of its own: the row may exist, or wait for another transaction that writes it.
+func (w *Writer) Alone(ctx context.Context, row store.Write) (store.Outcome, error) {
+	outcomes, err := w.store.Write(ctx, []store.Write{row})
+	if err != nil {
+		return store.Lost, err
+	}
+	return outcomes[0], nil
+}
+
+// flush sends what waits until nothing does, or until it is left behind.
+func (w *Writer) flush() {
+	for batch := w.next(); len(batch) > 0; batch = w.next() {
+		if !w.send(batch) {
+			return
+		}
+	}
+	w.flushes.Done()
+}
+
+// next takes the next batch, oldest rows first.
+func (w *Writer) next() []*pending {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(w.waiting) && n < maxBatch {
+		bytes += store.Size(w.waiting[n].row)
+		if n > 0 && bytes > maxBatchBytes {
+			break
+		}
+		n++
+	}
+	batch := w.waiting[:n:n]
+	w.waiting = w.waiting[n:]
+	if len(w.waiting) == 0 {
+		w.waiting = nil // not to hold what was sent
+	}
+	if n == 0 {
+		w.sending--
+	}
+	return batch
+}
+
+// send writes a batch, on the context of nobody in particular. When the server refuses it for what is in it (a value, a row that
+// exists, an error that a trigger of the application raises), the batch is halved until the row to blame is alone. It
+// reports false when a statement took too long: then all callers have been told, and another goroutine flushes.
+func (w *Writer) send(batch []*pending) bool {
+	for left := [][]*pending{batch}; len(left) > 0; {
+		rows := make([]store.Write, len(left[0]))
+		for i, p := range left[0] {
+			rows[i] = p.row
+		}
+		late := time.AfterFunc(w.timeout, func() {
+			for _, batch := range left {
+				tell(batch, nil, w.store.TimedOut("write with others", w.timeout))
+			}
+			w.flush()
+		})
+		outcomes, err := w.unbounded.Write(context.Background(), rows)
+		if !late.Stop() {
+			return false
+		}
+		sent := left[0]
+		left = left[1:]
+		if half := len(sent) / 2; half > 0 && store.IsPermanent(err) {
+			left = append([][]*pending{sent[:half], sent[half:]}, left...)
+			continue
+		}
+		tell(sent, outcomes, err)
+	}
+	return true
+}
+
+func tell(batch []*pending, outcomes []store.Outcome, err error) {
+	for i, p := range batch {
+		if err == nil {
+			p.outcome = outcomes[i]
+		} else {
+			p.outcome, p.err = store.Lost, err
+		}
+		close(p.done)
+	}
+}
+
+// Close waits for what is under way.
+func (w *Writer) Close() { w.flushes.Wait() }

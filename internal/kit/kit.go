@@ -1,0 +1,40 @@
+// Package kit is what the test suites of this module share: waiting for what must happen, asking a database, processes to
+// be killed or frozen, and what every second line checks.
+//
+// Nothing here sleeps to wait. What is waited for has [Patience] to come, which is far longer than it should ever take, so
+// that only a test that fails meets that bound.
+package kit
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// Patience bounds whatever a test waits for.
+const Patience = time.Minute
+
+// Must ends the test if there is an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// WantIs checks what an error is; no error is wanted as nil.
+func WantIs(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error = %v, want %v", err, want)
+	}
+}
+
+// SQLState returns the SQLSTATE of an error, as an application would look for it, or "".
+func SQLState(err error) string {
+	var e interface{ SQLState() string }
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}

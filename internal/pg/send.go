@@ -1,0 +1,100 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A session is what sends a statement: a connection or a transaction.
+type session interface {
+	sqlx.QueryerContext
+	sqlx.ExecerContext
+}
+
+// Get sends q and scans its only row into dest; sql.ErrNoRows when there is none.
+func (d *DB) Get(ctx context.Context, dest any, q *Query, args ...any) error {
+	return d.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		return sqlx.GetContext(ctx, on, dest, text, args...)
+	})
+}
+
+// List sends q and scans its rows into the slice that dest points to.
+func (d *DB) List(ctx context.Context, dest any, q *Query, args ...any) error {
+	return d.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		return sqlx.SelectContext(ctx, on, dest, text, args...)
+	})
+}
+
+// Exec sends q and returns the number of rows that it wrote.
+func (d *DB) Exec(ctx context.Context, q *Query, args ...any) (int64, error) {
+	var written int64
+	err := d.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		result, err := on.ExecContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		written, err = result.RowsAffected()
+		return err
+	})
+	if err != nil { // a call that was left behind may still write to it
+		return 0, err
+	}
+	return written, nil
+}
+
+// send is the one way to the server. In a caller's transaction a statement goes out as it is. Alone, it is bounded in
+// time, sent as Options.Statements says, and sent again when the server asks for it.
+func (d *DB) send(ctx context.Context, q *Query, do func(context.Context, session, string) error) error {
+	if d.tx != nil {
+		way := inTx
+		if d.own {
+			way = ownTx
+		}
+		return do(ctx, d.tx, d.texts.of(q, way))
+	}
+	return d.bounded(ctx, func(ctx context.Context) error {
+		return Resend(ctx, func() error { return d.sendAlone(ctx, q, do) })
+	})
+}
+
+func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, session, string) error) error {
+	if d.opts.Statements == Single {
+		return d.onConn(ctx, func(conn *sqlx.Conn) error { return do(ctx, conn, d.texts.of(q, alone)) })
+	}
+	// A guard that waited for a lock has to see what the holder wrote: READ COMMITTED, whatever the application's default.
+	options := sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: q.read}
+	return d.transact(ctx, options, func(tx *sqlx.Tx) error { return do(ctx, tx, d.texts.of(q, ownTx)) })
+}
+
+const (
+	resends     = 6
+	resendPause = 4 * time.Millisecond // doubled each time, then jittered by half
+)
+
+// Resend calls send until it succeeds or fails for another reason than a serialization failure, a deadlock or a server that
+// turned read-only, all of which leave nothing behind.
+func Resend(ctx context.Context, send func() error) error {
+	pause, moved := resendPause, false
+	for n := 0; ; n++ {
+		err := send()
+		switch state := SQLState(err); {
+		case n == resends:
+			return err
+		case state == readOnlyTransaction && !moved:
+			moved = true // its connection is gone: perhaps another one leads to the primary
+			continue
+		case state != serializationFailure && state != deadlockDetected:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+		pause *= 2
+	}
+}

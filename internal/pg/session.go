@@ -1,0 +1,121 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// take takes a connection out of the pool. The caller closes it, which gives it back.
+func (d *DB) take(ctx context.Context) (*sqlx.Conn, error) {
+	conn, err := d.pool.DB.Conn(ctx)
+	if err != nil {
+		return nil, d.noConnection(ctx, err)
+	}
+	return &sqlx.Conn{Conn: conn, Mapper: ours}, nil
+}
+
+// maxTries is more than a pool keeps that has been left alone.
+const maxTries = 1000
+
+// onConn calls f with a connection that nobody else uses meanwhile. The pool may hold connections that the server has
+// closed; a driver reports that before it has sent anything. database/sql tries another one then, but not for a connection
+// that was taken out: so this does.
+func (d *DB) onConn(ctx context.Context, f func(*sqlx.Conn) error) error {
+	if d.conn != nil {
+		err := f(d.conn)
+		discard(d.conn, err)
+		return err
+	}
+	for tries := 0; ; tries++ {
+		conn, err := d.take(ctx)
+		if err != nil {
+			return err
+		}
+		err = f(conn)
+		discard(conn, err)
+		_ = conn.Close() // it is back in the pool, or closed: nothing that concerns f
+		if tries == maxTries || !errors.Is(err, driver.ErrBadConn) {
+			return err
+		}
+	}
+}
+
+// isLost reports whether an error, of a BEGIN, says that the connection is gone: whether the server read it or not, nothing
+// has happened. Of another statement that would only be known if the driver said so.
+func isLost(err error) bool {
+	var network net.Error
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.As(err, &network) ||
+		strings.HasPrefix(SQLState(err), "57P0")
+}
+
+// discard throws a connection away on which err happened, if it says that the connection leads to the wrong server: one
+// that was the primary before a failover. The pool would give it out for as long as it lives.
+func discard(conn *sqlx.Conn, err error) {
+	if err != nil && SQLState(err) == readOnlyTransaction {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+// noConnection says why no connection could be taken.
+func (d *DB) noConnection(ctx context.Context, err error) error {
+	stats := d.pool.Stats()
+	if ctx.Err() != nil && stats.MaxOpenConnections > 0 && stats.InUse >= stats.MaxOpenConnections {
+		return &poolError{size: stats.MaxOpenConnections, err: err}
+	}
+	return fmt.Errorf("connect: %w", err)
+}
+
+// ErrNoConnection is returned when a call waited in vain for a connection of the pool, all of which were in use. Nothing was
+// sent. It is an [ErrTimeout] too, when Config.Timeout ended the wait.
+var ErrNoConnection = errors.New("no free connection in the pool")
+
+type poolError struct {
+	size int
+	err  error
+}
+
+func (e *poolError) Error() string {
+	return fmt.Sprintf("%v: all %d are in use (see SetMaxOpenConns): %v", ErrNoConnection, e.size, e.err)
+}
+
+func (e *poolError) Unwrap() []error { return []error{ErrNoConnection, e.err} }
+
+// begin begins a transaction on the connection.
+func begin(ctx context.Context, conn *sqlx.Conn, options sql.TxOptions) (*sql.Tx, error) {
+	tx, err := conn.BeginTx(ctx, &options)
+	if err == nil || ctx.Err() != nil {
+		return tx, err
+	}
+	if SQLState(err) == notSupported { // a transaction that may write, on a server that is a standby
+		return nil, &standbyError{err}
+	}
+	if SQLState(err) == "" && !beginsTx(conn) {
+		return nil, fmt.Errorf("%w: the driver has no BeginTx, and one that wraps another must pass on driver.ConnBeginTx", err)
+	}
+	return nil, err
+}
+
+// beginsTx reports whether the driver can begin a transaction with options. One that cannot tell is taken to.
+func beginsTx(conn *sqlx.Conn) bool {
+	can := true
+	_ = conn.Raw(func(c any) error {
+		_, can = c.(driver.ConnBeginTx)
+		return nil
+	})
+	return can
+}
+
+// standbyError gives the error of a BEGIN the code that a statement would have had.
+type standbyError struct{ err error }
+
+func (e *standbyError) Error() string    { return e.err.Error() }
+func (e *standbyError) Unwrap() error    { return e.err }
+func (e *standbyError) SQLState() string { return readOnlyTransaction }

@@ -1,0 +1,95 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Transact begins a transaction, calls f with the DB bound to it, and commits when f returns nil; it rolls back when f returns
+// an error or panics. It is not bounded: f is the caller's.
+func (d *DB) Transact(ctx context.Context, isolation sql.IsolationLevel, f func(*DB) error) error {
+	return d.transact(ctx, sql.TxOptions{Isolation: isolation}, func(tx *sqlx.Tx) error { return f(d.In(tx.Tx)) })
+}
+
+// Own returns the DB for statements of ours in a transaction that [DB.Transact] began: with it they bound how long that stays
+// open, see Options.Idle.
+func (d *DB) Own() *DB {
+	own := *d
+	own.own = true
+	return &own
+}
+
+// transact is the one place that begins a transaction.
+func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.Tx) error) (err error) {
+	conn, tx, err := d.begin(ctx, options)
+	if err != nil {
+		return err
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			leave(tx.Rollback)
+		}
+		discard(conn, err)
+		switch {
+		case d.conn != nil: // it stays taken
+		case committed:
+			_ = conn.Close()
+		default:
+			leave(conn.Close)
+		}
+	}()
+	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
+		return err
+	}
+	if err := await(ctx, tx.Commit); err != nil {
+		return &CommitError{err}
+	}
+	committed = true
+	return nil
+}
+
+// begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken.
+func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sqlx.Conn, *sql.Tx, error) {
+	type begun struct {
+		conn *sqlx.Conn
+		tx   *sql.Tx
+	}
+	result := make(chan begun, 1) // not variables: a call that was left behind may still write to them
+	err := await(ctx, func() error {
+		for tries := 0; ; tries++ {
+			conn, err := d.conn, error(nil)
+			if conn == nil {
+				if conn, err = d.take(ctx); err != nil {
+					return err
+				}
+			}
+			tx, err := begin(ctx, conn, options)
+			if err == nil {
+				result <- begun{conn, tx}
+				return nil
+			}
+			discard(conn, err)
+			if d.conn == nil {
+				_ = conn.Close()
+			}
+			if d.conn != nil || tries == maxTries || ctx.Err() != nil || !isLost(err) {
+				return fmt.Errorf("begin: %w", err)
+			}
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	b := <-result
+	return b.conn, b.tx, nil
+}
+
+// CommitError says that a transaction may or may not have been committed, unless the server's error inside says more.
+type CommitError struct{ err error }
+
+func (e *CommitError) Error() string { return "commit: " + e.err.Error() }
+func (e *CommitError) Unwrap() error { return e.err }

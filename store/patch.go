@@ -1,0 +1,20 @@
+package store
+
+// PatchStep is the kind of a marker: the run takes the new way of a change in its function. It is no unit of work.
+const PatchStep StepKind = "patch"
+
+// Describe returns the kind in words.
+func (k StepKind) Describe() string {
+	switch k {
+	case "":
+		return "a plain step"
+	case TxStep:
+		return "a transactional step"
+	case SleepStep:
+		return "a sleep"
+	case PatchStep:
+		return "the marker of a patch"
+	default:
+		return "a step of kind " + string(k)
+	}
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
+)
+
+// Whereabouts tells where a run is and what it waits for.
+type Whereabouts struct {
+	Status       RunStatus
+	Workflow     string
+	Owner        string         // the worker that executes it; "" when nobody does
+	OwnerHost    string         // of that worker, if its row is still there
+	OwnerPID     int            //
+	OwnerAlive   bool           // its lease has not ended
+	SuspendedFor SuspendReason  // "" when it is not suspended
+	WakeIn       *time.Duration // until it may be claimed, negative when it may already; nil: not before something comes
+	DeadlineIn   *time.Duration // nil: none
+	Err          error          // why it is blocked, or has failed; an *Error
+	Workers      int            // that are alive
+	Serving      int            // of them: those that know its workflow
+}
+
+var whereabouts = pg.DefineRead("whereabouts", `
+	SELECT run.status, run.workflow, run.owner, run.suspended_for, run.error,
+	       run.run_at - {now_ms} AS wake_in, run.deadline_at - {now_ms} AS deadline_in,
+	       owner.host, owner.pid, coalesce(owner.{alive}, false) AS owner_alive,
+	       living.workers, living.serving
+	FROM {schema}.workflow_runs AS run
+	LEFT JOIN {schema}.workflow_workers AS owner ON owner.id = run.owner
+	CROSS JOIN LATERAL (
+	    SELECT count(*) AS workers, count(*) FILTER (WHERE run.workflow = ANY (workflows)) AS serving
+	    FROM {schema}.workflow_workers
+	    WHERE {alive}
+	) AS living
+	WHERE run.id = $1`)
+
+// Whereabouts returns where a run is, or ErrRunNotFound.
+func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, error) {
+	var row struct {
+		Status       RunStatus      `db:"status"`
+		Workflow     string         `db:"workflow"`
+		Owner        sql.NullString `db:"owner"`
+		SuspendedFor sql.NullString `db:"suspended_for"`
+		Error        pg.JSONB       `db:"error"`
+		WakeIn       sql.NullInt64  `db:"wake_in"`
+		DeadlineIn   sql.NullInt64  `db:"deadline_in"`
+		Host         sql.NullString `db:"host"`
+		PID          sql.NullInt64  `db:"pid"`
+		OwnerAlive   bool           `db:"owner_alive"`
+		Workers      int            `db:"workers"`
+		Serving      int            `db:"serving"`
+	}
+	err := s.db.Get(ctx, &row, whereabouts, runID)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrRunNotFound
+	}
+	if err != nil {
+		return Whereabouts{}, pg.Problem(fmt.Sprintf("look for run %q", runID), err)
+	}
+	return Whereabouts{
+		Status: row.Status, Workflow: row.Workflow,
+		Owner: row.Owner.String, OwnerHost: row.Host.String, OwnerPID: int(row.PID.Int64), OwnerAlive: row.OwnerAlive,
+		SuspendedFor: SuspendReason(row.SuspendedFor.String), WakeIn: durationOf(row.WakeIn), DeadlineIn: durationOf(row.DeadlineIn),
+		Err: decodeError(row.Error), Workers: row.Workers, Serving: row.Serving,
+	}, nil
+}
