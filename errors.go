@@ -74,6 +74,10 @@ var (
 	// one step at a time. Give goroutines a Branch each, or use [Parallel].
 	ErrBranchBusy = run.ErrBranchBusy
 
+	// ErrStartOutsideStep is returned when a run is started by the function of another one outside its steps: it would be
+	// started again whenever that function is called again. Start it in a step, with [WithRunID].
+	ErrStartOutsideStep = errors.New("inside a workflow's function, a run is started in a step: else each replay would start another")
+
 	// ErrTooManySteps is returned by a step beyond Config.MaxSteps.
 	ErrTooManySteps = run.ErrTooManySteps
 

@@ -32,7 +32,46 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 	if err := checkJSONB(text); err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 	}
-	return text, nil
+	return withoutNegativeZeros(text), nil
+}
+
+// withoutNegativeZeros returns a valid JSON text with 0 for -0, as JSONB has it: a value that is decoded from it before it was
+// stored is the same as after. It copies only a text that has one.
+func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
+	var out json.RawMessage
+	kept := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '-':
+			if negativeZero(text[i+1:]) {
+				out = append(out, text[kept:i]...)
+				kept = i + 1
+			}
+		}
+	}
+	if out == nil {
+		return text
+	}
+	return append(out, text[kept:]...)
+}
+
+// negativeZero reports whether the number that follows a minus sign is zero.
+func negativeZero(digits []byte) bool {
+	for _, c := range digits {
+		switch {
+		case '1' <= c && c <= '9':
+			return false
+		case c != '0' && c != '.':
+			return true
+		}
+	}
+	return true
 }
 
 // hidesAll reports whether a type is a struct, or points to one, that has fields and exports none of them, and does not

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/internal/engine/run"
 	"github.com/sqlworkflow/workflow/store"
 )
 
@@ -68,11 +69,11 @@ func (s *shared) ready(ctx context.Context, op string) error {
 // CreateRun creates a pending run and returns its id, a UUIDv7. The input is encoded as JSON; a [json.RawMessage] is
 // taken as it is. A worker that knows the workflow will claim the run, one of this process at once.
 func (s State) CreateRun(ctx context.Context, workflow string, input any) (string, error) {
-	run, err := s.newRun(ctx, workflow, input, nil)
+	fresh, err := s.newRun(ctx, workflow, input, nil)
 	if err != nil {
 		return "", err
 	}
-	created, err := s.create(ctx, run)
+	created, err := s.create(ctx, fresh)
 	return created.ID, err
 }
 
@@ -112,6 +113,9 @@ func (s *shared) newRun(ctx context.Context, workflow string, input any, options
 	}
 	if err := s.ready(ctx, "create run"); err != nil {
 		return store.NewRun{}, err
+	}
+	if run.InFunction(ctx) {
+		return store.NewRun{}, fmt.Errorf("workflow: start a run of %q: %w", workflow, ErrStartOutsideStep)
 	}
 	if o.delay < 0 || o.deadline < 0 {
 		return store.NewRun{}, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)

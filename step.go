@@ -90,11 +90,17 @@ func stepError(err error) error {
 }
 
 // encodeResult makes what cannot be encoded a final error: it will be no different the next time.
-func encodeResult(ctx context.Context, name string, value any, err error) (json.RawMessage, error) {
+func encodeResult[T any](ctx context.Context, name string, value T, err error) (json.RawMessage, error) {
 	if err != nil {
 		return nil, recorded(err)
 	}
 	encoded, err := encode(fmt.Sprintf("result of step %q", name), value, configOf(ctx).PayloadLimit)
+	if err == nil && holdsInterfaces(reflect.TypeFor[T]()) { // then it may not come back, which is better known before it is recorded
+		if decoded := json.Unmarshal(encoded, new(T)); decoded != nil {
+			err = fmt.Errorf("workflow: result of step %q: %w: it could not be decoded again as %s: %w",
+				name, ErrInvalidArgument, typeName[T](), decoded)
+		}
+	}
 	return encoded, run.Final(err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -78,7 +79,7 @@ func TestUpBesideGoose(t *testing.T) {
 		database := pgtest.Empty(t)
 		access := []pgtest.Access{pgtest.PQ, pgtest.PGX}[round%2]
 		db := database.Open(t, access)
-		execute(t, db, `CREATE SCHEMA workflows`)
+		kit.Exec(t, db, `CREATE SCHEMA workflows`)
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() { _, _ = tryGoose(t, program, database.URL(), schema, "up") })

@@ -138,7 +138,7 @@ func TestIdleTransactionsAreBounded(t *testing.T) {
 			b.seen(t)
 			_, err := st.CheckpointTx(t.Context(), &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: "t"}, sql.LevelDefault,
 				func(_ context.Context, tx *sql.Tx) (json.RawMessage, error) {
-					if got := one[string](t, tx, `SHOW idle_in_transaction_session_timeout`); got != test.own {
+					if got := kit.One[string](t, tx, `SHOW idle_in_transaction_session_timeout`); got != test.own {
 						t.Errorf("in a step's function the bound is %s, want the session's own %s", got, test.own)
 					}
 					return json.RawMessage("1"), nil
@@ -192,15 +192,15 @@ func TestFrozenBeforeCommit(t *testing.T) {
 				kit.Must(t, st.Ping(t.Context()))
 				network.silenceAt("COMMIT\x00")
 				ctx, cancel := context.WithCancel(t.Context())
-				answer := async(t, func() error { return write(ctx, st, store.Owned{RunID: id, Epoch: 1}) })
+				answer := kit.Go(t, func() error { return write(ctx, st, store.Owned{RunID: id, Epoch: 1}) })
 				free := func() bool {
-					return one[int](t, b.side, `SELECT count(*) FROM (SELECT FROM workflows.workflow_runs
+					return kit.One[int](t, b.side, `SELECT count(*) FROM (SELECT FROM workflows.workflow_runs
 						WHERE id = '`+id+`' FOR UPDATE SKIP LOCKED) AS free`) == 1
 				}
-				poll(t, "lock", func() bool { return !free() })
-				poll(t, "end of the lock", free)
+				kit.Until(t, "lock", func() bool { return !free() })
+				kit.Until(t, "end of the lock", free)
 				cancel()
-				if err := result(t, answer); err == nil {
+				if err := kit.Receive(t, "the answer", answer); err == nil {
 					t.Error("no error from a commit that never came")
 				}
 				run, err := b.svc.GetRun(t.Context(), id)

@@ -45,8 +45,7 @@ func (s *scope) askPatch(ctx context.Context, name string) (bool, error) {
 		Owned: s.call.run.owned, Name: key, Kind: store.PatchStep, Seq: st.seq, Result: json.RawMessage("true"),
 	})
 	if err != nil {
-		s.call.run.Lose(err)
-		return false, err
+		return false, st.unrecorded(err)
 	}
 	st.remember(recorded)
 	return true, nil

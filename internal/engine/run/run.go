@@ -231,11 +231,11 @@ func (r *Run) end(output json.RawMessage, failure *store.Error) {
 
 func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	final, err := r.finish(output, failure)
-	if isRefusal(err) { // the output cannot be stored, and never will be
-		final, err = r.finish(nil, refused(err, false))
+	if isRefusal(err) && failure != nil { // its text cannot be stored, and never will be
+		final, err = r.finish(nil, failure.Reduced())
 	}
-	if isRefusal(err) { // nor can that
-		final, err = r.finish(nil, refused(err, true))
+	if isRefusal(err) { // nor can the output, or anything like it
+		final, err = r.finish(nil, refused(err))
 	}
 	if err != nil {
 		r.release(err, refusedPause)
@@ -250,12 +250,9 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 }
 
 // refused is what a run or a step fails with whose row the server refuses.
-func refused(err error, reduce bool) *store.Error {
-	e := store.NewError(fmt.Errorf("the database refuses what is to be recorded: %w", err))
+func refused(err error) *store.Error {
+	e := store.NewError(fmt.Errorf("the database refuses what is to be recorded: %w", err)).Reduced()
 	e.Code = codeRefused
-	if reduce {
-		return e.Reduced()
-	}
 	return e
 }
 
@@ -342,9 +339,10 @@ const (
 // waits here, in memory, and neither a connection nor the rows of others wait with it.
 func (r *Run) persist(row store.Write) (outcome store.Outcome, err error) {
 	locked := lockPause
+	send := r.env.Writer.Write
 	err = r.repeat("write", func(ctx context.Context) error {
 		for {
-			outcome, err = r.env.Writer.Write(ctx, row)
+			outcome, err = send(ctx, row)
 			if err != nil || outcome != store.Locked || r.own.Err() != nil {
 				break
 			}
@@ -354,8 +352,8 @@ func (r *Run) persist(row store.Write) (outcome store.Outcome, err error) {
 		if err == nil && (outcome == store.Lost || outcome == store.Locked) {
 			err = store.ErrRunLost
 		}
-		if c, ok := row.(*store.Checkpoint); ok && err != nil {
-			c.Again = true // the answer was lost, perhaps: there may be a row
+		if err != nil {
+			send = r.env.Writer.Alone // the answer was lost, perhaps, and there is a row; or others are not to be refused with it
 		}
 		return err
 	})

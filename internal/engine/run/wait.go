@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
@@ -33,11 +34,20 @@ func (s *step) beginSleep(ctx context.Context, d time.Duration) error {
 	c.WakeIn = &d
 	recorded, err := s.checkpoint(c)
 	if err != nil {
-		s.call.run.Lose(err)
-		return err
+		return s.unrecorded(err)
 	}
 	s.remember(recorded)
 	return nil
+}
+
+// unrecorded ends what cannot be recorded, and is no attempt that could have failed.
+func (s *step) unrecorded(err error) error {
+	var refused *failure
+	if errors.As(err, &refused) {
+		return s.call.doom(refused.err)
+	}
+	s.call.run.Lose(err)
+	return context.Cause(s.call.run.own)
 }
 
 // waitUntil waits for a time of the monotonic clock. A long wait parks the run, once no other goroutine of it is in a step.
