@@ -61,8 +61,9 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sqlx.Conn, *sql
 	result := make(chan begun, 1) // not variables: a call that was left behind may still write to them
 	err := await(ctx, func() error {
 		for tries := 0; ; tries++ {
-			conn, err := d.conn, error(nil)
+			conn := d.conn
 			if conn == nil {
+				var err error
 				if conn, err = d.take(ctx); err != nil {
 					return err
 				}
