@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -22,6 +23,12 @@ func (d *DB) Own() *DB {
 	return &own
 }
 
+// Undo rolls back the transaction that the DB is bound to and reports whether it was open until now. One whose context has
+// ended was not.
+func (d *DB) Undo() (wasOpen bool) {
+	return !errors.Is(leave(d.tx.Rollback), sql.ErrTxDone)
+}
+
 // transact is the one place that begins a transaction.
 func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.Tx) error) (err error) {
 	conn, tx, err := d.begin(ctx, options)
@@ -31,7 +38,7 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.T
 	committed := false
 	defer func() {
 		if !committed {
-			leave(tx.Rollback)
+			_ = leave(tx.Rollback)
 		}
 		discard(conn, err)
 		switch {
@@ -39,7 +46,7 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.T
 		case committed:
 			_ = conn.Close()
 		default:
-			leave(conn.Close)
+			_ = leave(conn.Close)
 		}
 	}()
 	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
