@@ -36,7 +36,7 @@ type Config struct {
 	Schema string
 
 	// Statements says how a statement that stands alone is sent. The default is safe everywhere; see
-	// [StatementsAuto] and the README's section on drivers and poolers for the fast way with lib/pq.
+	// [StatementsAuto], and docs/operations.md on drivers and poolers for the fast way with lib/pq.
 	Statements Statements
 
 	// Logger receives problems that no caller is waiting to be told of. Payloads and connection strings are never logged.
@@ -79,8 +79,8 @@ type Config struct {
 	// claims it: so a rollback, or a fix, lets it go on. Defaults to 24 h.
 	BlockedFor time.Duration
 
-	// ParkAfter is the longest wait of a run, in [Sleep] or for a next attempt, that is waited for in process. A longer one
-	// parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
+	// ParkAfter is the longest wait, in [Sleep] or before the next attempt of a step, that a run spends in memory. A longer
+	// one parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
 	ParkAfter time.Duration
 
 	// MaxSteps bounds the steps of one run, all of which are loaded when it is claimed. Defaults to 10,000.
@@ -128,7 +128,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// warnings drops what is less.
+// warnings is a handler that drops whatever is less than a warning.
 type warnings struct{ slog.Handler }
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {

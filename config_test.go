@@ -66,7 +66,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// The defaults of DESIGN section 9.
+// What a Config means that says nothing.
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	got := Config{}.withDefaults()

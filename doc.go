@@ -2,10 +2,10 @@
 // server, no broker and no driver to add: the state is rows in the application's database, and what is written can join the
 // application's own transaction.
 //
-// # A first day
+// # The first hour
 //
-// A [Service] needs a pool, or a connection string to open one of its own ([Config]). [Service.Init] creates or upgrades
-// the tables:
+// A [Service] has the application's pool, or a connection string to open one of its own ([Config]). [Service.Init] creates or
+// upgrades the tables:
 //
 //	svc, err := workflow.New(workflow.Config{DB: db})
 //	…
@@ -16,34 +16,64 @@
 //
 //	var checkout = workflow.Define("checkout", func(ctx context.Context, o Order) (Receipt, error) {
 //		charge, err := workflow.Do(ctx, "charge", func(ctx context.Context) (Charge, error) {
-//			return payments.Charge(ctx, workflow.RunID(ctx), o.Total)
+//			return payments.Charge(ctx, workflow.IdempotencyKey(ctx), o.Total)
 //		})
 //		…
 //	})
 //
 // [Service.Register] binds it, [Service.Work] executes runs of it until its context ends, [Workflow.Start] starts one, in this
-// process or another, and [Handle.Result] waits for it. A run belongs to one worker at a time; when that dies, another takes
-// over once its lease has ended ([Config].Lease).
+// process or another, and [Handle.Result] waits for it. A run belongs to one worker at a time; when that dies, another one takes
+// it over once the lease has ended ([Config].Lease).
+//
+// # In your transaction
+//
+// Whatever starts or writes takes a [Session]: the service itself, or [Service.In] with a transaction of yours. Then your
+// rows and the run exist together or not at all:
+//
+//	order, err := insertOrder(ctx, tx)
+//	handle, err := checkout.Start(ctx, svc.In(tx), order)
+//	err = tx.Commit()
+//	svc.Wake() // or the run waits for the next poll
+//
+// Expected outcomes ([ErrRunConflict], [ErrStepFinished] and the like) never abort that transaction.
 //
 // # Steps
 //
 // A step of [Do] may run again when the process dies between its effect and its record; [IdempotencyKey] gives it a key that is
-// the same each time. A step of [DoTx] has a transaction, in which it is also recorded: its writes happen exactly once. A
-// step that fails is tried again ([WithRetry], [Final]), and [Sleep] makes a run wait, for months if need be: long waits are
-// rows, not goroutines. A run may have goroutines, with a [Branch] each.
+// the same each time. A step of [DoTx] has a transaction, in which it is also recorded: its writes happen exactly once.
+//
+// A step that fails is tried again, five times unless [WithRetry] or [Config].Retry says otherwise; [Final] ends that at once,
+// and [RetryAfter] sets the time of the next attempt. [WithAttemptTimeout] bounds an attempt. What a step failed with in the end is
+// an [*Error] with a [Code]:
+//
+//	if errors.Is(err, workflow.Code("card_declined")) { … }
+//
+// [Sleep] makes a run wait, for months if need be: a long wait is a row, not a goroutine. [Parallel] calls a function for each of
+// many items, and [Branch] gives a goroutine of your own its step names: within one branch, steps follow each other.
 //
 // # Rules for a workflow's function
 //
 // It is called again after a crash, a long wait or a deploy, and must then do the same between its steps: no clock, no random
-// numbers, no I/O and no state from outside; these belong into steps. It passes on the context that it got, and returns the error
-// of a step that says that the run is paused ([IsPaused]). What does not match its record stops the run with code
-// nondeterministic, so give a changed workflow another name while unfinished runs of the old one are left.
+// numbers, no I/O and no state from outside; these belong in steps. It passes on the context that it got, and returns the
+// error of a step that says that the run is interrupted ([ErrInterrupted]). docs/rules.md shows wrong and right code side by side.
 //
-// # Starting, stopping
+// # Changing it
 //
-// [Workflow.Start] takes an id ([WithRunID]), a delay and a deadline; [Workflow.StartTx] joins your transaction. [Service.Cancel]
-// stops a run wherever it is executed, and [Service.Resume] goes on from the last good step of one that failed. When Work's
-// context ends, steps in flight have [Config].Drain to finish and the runs are handed back.
+// A run whose function no longer does what is recorded is blocked before anything takes effect: it keeps its error, is tried again with
+// growing pauses, and goes on by itself after a fix or a rollback ([SuspendedBlocked], [Config].BlockedFor). [Patched] lets runs on
+// both sides of a change live side by side; a large change gets another name. When Work's context ends, steps in flight have
+// [Config].Drain to finish, and the runs are handed back.
+//
+// # Stopping, and going on
+//
+// [State.Cancel] and [Handle.Cancel] stop a run wherever it is executed, and [WithDeadline] does so in time. [State.Resume] goes on
+// with one that failed or was cancelled, from its last good step.
+//
+// # Looking at it
+//
+// [State.GetRun], [State.ListRuns] and [State.ListSteps], which a Service has too, read what is recorded. [Service.AwaitRun] waits for
+// a run of any type, [Service.Stats] counts. When a context ends before a result is there, the error says what the run was waiting for. Problems
+// that no caller is waiting for go to [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
 //
 // # The state API
 //
@@ -51,16 +81,11 @@
 // status. Every call is one guarded statement: a finished run refuses writes, the first result of a step is final, and a status
 // changes only along the allowed ways. [State.WithRunLock] makes several of them one critical section across processes.
 //
-// # Your transaction
-//
-// [Service.In] binds the state API to a transaction of the application: its rows and ours commit together or not at all.
-// Expected outcomes ([ErrRunNotFound], [ErrStepFinished] and the like) never abort that transaction.
-//
 // # What is stored
 //
 // Inputs, outputs and results are JSON, in JSONB columns: what comes back is equal as JSON, not byte for byte. Errors are
-// kept as {message, code, stack} ([Error]). Times are the database's, in milliseconds. The tables are documented in the
-// database itself (COMMENT ON) and in the README; reading them with psql is part of the design.
+// kept as {message, code, stack, step} ([Error]). Times are the database's, in milliseconds. The tables are documented in the
+// database itself (COMMENT ON) and in docs/operations.md; reading them with psql is part of the design.
 //
 // # Bounds
 //

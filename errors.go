@@ -63,8 +63,8 @@ var (
 	// ErrOutsideRun is returned by a step that was reached with a context that does not come from a run.
 	ErrOutsideRun = run.ErrOutsideRun
 
-	// ErrFunctionReturned is returned by a step that was reached after the workflow's function had returned: it is to wait for
-	// its goroutines.
+	// ErrFunctionReturned is returned by a step that was reached after the workflow's function had returned. A function must
+	// wait for its goroutines.
 	ErrFunctionReturned = run.ErrFunctionReturned
 
 	// ErrStepNested is returned by a step that was reached inside another one.
@@ -73,6 +73,10 @@ var (
 	// ErrBranchBusy is returned by a step that was reached while another one of the same [Branch] is in flight: a branch has
 	// one step at a time. Give goroutines a Branch each, or use [Parallel].
 	ErrBranchBusy = run.ErrBranchBusy
+
+	// ErrStartOutsideStep is returned when a run is started by the function of another one outside its steps: it would be
+	// started again whenever that function is called again. Start it in a step, with [WithRunID].
+	ErrStartOutsideStep = errors.New("inside a workflow's function, a run is started in a step: else each replay would start another")
 
 	// ErrTooManySteps is returned by a step beyond Config.MaxSteps.
 	ErrTooManySteps = run.ErrTooManySteps
@@ -88,7 +92,8 @@ var (
 	ErrClosed = errors.New("service is closed")
 )
 
-// TransitionError is returned when a run's status may not change as asked. Nothing was written.
+// TransitionError is returned when a run's status may not change as asked. Nothing was written. Its fields are RunID, and the
+// statuses From, which the run has, and To, which was asked for.
 type TransitionError = store.TransitionError
 
 // Code tells programs what an [Error] is about: a string, and an error itself, so that one compares with errors.Is:
@@ -161,7 +166,7 @@ func (e *Error) stored() *store.Error {
 }
 
 // recorded lets the engine find the parts of an *Error in the chain of an error of the application. It calls methods of that
-// error, and so belongs into the code that the engine guards.
+// error, so it belongs in the code that the engine guards.
 func recorded(err error) error {
 	var own *Error
 	if err == nil || !errors.As(err, &own) {

@@ -15,6 +15,7 @@ import (
 var (
 	rawMessage  = reflect.TypeFor[json.RawMessage]()
 	number      = reflect.TypeFor[json.Number]()
+	marshaler   = reflect.TypeFor[json.Marshaler]()
 	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 	// Decoders of the standard library to which what PostgreSQL changes makes no difference.
@@ -22,42 +23,68 @@ var (
 		reflect.TypeFor[time.Time](): true, reflect.TypeFor[big.Int](): true,
 	}
 
-	keepsText sync.Map // of reflect.Type to bool
+	keepsText  sync.Map // of reflect.Type to bool
+	interfaces sync.Map // of reflect.Type to bool
 )
 
 // exact reports whether a T that is decoded from JSON shows more of its text than its value.
 func exact[T any]() bool { return exactType(reflect.TypeFor[T]()) }
 
 func exactType(t reflect.Type) bool {
-	if known, ok := keepsText.Load(t); ok {
-		return known.(bool) //nolint:errcheck,forcetypeassert // nothing else is stored
-	}
-	keeps := looksAtText(t, make(map[reflect.Type]bool))
-	keepsText.Store(t, keeps)
-	return keeps
+	return remembered(&keepsText, t, func(t reflect.Type) (is, known bool) {
+		switch {
+		case t == rawMessage, t == number:
+			return true, true
+		case indifferent[t]:
+			return false, true
+		}
+		return codesItself(t), codesItself(t) // its decoder sees the text; its encoder may write a key in two spellings
+	})
 }
 
-func looksAtText(t reflect.Type, seen map[reflect.Type]bool) bool {
+func codesItself(t reflect.Type) bool {
+	for _, coder := range []reflect.Type{marshaler, unmarshaler} {
+		if t.Implements(coder) || reflect.PointerTo(t).Implements(coder) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsInterfaces reports whether values of a type may hold others that JSON cannot decode into it.
+func holdsInterfaces(t reflect.Type) bool {
+	return remembered(&interfaces, t, func(t reflect.Type) (is, known bool) {
+		return t.Kind() == reflect.Interface && t.NumMethod() > 0, t.Kind() == reflect.Interface || codesItself(t)
+	})
+}
+
+// remembered reports whether a type, or one that it is made of, is what is says; that it does not know of a type leaves the
+// answer to what that is made of.
+func remembered(memory *sync.Map, t reflect.Type, is func(reflect.Type) (is, known bool)) bool {
+	if known, ok := memory.Load(t); ok {
+		return known.(bool) //nolint:errcheck,forcetypeassert // nothing else is stored
+	}
+	found := within(t, is, make(map[reflect.Type]bool))
+	memory.Store(t, found)
+	return found
+}
+
+func within(t reflect.Type, is func(reflect.Type) (is, known bool), seen map[reflect.Type]bool) bool {
 	if seen[t] {
 		return false
 	}
 	seen[t] = true
-	switch {
-	case t == rawMessage, t == number:
-		return true
-	case indifferent[t]:
-		return false
-	case t.Implements(unmarshaler), reflect.PointerTo(t).Implements(unmarshaler):
-		return true
+	if answer, known := is(t); known {
+		return answer
 	}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array:
-		return looksAtText(t.Elem(), seen)
+		return within(t.Elem(), is, seen)
 	case reflect.Map:
-		return looksAtText(t.Key(), seen) || looksAtText(t.Elem(), seen)
+		return within(t.Key(), is, seen) || within(t.Elem(), is, seen)
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if looksAtText(t.Field(i).Type, seen) {
+			if within(t.Field(i).Type, is, seen) {
 				return true
 			}
 		}

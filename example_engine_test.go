@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,7 +16,12 @@ import (
 
 // working is newService with a worker.
 func working(definitions ...workflow.Definition) (svc *workflow.Service, db *sql.DB, closeAll func()) {
-	svc, db, closeService := newService()
+	return workingWith(workflow.Config{}, definitions...)
+}
+
+// workingWith is working with a configuration.
+func workingWith(config workflow.Config, definitions ...workflow.Definition) (svc *workflow.Service, db *sql.DB, closeAll func()) {
+	svc, db, closeService := newServiceWith(config)
 	svc.Register(definitions...)
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan error)
@@ -222,26 +229,37 @@ func ExampleWithDeadline() {
 	handle, err := wait.Start(ctx, svc, 0, workflow.WithDeadline(50*time.Millisecond))
 	must(err)
 	_, err = handle.Result(ctx)
-	fmt.Println(errors.Is(err, &workflow.Error{Code: "deadline"}))
+	fmt.Println(errors.Is(err, workflow.CodeDeadline))
 	// Output: true
 }
 
 // What a workflow's function logs is written once, however often the function is called again.
 func ExampleLogger() {
 	greet := workflow.Define("greet", func(ctx context.Context, name string) (string, error) {
-		workflow.Logger(ctx).Info("greeting", "name", name) // with run_id and workflow
+		workflow.Logger(ctx).Info("greeting", "name", name)
 		return workflow.Do(ctx, "compose", func(ctx context.Context) (string, error) {
-			workflow.Logger(ctx).Info("composing") // with step and attempt as well
+			workflow.Logger(ctx).Info("composing") // inside a step the line names that too
 			return "Hello, " + name, nil
 		})
 	})
-	svc, _, closeAll := working(greet) // its Config has no Logger, so nothing is written
+	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutTimes}))
+	svc, _, closeAll := workingWith(workflow.Config{Logger: log}, greet)
 	defer closeAll()
 
-	handle, err := greet.Start(ctx, svc, "Zoë")
+	handle, err := greet.Start(ctx, svc, "Zoë", workflow.WithRunID("g"))
 	must(err)
-	text, err := handle.Result(ctx)
+	_, err = handle.Result(ctx)
 	must(err)
-	fmt.Println(text)
-	// Output: Hello, Zoë
+	// Output:
+	// level=INFO msg="worker began" workflows=[greet]
+	// level=INFO msg=greeting run_id=g workflow=greet name=Zoë
+	// level=INFO msg=composing run_id=g workflow=greet step=compose attempt=1
+}
+
+// withoutTimes leaves out what is different each time.
+func withoutTimes(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey || a.Key == "worker" {
+		return slog.Attr{}
+	}
+	return a
 }

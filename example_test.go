@@ -45,8 +45,15 @@ func must(err error) {
 
 // newService is New and Init on a database of its own.
 func newService() (svc *workflow.Service, db *sql.DB, closeAll func()) {
-	db, closeDatabase := openDatabase()
-	svc, err := workflow.New(workflow.Config{DB: db})
+	return newServiceWith(workflow.Config{})
+}
+
+// newServiceWith has a configuration, and its tables are there already.
+func newServiceWith(config workflow.Config) (svc *workflow.Service, db *sql.DB, closeAll func()) {
+	tb := &exampleTB{}
+	db, closeDatabase := pgtest.New(tb).Open(tb, pgtest.PQ), tb.end
+	config.DB = db
+	svc, err := workflow.New(config)
 	must(err)
 	must(svc.Init(ctx))
 	return svc, db, func() {
@@ -113,7 +120,7 @@ func ExampleDo_error() {
 	must(err)
 	_, err = handle.Result(ctx)
 	fmt.Println(err)
-	fmt.Println(errors.Is(err, &workflow.Error{Code: "card_declined"}))
+	fmt.Println(errors.Is(err, workflow.Code("card_declined")))
 
 	stop()
 	must(<-done)
@@ -236,4 +243,29 @@ func ExampleState_ListRuns() {
 	}
 	fmt.Println(runs)
 	// Output: 5
+}
+
+// What has come to an end, one way or another.
+func ExampleState_ListRuns_statuses() {
+	svc, _, closeAll := newService()
+	defer closeAll()
+	for id, status := range map[string]workflow.RunStatus{
+		"a": workflow.RunCompleted, "b": workflow.RunFailed, "c": workflow.RunCancelled, "d": workflow.RunRunning,
+	} {
+		_, err := svc.CreateRunWithID(ctx, id, "report", nil)
+		must(err)
+		must(svc.UpdateRunStatus(ctx, id, status, nil, nil))
+	}
+
+	page, err := svc.ListRuns(ctx, workflow.RunFilter{
+		Statuses: []workflow.RunStatus{workflow.RunCompleted, workflow.RunFailed, workflow.RunCancelled},
+	})
+	must(err)
+	for _, run := range page.Runs {
+		fmt.Println(run.ID, run.Status)
+	}
+	// Unordered output:
+	// a completed
+	// b failed
+	// c cancelled
 }

@@ -17,8 +17,8 @@ func checkRunID(id string) error { return checkName("run id", id, maxName) }
 
 func checkWorkflowName(name string) error { return checkName("workflow name", name, maxName) }
 
-// checkStepName checks a name that a caller gives to a step. The characters # and / are kept for keys: the engine makes
-// name#1 of a repeated name, and key/name of a name in a branch.
+// checkStepName checks a name that a caller gives to a step. The characters # and / are reserved: the engine makes name#1 of a
+// repeated name, and key/name of a name in a branch.
 func checkStepName(name string) error {
 	if err := checkStepKey(name); err != nil {
 		return err

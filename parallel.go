@@ -67,8 +67,8 @@ func Parallel[In, Out any](
 
 // ItemError says which item of [Parallel] an error is of.
 type ItemError struct {
-	Name  string
-	Index int
+	Name  string // that Parallel was called with
+	Index int    // of the item, from 0
 	Err   error
 }
 

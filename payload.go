@@ -20,7 +20,7 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 			return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 		}
 		if string(encoded) == "{}" && hidesAll(reflect.TypeOf(v)) {
-			return nil, fmt.Errorf("workflow: %s: %w: none of the fields of %T is exported, so that JSON has nothing of it",
+			return nil, fmt.Errorf("workflow: %s: %w: %T has no exported field, so its JSON would be empty",
 				what, ErrInvalidArgument, v)
 		}
 		text = encoded
@@ -32,11 +32,50 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 	if err := checkJSONB(text); err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 	}
-	return text, nil
+	return withoutNegativeZeros(text), nil
 }
 
-// hidesAll reports whether a type is a struct, or points to one, that has fields and exports none of them, and does not
-// marshal itself: stored as {}, it would come back empty.
+// withoutNegativeZeros returns a valid JSON text with 0 for -0, as JSONB has it: a value that is decoded from it before it was
+// stored is the same as after. It copies only a text that has one.
+func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
+	var out json.RawMessage
+	kept, found := 0, false
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '-':
+			if negativeZero(text[i+1:]) {
+				out = append(out, text[kept:i]...)
+				kept, found = i+1, true
+			}
+		}
+	}
+	if !found {
+		return text
+	}
+	return append(out, text[kept:]...)
+}
+
+// negativeZero reports whether the number that follows a minus sign is zero.
+func negativeZero(digits []byte) bool {
+	for _, c := range digits {
+		switch {
+		case '1' <= c && c <= '9':
+			return false
+		case c != '0' && c != '.':
+			return true
+		}
+	}
+	return true
+}
+
+// hidesAll reports whether t is a struct (or a pointer to one) with fields of which none is exported, and without a
+// marshaling method of its own: stored as {}, it would come back empty.
 func hidesAll(t reflect.Type) bool {
 	if t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 		return false
@@ -56,8 +95,8 @@ func hidesAll(t reflect.Type) bool {
 	}
 }
 
-// What JSONB can hold. Numbers are PostgreSQL's numeric, whose digits are bounded on both sides of the point; nesting is
-// bounded by the server's stack, well above this.
+// What JSONB can hold. Its numbers are PostgreSQL's numeric, which bounds the digits on both sides of the point. Its nesting is
+// bounded by the server's stack, well above the bound here.
 const (
 	maxNesting        = 1000
 	maxIntegerDigits  = 131072
@@ -65,7 +104,7 @@ const (
 )
 
 // checkJSONB refuses the valid JSON texts that JSONB refuses: characters that PostgreSQL's text cannot store, and
-// numbers out of range. It may refuse more (zero with a huge exponent), never less.
+// numbers out of range. It may refuse too much (zero with a huge exponent), never too little.
 func checkJSONB(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("JSON is not valid UTF-8")
@@ -103,7 +142,7 @@ func checkJSONB(text []byte) error {
 	return nil
 }
 
-// checkString checks the string that begins at text[i] and returns the index behind it.
+// checkString checks the string that begins at text[i] and returns the index after it.
 func checkString(text []byte, i int) (int, error) {
 	for i++; text[i] != '"'; i++ {
 		if text[i] != '\\' {
@@ -133,7 +172,7 @@ func checkString(text []byte, i int) (int, error) {
 	return i + 1, nil
 }
 
-// hex4 reads four hexadecimal digits, which valid JSON has behind \u.
+// hex4 reads the four hexadecimal digits that follow \u in valid JSON.
 func hex4(text []byte) uint64 {
 	r, err := strconv.ParseUint(string(text[:4]), 16, 16)
 	if err != nil {
@@ -142,7 +181,7 @@ func hex4(text []byte) uint64 {
 	return r
 }
 
-// checkNumber checks the number that begins at text[i] and returns the index behind it.
+// checkNumber checks the number that begins at text[i] and returns the index after it.
 func checkNumber(text []byte, i int) (int, error) {
 	digits := func() int {
 		start := i

@@ -192,3 +192,16 @@ func isNumeric(number string) bool {
 func hasLeadingZeroExponent(text []byte) bool {
 	return bytes.ContainsAny(text, "eE") && len(text) > 100
 }
+
+// What JSONB has as 0 is 0 before it was stored too.
+func TestNegativeZeros(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`-0`: `0`, `-0.0`: `0.0`, `[-0,1,-0e5,-0.5]`: `[0,1,0e5,-0.5]`, `{"-0":"-0","\"-0":-0}`: `{"-0":"-0","\"-0":0}`,
+		`-1`: `-1`, `[-10,-0.01]`: `[-10,-0.01]`, `"-0"`: `"-0"`, `-0E-1`: `0E-1`,
+	} {
+		if got := string(withoutNegativeZeros(json.RawMessage(text))); got != want {
+			t.Errorf("%s → %s, want %s", text, got, want)
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// RunStatus is where a run stands.
+// RunStatus is where a run stands. Its method Finished tells whether that is for good, and Valid whether there is such a status.
 type RunStatus = store.RunStatus
 
 // The statuses of a run. The last three are terminal.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sqlworkflow/workflow/internal/engine"
+	"github.com/sqlworkflow/workflow/internal/engine/run"
 	"github.com/sqlworkflow/workflow/store"
 )
 
@@ -68,11 +69,11 @@ func (s *shared) ready(ctx context.Context, op string) error {
 // CreateRun creates a pending run and returns its id, a UUIDv7. The input is encoded as JSON; a [json.RawMessage] is
 // taken as it is. A worker that knows the workflow will claim the run, one of this process at once.
 func (s State) CreateRun(ctx context.Context, workflow string, input any) (string, error) {
-	run, err := s.newRun(ctx, workflow, input, nil)
+	fresh, err := s.newRun(ctx, workflow, input, nil)
 	if err != nil {
 		return "", err
 	}
-	created, err := s.create(ctx, run)
+	created, err := s.create(ctx, fresh)
 	return created.ID, err
 }
 
@@ -113,6 +114,9 @@ func (s *shared) newRun(ctx context.Context, workflow string, input any, options
 	if err := s.ready(ctx, "create run"); err != nil {
 		return store.NewRun{}, err
 	}
+	if run.InFunction(ctx) {
+		return store.NewRun{}, fmt.Errorf("workflow: start a run of %q: %w", workflow, ErrStartOutsideStep)
+	}
 	if o.delay < 0 || o.deadline < 0 {
 		return store.NewRun{}, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)
 	}
@@ -139,7 +143,7 @@ func (s State) GetRun(ctx context.Context, id string) (Run, error) {
 	return runOf(run), err
 }
 
-// ListRuns returns a page of runs, newest first. Runs that are created meanwhile do not shift the pages behind it.
+// ListRuns returns a page of runs, newest first. Runs that are created meanwhile do not shift the pages that follow.
 func (s State) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) {
 	if err := s.ready(ctx, "list runs"); err != nil {
 		return RunPage{}, err
@@ -182,8 +186,8 @@ func checkFilter(filter *RunFilter) error {
 }
 
 // UpdateRunStatus moves a run that no worker executes. Allowed are: pending, running and suspended to each terminal
-// status; pending and suspended to running; running to suspended. Anything else is a *TransitionError, but the same
-// status again with an equal output and error is success. A run that a worker executes is ErrRunOwned.
+// status; pending and suspended to running; running to suspended. The same status again, with an equal output and error,
+// is success; anything else is a *TransitionError. A run that a worker executes is ErrRunOwned.
 //
 // Output and err replace what was recorded. A nil output records none; json.RawMessage("null") records JSON null. An err
 // is stored as JSON {message, code, stack} (see [Error]) and comes back as Run.Err. A run that was moved to running or
@@ -220,10 +224,10 @@ func (s State) Cancel(ctx context.Context, id string) error {
 	return nil
 }
 
-// Resume makes a failed or cancelled run pending, to go on from where it was. Nothing is edited that later steps may depend on:
-// a failed step is attempted again, with as many attempts as at first, only if no step was recorded behind it in its branch, in
-// one that holds it or in one that it holds; any other failure, as one that the workflow's function has handled, stays what it
-// is. A deadline is removed. A run that is not failed or cancelled is a *TransitionError.
+// Resume makes a failed or cancelled run pending, to go on from where it was. It edits nothing that later steps may depend on: a
+// failed step is attempted again, with as many attempts as at first, only if no step was recorded after it in its branch, in a
+// branch around that or in one within it. Any other failure, such as one that the workflow's function has handled, stays what
+// it is. A deadline is removed. A run that is neither failed nor cancelled is a *TransitionError.
 func (s State) Resume(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "resume run", id); err != nil {
 		return err

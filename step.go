@@ -26,7 +26,7 @@ import (
 // A name has at most 1,024 bytes and neither # nor /. A name that is reached again in one run becomes name#1, name#2 and
 // so on, in the order of reach; goroutines of one run need names of their own, or a [Branch] each.
 //
-// When the run was lost, is parked, or its worker stops, Do returns the cause of ctx: return it from the workflow's function.
+// When the run was lost, is parked, or its worker stops, the error is [ErrInterrupted]: return it from the workflow's function.
 func Do[T any](
 	ctx context.Context, name string, f func(ctx context.Context) (T, error), options ...StepOption,
 ) (T, error) {
@@ -90,18 +90,24 @@ func stepError(err error) error {
 }
 
 // encodeResult makes what cannot be encoded a final error: it will be no different the next time.
-func encodeResult(ctx context.Context, name string, value any, err error) (json.RawMessage, error) {
+func encodeResult[T any](ctx context.Context, name string, value T, err error) (json.RawMessage, error) {
 	if err != nil {
 		return nil, recorded(err)
 	}
 	encoded, err := encode(fmt.Sprintf("result of step %q", name), value, configOf(ctx).PayloadLimit)
+	if err == nil && holdsInterfaces(reflect.TypeFor[T]()) { // then it may not come back, which is better known before it is recorded
+		if decoded := json.Unmarshal(encoded, new(T)); decoded != nil {
+			err = fmt.Errorf("workflow: result of step %q: %w: it could not be decoded again as %s: %w",
+				name, ErrInvalidArgument, typeName[T](), decoded)
+		}
+	}
 	return encoded, run.Final(err)
 }
 
 // Sleep makes the run wait for d, counted from the first time it is reached, by the database's clock. A wait of more than
 // Config.ParkAfter parks the run: it is a row, and costs no goroutine and no memory, for months if need be. Then Sleep
-// returns an error which the workflow's function must return as well; the function is called again when the time has come, on
-// any worker.
+// returns [ErrInterrupted], which the workflow's function must return; the function is called again when the time has come,
+// on any worker.
 func Sleep(ctx context.Context, name string, d time.Duration) error {
 	if err := checkStep(ctx, name); err != nil {
 		return err

@@ -78,7 +78,7 @@ func TestRefusedRowsHarmTheirRunsAlone(t *testing.T) {
 				}
 			}
 			kit.Until(t, "no run is in flight", func() bool { return inFlight(t, svc) == 0 })
-			if n := refused(); n > 10*runs/10 {
+			if n := refused(); n > 2*runs { // tried for ever it is thousands
 				t.Errorf("the database refused %d times the rows of %d runs", n, runs/10)
 			}
 		})

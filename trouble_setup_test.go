@@ -33,7 +33,7 @@ func encoded(t *testing.T, access pgtest.Access, encoding string) *bench {
 	return b
 }
 
-// role makes the bench's pool that of a role with the rights that the README lists. The statements are those of
+// role makes the bench's pool that of a role with the rights that docs/operations.md lists. The statements are those of
 // [pgtest.Database.Role].
 func (b *bench) role(statements ...string) (admin *sql.DB) {
 	b.t.Helper()

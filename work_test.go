@@ -249,14 +249,14 @@ func TestResultOfRunsFromElsewhere(t *testing.T) {
 	if _, err := w.Handle(here, "none").Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunNotFound) {
 		t.Errorf("unknown run: %v, want ErrRunNotFound", err)
 	}
-	id, err := here.CreateRun(t.Context(), w.Name(), 0)
+	id, err := here.CreateRun(t.Context(), "by hand", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := here.UpdateRunStatus(t.Context(), id, workflow.RunCancelled, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Handle(here, id).Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
+	if _, err := workflow.Define[int, int]("by hand", nil).Handle(here, id).Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("cancelled run: %v, want ErrRunCancelled", err)
 	}
 	again, err := w.Start(t.Context(), here, 0, workflow.WithRunID("mine"))

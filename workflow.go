@@ -156,8 +156,8 @@ func (w *Workflow[In, Out]) Start(
 	return handle, nil
 }
 
-// Handle returns a handle to a run of this workflow that was started elsewhere. It does no I/O: that there is no such run, or
-// that it is of another workflow, is said by [Handle.Result].
+// Handle returns a handle to a run of this workflow that was started elsewhere. It does no I/O: [Handle.Result] reports it if
+// there is no such run, or if it is one of another workflow.
 func (w *Workflow[In, Out]) Handle(on Session, runID string) *Handle[Out] {
 	return &Handle[Out]{shared: on.state().shared, workflow: w.name, runID: runID}
 }

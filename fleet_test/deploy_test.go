@@ -41,9 +41,12 @@ func order(db *sql.DB, release string) *workflow.Workflow[int, int] {
 	})
 }
 
-// blockedNow ends the waits of blocked runs at once, to save the waiting.
+// blockedNow ends the waits of blocked runs at once, to save the waiting. It is no change of theirs, and not in their history.
 const blockedNow = `
-UPDATE workflows.workflow_runs SET run_at = 0 WHERE status = 'suspended' AND error IS NOT NULL`
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE workflows.workflow_runs SET run_at = updated_at WHERE status = 'suspended' AND error IS NOT NULL;
+COMMIT`
 
 // Two releases work side by side through a rolling deploy and a rollback, each on runs that the other has begun: no run
 // fails, none takes effect twice, and each is finished by the release that fits.

@@ -65,6 +65,10 @@ func (m *migrator) adopt(ctx context.Context) (*state, error) {
 }
 
 func (m *migrator) adoptIn(ctx context.Context, tx *sql.Tx, s *state) error {
+	// So that PostgreSQL prints the names of tables with their schema.
+	if _, err := tx.ExecContext(ctx, `SET LOCAL search_path = ''`); err != nil {
+		return err
+	}
 	if _, err := m.compareDocumented(ctx, tx); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -41,19 +42,24 @@ func TestAdopt(t *testing.T) {
 		for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 			t.Run(name+" "+access.Name, func(t *testing.T) {
 				t.Parallel()
-				db := pgtest.Empty(t).Open(t, access)
-				execute(t, db, tables)
-				if err := migrations.Up(t.Context(), db, schema); !errors.Is(err, migrations.ErrDrift) || !strings.Contains(err.Error(), "migrate adopt") {
+				database := pgtest.Empty(t)
+				db := database.Open(t, access)
+				kit.Exec(t, db, tables)
+				if access.Driver == pgtest.PGX.Driver { // for its own queries
+					access.Params = map[string]string{"search_path": schema}
+				}
+				ours := database.Open(t, access)
+				if err := migrations.Up(t.Context(), ours, schema); !errors.Is(err, migrations.ErrDrift) || !strings.Contains(err.Error(), "migrate adopt") {
 					t.Errorf("Up = %v, want ErrDrift and the way out", err)
 				}
-				if err := migrations.Adopt(t.Context(), db, schema); err != nil {
+				if err := migrations.Adopt(t.Context(), ours, schema); err != nil {
 					t.Fatal(err)
 				}
 				wantStatus(t, db, migrations.Latest())
 				if diff := cmp.Diff(goldenSchema(t), dumpTables(t, db, schema)+"\n"); diff != "" {
 					t.Errorf("the schema is not that of the migrations (-want +got):\n%s", diff)
 				}
-				got := query[string](t, db, `
+				got := kit.One[string](t, db, `
 SELECT string_agg(concat_ws(' ', run.id, status, run_at, suspended_for, step_name), ', ' ORDER BY run.id)
 FROM workflows.workflow_runs AS run
 LEFT JOIN (SELECT run_id, step_name FROM workflows.workflow_steps) AS step ON step.run_id = run.id`)
@@ -98,8 +104,8 @@ func TestAdoptRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.Empty(t).Open(t, pgtest.PQ)
-			execute(t, db, byHand)
-			execute(t, db, test.change)
+			kit.Exec(t, db, byHand)
+			kit.Exec(t, db, test.change)
 			wantUnchanged(t, db, func() {
 				err := migrations.Adopt(t.Context(), db, schema)
 				if err == nil {

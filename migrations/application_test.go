@@ -8,6 +8,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -31,48 +32,54 @@ func TestApplicationWithItsOwnGoose(t *testing.T) { // not parallel: goose's set
 	})
 	const ours = schema + ".workflow_migrations"
 
-	for searchPath, home := range map[string]string{"public": "public", schema + ",public": schema} {
-		for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
-			access.Params = map[string]string{"search_path": searchPath}
-			t.Run(access.Name+" "+searchPath, func(t *testing.T) {
-				db := pgtest.Empty(t).Open(t, access)
-				theirs := home + ".goose_db_version"
-				application := func(run func(context.Context, *sql.DB, string, ...goose.OptionsFunc) error) {
-					t.Helper()
-					if err := run(t.Context(), db, "."); err != nil {
-						t.Fatal(err)
-					}
+	for _, place := range []struct {
+		searchPath, home string
+		access           pgtest.Access
+	}{
+		{"public", "public", pgtest.PQ},
+		{schema + ",public", schema, pgtest.PQ},
+		{schema + ",public", schema, pgtest.PGX},
+	} {
+		t.Run(place.access.Name+" "+place.searchPath, func(t *testing.T) {
+			access, home := place.access, place.home
+			access.Params = map[string]string{"search_path": place.searchPath}
+			db := pgtest.Empty(t).Open(t, access)
+			theirs := home + ".goose_db_version"
+			application := func(run func(context.Context, *sql.DB, string, ...goose.OptionsFunc) error) {
+				t.Helper()
+				if err := run(t.Context(), db, "."); err != nil {
+					t.Fatal(err)
 				}
-				// What is the application's: its table with its rows, and its versions.
-				orders := func() (int, string) {
-					t.Helper()
-					return query[int](t, db, `SELECT count(*) FROM `+home+`.orders`),
-						query[string](t, db, `SELECT string_agg(v::text, ' ' ORDER BY id) FROM `+theirs+` AS v`)
-				}
+			}
+			// What is the application's: its table with its rows, and its versions.
+			orders := func() (int, string) {
+				t.Helper()
+				return kit.One[int](t, db, `SELECT count(*) FROM `+home+`.orders`),
+					kit.One[string](t, db, `SELECT string_agg(v::text, ' ' ORDER BY id) FROM `+theirs+` AS v`)
+			}
 
-				up(t, db, schema)
-				application(goose.UpContext)
-				wantVersions(t, db, theirs, "0 1 2")
-				wantVersions(t, db, ours, allVersions())
-				wantUnchanged(t, db, func() { up(t, db, schema) })
+			up(t, db, schema)
+			application(goose.UpContext)
+			wantVersions(t, db, theirs, "0 1 2")
+			wantVersions(t, db, ours, allVersions())
+			wantUnchanged(t, db, func() { up(t, db, schema) })
 
-				_, versions := orders()
-				down(t, db, schema, 0)
-				up(t, db, schema)
-				down(t, db, schema, 0)
-				if rows, after := orders(); rows != 1 || after != versions {
-					t.Errorf("the application has %d rows of 1, its versions were\n%s\nand are\n%s", rows, versions, after)
-				}
-				wantVersions(t, db, ours, "0")
+			_, versions := orders()
+			down(t, db, schema, 0)
+			up(t, db, schema)
+			down(t, db, schema, 0)
+			if rows, after := orders(); rows != 1 || after != versions {
+				t.Errorf("the application has %d rows of 1, its versions were\n%s\nand are\n%s", rows, versions, after)
+			}
+			wantVersions(t, db, ours, "0")
 
-				up(t, db, schema)
-				application(goose.ResetContext)
-				wantVersions(t, db, theirs, "0")
-				wantVersions(t, db, ours, allVersions())
-				wantUnchanged(t, db, func() { up(t, db, schema) })
-				application(goose.UpContext)
-				wantVersions(t, db, theirs, "0 1 2")
-			})
-		}
+			up(t, db, schema)
+			application(goose.ResetContext)
+			wantVersions(t, db, theirs, "0")
+			wantVersions(t, db, ours, allVersions())
+			wantUnchanged(t, db, func() { up(t, db, schema) })
+			application(goose.UpContext)
+			wantVersions(t, db, theirs, "0 1 2")
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -25,7 +26,7 @@ func TestMigrationIsAppliedMeanwhile(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer func() { _ = tx.Rollback() }()
+				t.Cleanup(func() { _ = tx.Rollback() })
 				for _, statement := range append(statements(t, version),
 					fmt.Sprintf(`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (%d, true)`, version)) {
 					if _, err := tx.ExecContext(t.Context(), statement); err != nil {
@@ -78,7 +79,7 @@ func TestUpBesideGoose(t *testing.T) {
 		database := pgtest.Empty(t)
 		access := []pgtest.Access{pgtest.PQ, pgtest.PGX}[round%2]
 		db := database.Open(t, access)
-		execute(t, db, `CREATE SCHEMA workflows`)
+		kit.Exec(t, db, `CREATE SCHEMA workflows`)
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() { _, _ = tryGoose(t, program, database.URL(), schema, "up") })

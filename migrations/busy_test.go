@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/lock"
 	"github.com/sqlworkflow/workflow/migrations"
@@ -36,7 +38,7 @@ func TestTableIsInUse(t *testing.T) {
 				done <- migrations.Up(t.Context(), limited, schema, migrations.WithTableWaits(600*time.Millisecond, 3*time.Second))
 			}()
 			await(t, db, `SELECT `+waiting)
-			query[int](t, db, `SELECT count(*) FROM workflows.workflow_runs`) // would hang behind the migration
+			kit.One[int](t, db, `SELECT count(*) FROM workflows.workflow_runs`) // would hang behind the migration
 			err := <-done
 			var state interface{ SQLState() string }
 			if !errors.Is(err, lock.ErrTimeout) || !errors.As(err, &state) || state.SQLState() != "55P03" {
@@ -64,10 +66,10 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 	db := database.Open(t, pgtest.PGX)
 	for name, migrate := range map[string]func() error{
 		"down": func() error {
-			return migrations.Down(t.Context(), db, schema, 1, migrations.WithTableWaits(50*time.Millisecond, patience))
+			return migrations.Down(t.Context(), db, schema, 1, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
 		},
 		"up": func() error {
-			return migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(50*time.Millisecond, patience))
+			return migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
 		},
 	} {
 		up(t, db, schema)
@@ -85,6 +87,30 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 		}
 		if err := <-done; err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A context that ends first is told with what was waited for.
+func TestTableIsInUseTooLong(t *testing.T) {
+	t.Parallel()
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
+		database := pgtest.Empty(t)
+		db := database.Open(t, access)
+		up(t, db, schema)
+		down(t, db, schema, 2)
+		_, pid := openReport(t, database, `SELECT count(*) FROM workflows.workflow_runs`)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- migrations.Up(ctx, db, schema, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
+		}()
+		for _, condition := range []string{waiting, `NOT ` + waiting, waiting} { // the second attempt waits
+			await(t, db, `SELECT `+condition)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", pid)) {
+			t.Errorf("Up = %v, want context.Canceled and the process", err)
 		}
 	}
 }
@@ -110,7 +136,7 @@ func TestVersionTableIsLocked(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		database := pgtest.New(t)
 		_, pid := openReport(t, database, `LOCK TABLE workflows.workflow_migrations`)
-		err := migrations.Up(t.Context(), database.Open(t, access), schema, migrations.WithTableWaits(patience, 300*time.Millisecond))
+		err := migrations.Up(t.Context(), database.Open(t, access), schema, migrations.WithTableWaits(kit.Patience, 300*time.Millisecond))
 		if !errors.Is(err, lock.ErrTimeout) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", pid)) {
 			t.Errorf("Up = %v, want lock.ErrTimeout and the process", err)
 		}
@@ -127,7 +153,7 @@ func TestPoolIsUsedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(patience, 50*time.Millisecond))
+	err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(kit.Patience, 50*time.Millisecond))
 	if err == nil || !strings.Contains(err.Error(), "no connection of the pool was free") {
 		t.Errorf("Up = %v, want a word about the pool", err)
 	}

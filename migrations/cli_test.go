@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -34,7 +35,7 @@ func TestGooseCommand(t *testing.T) {
 				}
 			}
 
-			execute(t, db, `CREATE SCHEMA `+name)
+			kit.Exec(t, db, `CREATE SCHEMA `+name)
 			goose("up-to", "1")
 			up(t, db, name)
 			check()
@@ -57,7 +58,7 @@ func TestGooseCommand(t *testing.T) {
 	}
 }
 
-// runGoose runs the command as the README tells a user to.
+// runGoose runs the command as docs/operations.md tells a user to.
 func runGoose(t *testing.T, program, url, schema string, args ...string) string {
 	t.Helper()
 	text, err := tryGoose(t, program, url, schema, args...)
@@ -74,7 +75,7 @@ func tryGoose(t *testing.T, program, url, schema string, args ...string) (string
 
 func startGoose(t *testing.T, program, schema string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, append([]string{"-env", "none", "-dir", "migrations/sql"}, args...)...)
 	cmd.Dir = ".."

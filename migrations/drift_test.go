@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -57,7 +58,7 @@ func TestDrift(t *testing.T) {
 				up(t, db, schema)
 				down(t, db, schema, test.from)
 			}
-			execute(t, db, test.drift)
+			kit.Exec(t, db, test.drift)
 			wantUnchanged(t, db, func() {
 				err := migrations.Up(t.Context(), db, schema)
 				if !errors.Is(err, migrations.ErrDrift) {
@@ -79,7 +80,7 @@ func TestFailingMigration(t *testing.T) {
 	db := pgtest.Empty(t).Open(t, pgtest.PGX)
 	up(t, db, schema)
 	down(t, db, schema, 2)
-	execute(t, db, `ALTER TABLE workflows.workflow_runs ADD COLUMN epoch int`) // migration 3 adds it too
+	kit.Exec(t, db, `ALTER TABLE workflows.workflow_runs ADD COLUMN epoch int`) // migration 3 adds it too
 	wantUnchanged(t, db, func() {
 		err := migrations.Up(t.Context(), db, schema)
 		var state interface{ SQLState() string }

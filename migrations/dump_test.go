@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"fmt"
 	"testing"
+
+	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
 // catalog describes what a schema holds, the same on all versions of PostgreSQL. NOT NULL is shown with
@@ -50,10 +52,10 @@ WHERE name NOT LIKE '%[2]s'`
 // dump returns the tables of a schema, and the rows of its version tables: ours, and the one of an application's goose.
 func dump(t *testing.T, db *sql.DB, schema string) string {
 	t.Helper()
-	text := query[string](t, db, fmt.Sprintf(catalog, schema, ""))
+	text := kit.One[string](t, db, fmt.Sprintf(catalog, schema, ""))
 	for _, table := range []string{schema + ".workflow_migrations", schema + ".goose_db_version"} {
-		if query[bool](t, db, `SELECT to_regclass('`+table+`') IS NOT NULL`) {
-			text += "\n" + query[string](t, db, `SELECT coalesce(string_agg(v::text, E'\n' ORDER BY id), '') FROM `+table+` AS v`)
+		if kit.One[bool](t, db, `SELECT to_regclass('`+table+`') IS NOT NULL`) {
+			text += "\n" + kit.One[string](t, db, `SELECT coalesce(string_agg(v::text, E'\n' ORDER BY id), '') FROM `+table+` AS v`)
 		}
 	}
 	return text
@@ -62,5 +64,5 @@ func dump(t *testing.T, db *sql.DB, schema string) string {
 // dumpTables is dump without our version table and its sequence.
 func dumpTables(t *testing.T, db *sql.DB, schema string) string {
 	t.Helper()
-	return query[string](t, db, fmt.Sprintf(catalog, schema, `workflow\_migrations%`))
+	return kit.One[string](t, db, fmt.Sprintf(catalog, schema, `workflow\_migrations%`))
 }

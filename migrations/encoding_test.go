@@ -9,6 +9,7 @@ import (
 
 	"github.com/lib/pq"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -77,7 +78,7 @@ func inEncoding(t *testing.T, beside *pgtest.Database, encoding string) string {
 	address.Path += "_" + strings.ToLower(encoding)
 	name := pq.QuoteIdentifier(strings.TrimPrefix(address.Path, "/"))
 	db := beside.Open(t, pgtest.PQ)
-	execute(t, db, `CREATE DATABASE `+name+` TEMPLATE template0 ENCODING '`+encoding+`' LC_COLLATE 'C' LC_CTYPE 'C'`)
+	kit.Exec(t, db, `CREATE DATABASE `+name+` TEMPLATE template0 ENCODING '`+encoding+`' LC_COLLATE 'C' LC_CTYPE 'C'`)
 	t.Cleanup(func() {
 		if _, err := db.Exec(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
 			t.Error(err)

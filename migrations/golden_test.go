@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -71,12 +72,15 @@ func TestGolden(t *testing.T) {
 func TestGoldenInOtherSchema(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t).Open(t, pgtest.PGX)
-	up(t, db, "other_schema")
-	got := strings.ReplaceAll(dumpTables(t, db, "other_schema"), "other_schema.", schema+".")
-	if diff := cmp.Diff(goldenSchema(t), got+"\n"); diff != "" {
-		t.Errorf("schema other_schema differs from %s (-want +got):\n%s", golden, diff)
+	for _, name := range []string{"other_schema", "public"} {
+		up(t, db, name)
+		// What is on the search_path is shown without its schema.
+		want, got := strings.ReplaceAll(goldenSchema(t), schema+".", ""), strings.ReplaceAll(dumpTables(t, db, name), name+".", "")
+		if diff := cmp.Diff(want, got+"\n"); diff != "" {
+			t.Errorf("schema %s differs from %s (-want +got):\n%s", name, golden, diff)
+		}
 	}
-	if query[bool](t, db, `SELECT to_regnamespace('`+schema+`') IS NOT NULL`) {
+	if kit.One[bool](t, db, `SELECT to_regnamespace('`+schema+`') IS NOT NULL`) {
 		t.Errorf("schema %s was made too", schema)
 	}
 }
@@ -85,7 +89,7 @@ func TestGoldenInOtherSchema(t *testing.T) {
 func TestRequiredColumns(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Open(t, pgtest.PQ)
-	got := query[string](t, db, `
+	got := kit.One[string](t, db, `
 SELECT string_agg(table_name || '.' || column_name, ' ')
 FROM information_schema.columns
 WHERE table_schema = '`+schema+`' AND table_name <> 'workflow_migrations'`)

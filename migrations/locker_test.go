@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/lock"
 	"github.com/sqlworkflow/workflow/migrations"
@@ -45,7 +46,7 @@ func TestNoSecondConnection(t *testing.T) {
 			}
 			defer busy.Close()
 			db.SetMaxOpenConns(2)
-			err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(patience, 50*time.Millisecond))
+			err = migrations.Up(t.Context(), db, schema, migrations.WithWaits(kit.Patience, time.Second))
 			if err == nil || !strings.Contains(err.Error(), "second connection") {
 				t.Errorf("Up = %v, want a word about the second connection", err)
 			}
@@ -69,7 +70,7 @@ func TestLockIsHeldElsewhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantUnchanged(t, db, func() {
-				err := migrations.Up(t.Context(), db, schema, migrations.WithWaits(250*time.Millisecond, patience))
+				err := migrations.Up(t.Context(), db, schema, migrations.WithWaits(250*time.Millisecond, kit.Patience))
 				if !errors.Is(err, lock.ErrTimeout) {
 					t.Errorf("Up = %v, want lock.ErrTimeout", err)
 				}
@@ -95,7 +96,7 @@ func TestLockOutlivesIdleTimeout(t *testing.T) {
 	admin := database.Open(t, pgtest.PQ)
 	up(t, admin, schema)
 	down(t, admin, schema, 1)
-	execute(t, admin, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''100ms''', current_database()); END $$`)
+	kit.Exec(t, admin, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''100ms''', current_database()); END $$`)
 	tx, err := admin.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -121,13 +122,10 @@ SELECT EXISTS (SELECT FROM pg_locks
 	}
 }
 
+// await waits until a query returns true.
 func await(t *testing.T, db *sql.DB, condition string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !query[bool](t, db, condition); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never came true: %s", condition)
-		}
-	}
+	kit.Until(t, condition, func() bool { return kit.One[bool](t, db, condition) })
 }
 
 // pgx's default mode fails behind a PgBouncer before 1.21, soon if not at once; the error names the setting.

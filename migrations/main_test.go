@@ -1,33 +1,18 @@
 package migrations_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
 
-func TestMain(m *testing.M) {
-	if text := os.Getenv(taskVariable); text != "" {
-		if err := child(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// patience is far longer than anything here should take, and ends a test that hangs.
-const patience = time.Minute
+func TestMain(m *testing.M) { kit.Main(m, child) }
 
 const schema = migrations.DefaultSchema
 
@@ -54,22 +39,6 @@ func down(t *testing.T, db *sql.DB, schema string, version int64) {
 	}
 }
 
-func execute(t *testing.T, db *sql.DB, text string) {
-	t.Helper()
-	if _, err := db.ExecContext(t.Context(), text); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-}
-
-func query[T any](t *testing.T, db *sql.DB, text string) T {
-	t.Helper()
-	var answer T
-	if err := db.QueryRowContext(t.Context(), text).Scan(&answer); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return answer
-}
-
 // allVersions is what our version table holds when all migrations are applied.
 func allVersions() string {
 	text := "0"
@@ -82,7 +51,7 @@ func allVersions() string {
 // wantVersions checks which rows a version table has, 0 being goose's own.
 func wantVersions(t *testing.T, db *sql.DB, table, want string) {
 	t.Helper()
-	got := query[string](t, db, `SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM `+table)
+	got := kit.One[string](t, db, `SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM `+table)
 	if got != want {
 		t.Errorf("%s has versions %s, want %s", table, got, want)
 	}
@@ -100,24 +69,9 @@ func wantUnchanged(t *testing.T, db *sql.DB, f func()) {
 
 func dumpAll(t *testing.T, db *sql.DB) map[string]string {
 	t.Helper()
-	rows, err := db.QueryContext(context.WithoutCancel(t.Context()),
-		`SELECT nspname::text FROM pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
 	all := make(map[string]string)
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			t.Fatal(err)
-		}
-		all[name] = ""
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	for name := range all {
+	for _, name := range kit.Column[string](t, db,
+		`SELECT nspname::text FROM pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'`) {
 		all[name] = dump(t, db, name)
 	}
 	return all

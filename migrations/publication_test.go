@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -12,12 +13,12 @@ import (
 func TestPublicationForAllTables(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Open(t, pgtest.PQ)
-	execute(t, db, `CREATE PUBLICATION everything FOR ALL TABLES`)
-	execute(t, db, `
+	kit.Exec(t, db, `CREATE PUBLICATION everything FOR ALL TABLES`)
+	kit.Exec(t, db, `
 INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at) VALUES ('r', 'w', 'pending', '{}', 0, 0);
 INSERT INTO workflows.workflow_steps (run_id, step_name, status, updated_at) VALUES ('r', 's', 'pending', 0);
 INSERT INTO workflows.workflow_workers (id, expires_at) VALUES ('w', 0)`)
-	tables := strings.Fields(query[string](t, db, `
+	tables := strings.Fields(kit.One[string](t, db, `
 SELECT string_agg(c.oid::regclass::text || '.' || a.attname, ' ' ORDER BY c.relname DESC) -- steps before runs
 FROM pg_class AS c
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = 2

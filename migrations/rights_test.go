@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
 
-// grants is what a role needs to run workflows that it may not migrate; the README shows them.
+// grants is what a role needs to run workflows that it may not migrate; docs/operations.md shows them.
 var grants = []string{
 	`GRANT USAGE ON SCHEMA workflows TO {role}`,
 	`GRANT SELECT ON workflows.workflow_migrations, workflows.workflow_schema TO {role}`,
@@ -24,7 +25,7 @@ func TestRoleWithDMLOnly(t *testing.T) {
 		db := database.Role(t, grants...).Open(t, access)
 		up(t, db, schema)
 		wantStatus(t, db, migrations.Latest())
-		execute(t, db, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at) VALUES ('`+access.Name+`', 'w', 'pending', '{}', 0, 0)`)
+		kit.Exec(t, db, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at) VALUES ('`+access.Name+`', 'w', 'pending', '{}', 0, 0)`)
 		if _, err := db.ExecContext(t.Context(), `CREATE TABLE workflows.mine ()`); err == nil {
 			t.Error("the role has more rights than the test means it to have")
 		}
@@ -56,13 +57,13 @@ func TestRoleLacksRights(t *testing.T) {
 			if strings.HasPrefix(test.admin, "up") {
 				up(t, admin, schema)
 			} else {
-				execute(t, admin, test.admin)
+				kit.Exec(t, admin, test.admin)
 			}
 			db := database.Role(t, test.grants).Open(t, pgtest.PQ)
 			if test.admin == "up, down" {
 				down(t, admin, schema, 1)
 			}
-			want := strings.ReplaceAll(test.want, `"{role}"`, query[string](t, db, `SELECT quote_ident(current_user)`))
+			want := strings.ReplaceAll(test.want, `"{role}"`, kit.One[string](t, db, `SELECT quote_ident(current_user)`))
 			wantUnchanged(t, admin, func() {
 				start := time.Now()
 				err := migrations.Up(t.Context(), db, schema)

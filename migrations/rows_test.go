@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -13,19 +14,19 @@ func TestRowsFromBefore(t *testing.T) {
 	db := pgtest.Empty(t).Open(t, pgtest.PQ)
 	up(t, db, schema)
 	down(t, db, schema, 1)
-	execute(t, db, `
+	kit.Exec(t, db, `
 INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
 SELECT status, 'w', status, '{}', 5, 7
 FROM unnest('{pending, running, suspended, completed, failed, cancelled}'::text[]) AS status`)
 	up(t, db, schema)
-	got := query[string](t, db, `
+	got := kit.One[string](t, db, `
 SELECT string_agg(concat_ws(' ', status, run_at, suspended_for), ', ' ORDER BY id COLLATE "C")
 FROM workflows.workflow_runs
 WHERE owner IS NULL AND epoch = 0 AND take_overs = 0 AND wake_seq = 0 AND updated_at = 7`)
 	if want := "cancelled, completed, failed, pending 5, running, suspended by_hand"; got != want {
 		t.Errorf("runs = %s, want %s", got, want)
 	}
-	if needs := query[int64](t, db, `SELECT needs_version FROM workflows.workflow_schema`); needs != 3 {
+	if needs := kit.One[int64](t, db, `SELECT needs_version FROM workflows.workflow_schema`); needs != 3 {
 		t.Errorf("needs_version = %d, want that of the migration without which runs are never claimed", needs)
 	}
 }
@@ -34,7 +35,7 @@ WHERE owner IS NULL AND epoch = 0 AND take_overs = 0 AND wake_seq = 0 AND update
 func TestWakesWriteNoIndex(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Open(t, pgtest.PQ)
-	execute(t, db, `
+	kit.Exec(t, db, `
 INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at)
 SELECT lpad(n::text, 36, '0'), 'w', 'running', '{"order": 12345}', n, n
 FROM generate_series(1, 2000) AS n`)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -66,7 +67,7 @@ func TestReservedWords(t *testing.T) {
 		t.Error("the list is not sorted")
 	}
 	db := pgtest.Empty(t).Open(t, pgtest.PQ)
-	words := strings.Fields(query[string](t, db, `SELECT string_agg(word, ' ') FROM pg_get_keywords() WHERE catcode IN ('R', 'T')`))
+	words := strings.Fields(kit.One[string](t, db, `SELECT string_agg(word, ' ') FROM pg_get_keywords() WHERE catcode IN ('R', 'T')`))
 	if pgtest.MajorVersion(t) < 16 {
 		words = append(words, "system_user")
 	}

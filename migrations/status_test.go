@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -18,14 +19,14 @@ func TestStatus(t *testing.T) {
 			t.Parallel()
 			db := pgtest.Empty(t).Open(t, access)
 			wantUnchanged(t, db, func() { wantStatus(t, db, 0) })
-			before := time.Now().Add(-patience)
+			before := time.Now().Add(-kit.Patience)
 			up(t, db, schema)
 			wantStatus(t, db, migrations.Latest())
 			all, err := migrations.Status(t.Context(), db, schema)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if at := all[0].AppliedAt; at.Before(before) || at.After(time.Now().Add(patience)) {
+			if at := all[0].AppliedAt; at.Before(before) || at.After(time.Now().Add(kit.Patience)) {
 				t.Errorf("applied at %s, want now", at)
 			}
 			down(t, db, schema, 1)
@@ -55,14 +56,14 @@ func TestStatusInAnotherZone(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Empty(t)
 	admin := database.Open(t, pgtest.PQ)
-	execute(t, admin, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''Asia/Tokyo''', current_database()); END $$`)
+	kit.Exec(t, admin, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''Asia/Tokyo''', current_database()); END $$`)
 	db := database.Open(t, pgtest.PQ)
 	up(t, db, schema)
 	all, err := migrations.Status(t.Context(), db, schema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if age := time.Since(all[0].AppliedAt); age < -patience || age > patience {
+	if age := time.Since(all[0].AppliedAt); age < -kit.Patience || age > kit.Patience {
 		t.Errorf("applied %s ago", age)
 	}
 }

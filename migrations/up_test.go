@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/migrations"
 )
@@ -36,7 +37,7 @@ func TestSeveralSchemas(t *testing.T) {
 					t.Errorf("schema %s:\n%s", name, got)
 				}
 			}
-			if query[bool](t, db, `SELECT to_regnamespace('from_environment') IS NOT NULL`) {
+			if kit.One[bool](t, db, `SELECT to_regnamespace('from_environment') IS NOT NULL`) {
 				t.Error("the environment was followed")
 			}
 		})
@@ -48,7 +49,7 @@ func TestNewerSchema(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t).Open(t, pgtest.PQ)
 	newer := migrations.Latest() + 1
-	execute(t, db, fmt.Sprintf(`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (%d, true)`, newer))
+	kit.Exec(t, db, fmt.Sprintf(`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (%d, true)`, newer))
 	wantUnchanged(t, db, func() {
 		var log bytes.Buffer
 		up(t, db, schema, migrations.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
@@ -66,7 +67,7 @@ func TestNewerSchema(t *testing.T) {
 			t.Errorf("Down = %v, want a refusal", err)
 		}
 	})
-	execute(t, db, fmt.Sprintf(`UPDATE workflows.workflow_schema SET needs_version = %d`, newer))
+	kit.Exec(t, db, fmt.Sprintf(`UPDATE workflows.workflow_schema SET needs_version = %d`, newer))
 	wantUnchanged(t, db, func() {
 		if err := migrations.Up(t.Context(), db, schema); !errors.Is(err, migrations.ErrSchemaTooNew) {
 			t.Errorf("Up = %v, want ErrSchemaTooNew", err)
@@ -103,7 +104,7 @@ func TestDown(t *testing.T) {
 			}
 		}
 	})
-	execute(t, db, `CREATE TABLE workflows.theirs (id int)`)
+	kit.Exec(t, db, `CREATE TABLE workflows.theirs (id int)`)
 	down(t, db, schema, 0)
 	if got := dumpTables(t, db, schema); !strings.HasPrefix(got, "table theirs") || strings.Contains(got, "workflow_") {
 		t.Errorf("Down to 0 leaves %s, want what is not ours", got)

@@ -72,7 +72,7 @@ func (b *bundle) service(t *testing.T, db *sql.DB, changes ...func(*workflow.Con
 	t.Helper()
 	config := workflow.Config{DB: db}
 	if b.access.Params["binary_parameters"] == "yes" {
-		config.Statements = workflow.StatementsSingle // the fast way that the README offers
+		config.Statements = workflow.StatementsSingle // the fast way of docs/operations.md
 	}
 	for _, change := range changes {
 		change(&config)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -31,13 +32,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is met only by a test that fails, on however busy a machine.
-const patience = 3 * time.Minute
-
 // start runs the program on a database. Its output is there once it has ended.
 func start(t *testing.T, url string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	t.Cleanup(cancel)
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
@@ -100,7 +98,7 @@ func verify(t *testing.T, db *sql.DB) {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Empty(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	defer cancel()
 	demo := filepath.Join(t.TempDir(), "demo")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", demo, "./demo").CombinedOutput(); err != nil {
@@ -172,20 +170,10 @@ func TestStopped(t *testing.T) {
 // waitFor waits until a query returns true; until then its tables need not exist.
 func waitFor(t *testing.T, db *sql.DB, query string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		var done bool
-		err := db.QueryRowContext(ctx, query).Scan(&done)
-		if done {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("still not: %s (%v)", query, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	kit.Until(t, query, func() (done bool) {
+		err := db.QueryRowContext(t.Context(), query).Scan(&done)
+		return done && err == nil
+	})
 }
 
 // TestMistakes: what a user may get wrong is answered with the mend.

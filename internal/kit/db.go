@@ -21,7 +21,9 @@ type Queryer interface {
 // Exec executes a statement that must succeed.
 func Exec(t testing.TB, on Execer, query string, args ...any) {
 	t.Helper()
-	if _, err := on.ExecContext(Context(t), query, args...); err != nil {
+	ctx, cancel := bounded(t)
+	defer cancel()
+	if _, err := on.ExecContext(ctx, query, args...); err != nil {
 		t.Fatalf("%.300s: %v", query, err)
 	}
 }
@@ -29,7 +31,9 @@ func Exec(t testing.TB, on Execer, query string, args ...any) {
 // One returns the only value of the only row.
 func One[T any](t testing.TB, on Queryer, query string, args ...any) (v T) {
 	t.Helper()
-	if err := on.QueryRowContext(Context(t), query, args...).Scan(&v); err != nil {
+	ctx, cancel := bounded(t)
+	defer cancel()
+	if err := on.QueryRowContext(ctx, query, args...).Scan(&v); err != nil {
 		t.Fatalf("%.300s: %v", query, err)
 	}
 	return v
@@ -38,7 +42,9 @@ func One[T any](t testing.TB, on Queryer, query string, args ...any) (v T) {
 // Column returns the values of the rows of a query that has one column.
 func Column[T any](t testing.TB, on Queryer, query string, args ...any) (values []T) {
 	t.Helper()
-	rows, err := on.QueryContext(Context(t), query, args...)
+	ctx, cancel := bounded(t)
+	defer cancel()
+	rows, err := on.QueryContext(ctx, query, args...)
 	if err != nil {
 		t.Fatalf("%.300s: %v", query, err)
 	}
@@ -52,6 +58,11 @@ func Column[T any](t testing.TB, on Queryer, query string, args ...any) (values 
 		t.Fatalf("%.300s: %v", query, err)
 	}
 	return values
+}
+
+// bounded is for one statement, which may also be one of a test's cleaning up.
+func bounded(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(t.Context()), Patience)
 }
 
 // Begin begins a transaction, READ COMMITTED unless told otherwise, which is rolled back when the test ends if not before.

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Patience bounds whatever a test waits for.
-const Patience = time.Minute
+// Patience bounds whatever a test waits for, on however busy a machine.
+const Patience = 3 * time.Minute
 
 // Must ends the test if there is an error.
 func Must(t testing.TB, err error) {

@@ -83,7 +83,7 @@ func adviceFor(err error) string {
 	case undefinedTable, invalidSchemaName, undefinedColumn:
 		return "call Init, or run `workflow migrate up`, for the schema that Config.Schema names"
 	case noPrivilege:
-		return "the README lists the GRANTs that the application's role needs"
+		return "docs/operations.md lists the GRANTs that the role of the application needs"
 	case duplicateStatement, missingStatement:
 		return preparedAdvice
 	case protocolViolation:

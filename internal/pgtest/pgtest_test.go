@@ -1,7 +1,6 @@
 package pgtest_test
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -22,7 +22,7 @@ func TestAccesses(t *testing.T) {
 		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t).Open(t, a)
-			runs := one[int](t, db, "SELECT count(*) FROM workflows.workflow_runs WHERE id <> $1", "none")
+			runs := kit.One[int](t, db, "SELECT count(*) FROM workflows.workflow_runs WHERE id <> $1", "none")
 			if runs != 0 {
 				t.Errorf("%d runs in a fresh database", runs)
 			}
@@ -90,10 +90,10 @@ func TestDatabasesAreApartAndDropped(t *testing.T) {
 	t.Run("inside", func(t *testing.T) {
 		for range 2 {
 			db := pgtest.New(t).Open(t, pgtest.PGX)
-			names = append(names, one[string](t, db, "SELECT current_database()"))
+			names = append(names, kit.One[string](t, db, "SELECT current_database()"))
 		}
 		for _, name := range names {
-			if n := one[int](t, outside, "SELECT count(*) FROM pg_database WHERE datname = $1", name); n != 1 {
+			if n := kit.One[int](t, outside, "SELECT count(*) FROM pg_database WHERE datname = $1", name); n != 1 {
 				t.Errorf("%s is not there", name)
 			}
 		}
@@ -102,7 +102,7 @@ func TestDatabasesAreApartAndDropped(t *testing.T) {
 		t.Error("two tests share a database")
 	}
 	for _, name := range names {
-		if n := one[int](t, outside, "SELECT count(*) FROM pg_database WHERE datname = $1", name); n != 0 {
+		if n := kit.One[int](t, outside, "SELECT count(*) FROM pg_database WHERE datname = $1", name); n != 0 {
 			t.Errorf("%s was not dropped", name)
 		}
 	}
@@ -115,15 +115,15 @@ func TestRole(t *testing.T) {
 	var name string
 	t.Run("inside", func(t *testing.T) {
 		db := d.Role(t, "GRANT USAGE ON SCHEMA workflows TO {role}", "GRANT SELECT ON workflows.workflow_runs TO {role}").Open(t, pgtest.PGX)
-		name = one[string](t, db, "SELECT current_user")
-		one[int](t, db, "SELECT count(*) FROM workflows.workflow_runs")
+		name = kit.One[string](t, db, "SELECT current_user")
+		kit.One[int](t, db, "SELECT count(*) FROM workflows.workflow_runs")
 		_, err := db.ExecContext(t.Context(), "CREATE TABLE workflows.mine ()")
 		var state interface{ SQLState() string }
 		if !errors.As(err, &state) || state.SQLState() != "42501" {
 			t.Errorf("create table: %v, want 42501 insufficient_privilege", err)
 		}
 	})
-	if one[int](t, outside, "SELECT count(*) FROM pg_roles WHERE rolname = $1", name) != 0 {
+	if kit.One[int](t, outside, "SELECT count(*) FROM pg_roles WHERE rolname = $1", name) != 0 {
 		t.Errorf("role %s was not dropped", name)
 	}
 }
@@ -133,13 +133,4 @@ func TestMajorVersion(t *testing.T) {
 	if v := pgtest.MajorVersion(t); v < 14 {
 		t.Errorf("major version = %d", v)
 	}
-}
-
-func one[T any](t *testing.T, db *sql.DB, query string, args ...any) T {
-	t.Helper()
-	var answer T
-	if err := db.QueryRowContext(context.WithoutCancel(t.Context()), query, args...).Scan(&answer); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return answer
 }

@@ -34,7 +34,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	if s.recorded != nil && s.recorded.Attempts != nil {
 		a.number += s.recorded.Attempts.Count
 	}
-	if err := s.call.takeOff(ctx, a); err != nil {
+	if err := s.call.begin(ctx, a); err != nil {
 		return err
 	}
 	returned := false
@@ -43,7 +43,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 			_ = a.fail(o, exited())
 			s.call.interrupt(errAgain)
 		}
-		s.call.land(a)
+		s.call.done(a)
 	}()
 	if err := a.mark(); err != nil {
 		returned = true
@@ -142,7 +142,7 @@ func (s *step) checkpoint(c *store.Checkpoint) (*store.Step, error) {
 	outcome, err := s.call.run.persist(c)
 	switch {
 	case isRefusal(err): // the result cannot be stored, and never will be
-		return nil, &failure{err: refused(err, false), final: true}
+		return nil, &failure{err: refused(err), final: true}
 	case err != nil:
 		return nil, err
 	case outcome == store.Exists:
@@ -225,7 +225,7 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	}
 	switch {
 	case isRefusal(err): // no record of this step can be made
-		return a.call.doom(refused(err, false))
+		return a.call.doom(refused(err))
 	case err != nil:
 		r.Lose(err)
 		return err

@@ -145,6 +145,9 @@ func RunID(ctx context.Context) string {
 	return ""
 }
 
+// InFunction reports whether ctx belongs to a workflow's function, outside its steps.
+func InFunction(ctx context.Context) bool { return scopeOf(ctx) != nil && attemptOf(ctx) == nil }
+
 // StepKey returns the key of the step that ctx carries, and which attempt of it this is, from 1; "" outside a step.
 func StepKey(ctx context.Context) (key string, attempt int) {
 	if a := attemptOf(ctx); a != nil {

@@ -45,10 +45,15 @@ func DoTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMessag
 	return do(ctx, name, store.TxStep, &o, func(ctx context.Context, a *attempt) (*store.Step, error) {
 		return a.transact(ctx, o.Isolation, func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
 			result, failed := guard(func() (json.RawMessage, error) { return f(ctx, tx) })
-			if failed != nil {
-				return nil, failed
+			if failed == nil {
+				return result, nil
 			}
-			return result, nil
+			if store.TxEnded(ctx, tx) { // what f wrote may be there: not once more
+				failed.final = true
+				failed.err = store.NewError(&store.Error{Code: codeMisuse, Message: "the step's function committed or rolled back " +
+					"its transaction, which DoTx does, and then failed: " + failed.err.Error(), Stack: failed.err.Stack})
+			}
+			return nil, failed
 		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,9 +154,18 @@ func (e *Event) attrs() []slog.Attr {
 		if errors.As(e.Err, &stored) {
 			text("code", stored.Code)
 		}
-		attrs = append(attrs, slog.String("error", e.Err.Error()))
+		attrs = append(attrs, slog.String("error", brief(e.Err.Error())))
 	}
 	return attrs
+}
+
+// brief cuts what is too long for a line; the row has the whole.
+func brief(text string) string {
+	const most = 1000
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // Logger returns a logger for what the application logs of a run, by its step and attempt inside a step.

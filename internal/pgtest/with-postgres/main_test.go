@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 )
 
@@ -100,7 +101,7 @@ func TestExternalServer(t *testing.T) {
 			end(v)
 			v.wait()
 			v.awaitClear()
-			await(t, "nothing of the run on the server", func() bool {
+			kit.Until(t, "nothing of the run on the server", func() bool {
 				return ask[int](t, base.URL, `SELECT (SELECT count(*) FROM pg_database WHERE datname = '`+left+`')
 					+ (SELECT count(*) FROM pg_roles WHERE rolname = '`+left+`')`) == 0
 			})

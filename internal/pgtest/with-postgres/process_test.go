@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/internal/pgtest/server"
@@ -37,7 +36,7 @@ func TestVictim(t *testing.T) {
 	case "exit":
 		os.Exit(3)
 	default:
-		time.Sleep(time.Hour)
+		<-t.Context().Done() // until it is ended from outside
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest/server"
 )
 
@@ -126,7 +127,7 @@ func sending(signals ...syscall.Signal) func(*victim) {
 		v.t.Helper()
 		for i, s := range signals {
 			if i > 0 {
-				time.Sleep(200 * time.Millisecond) // else the kernel may merge them
+				kit.Pause(v.t.Context(), 200*time.Millisecond) // else the kernel may merge them
 			}
 			if err := v.cmd.Process.Signal(s); err != nil {
 				v.t.Error(err)
@@ -157,7 +158,7 @@ func (v *victim) mustBeClear() {
 // awaitClear is mustBeClear where another process does the clearing up.
 func (v *victim) awaitClear() {
 	v.t.Helper()
-	await(v.t, "nothing left behind", func() bool { return v.left() == nil })
+	kit.Until(v.t, "nothing left behind", func() bool { return v.left() == nil })
 }
 
 // left lists what the victim's descendants left: files, and processes that were told its directory. The
@@ -179,13 +180,4 @@ func (v *victim) left() []string {
 		}
 	}
 	return files
-}
-
-func await(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for: %s", what)
-		}
-	}
 }

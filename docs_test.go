@@ -1,0 +1,150 @@
+package workflow_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// Documents rot where nothing holds them to the code. These tests do.
+
+func document(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	kit.Must(t, err)
+	return string(text)
+}
+
+var testName = regexp.MustCompile("`(?:([a-z_/]+)\\.)?((?:Test|Fuzz|Benchmark)[A-Za-z0-9]+)`")
+
+// Each promise and each rule has tests, and whatever test a document names exists.
+func TestDocumentsNameTests(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("docs/*.md")
+	kit.Must(t, err)
+	known := make(map[string]string) // by folder: its tests
+	for _, path := range documents {
+		for section := range strings.SplitSeq(document(t, path), "\n## ") {
+			title, _, _ := strings.Cut(section, "\n")
+			names := testName.FindAllStringSubmatch(section, -1)
+			if len(names) == 0 && path == "docs/guarantees.md" {
+				t.Errorf("%s: %q names no test", path, title)
+			}
+			for _, name := range names {
+				folder, test := filepath.Join(".", name[1]), name[2]
+				if known[folder] == "" {
+					known[folder] = testsIn(t, folder)
+				}
+				if !strings.Contains(known[folder], "\nfunc "+test+"(") {
+					t.Errorf("%s: %q names %s, which is not in folder %q", path, title, test, folder)
+				}
+			}
+		}
+	}
+}
+
+// testsIn returns the source of the tests of a folder.
+func testsIn(t *testing.T, folder string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	kit.Must(t, err)
+	var all strings.Builder
+	for _, file := range files {
+		all.WriteString(document(t, file))
+	}
+	return all.String()
+}
+
+var link = regexp.MustCompile(`\]\(([^)#\s]+)`)
+
+// What a document links to is there.
+func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("docs/*.md")
+	kit.Must(t, err)
+	for _, path := range append(documents, "README.md", "CONTRIBUTING.md", "CHANGELOG.md") {
+		for _, found := range link.FindAllStringSubmatch(document(t, path), -1) {
+			if strings.Contains(found[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), found[1])); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}
+
+// The README is read in one go.
+func TestReadmeIsShort(t *testing.T) {
+	t.Parallel()
+	if lines := strings.Count(document(t, "README.md"), "\n"); lines > 200 {
+		t.Errorf("it has %d lines, at most 200", lines)
+	}
+}
+
+var figure = regexp.MustCompile(`\d[\d,.]*\d|\d`)
+
+// Figures are those of the bench, as it wrote them down.
+func TestFiguresAreTheBenchs(t *testing.T) {
+	t.Parallel()
+	measured := make(map[string]bool)
+	for _, number := range figure.FindAllString(document(t, "bench/RESULTS.md"), -1) {
+		measured[number] = true
+	}
+	for _, path := range []string{"README.md", "docs/speed.md"} {
+		for line := range strings.SplitSeq(document(t, path), "\n") {
+			cells := strings.Split(line, "|")
+			if len(cells) < 4 || path == "README.md" && !strings.Contains(cells[1], "runs/s") {
+				continue
+			}
+			for _, cell := range cells[2:] {
+				for _, number := range figure.FindAllString(cell, -1) {
+					if !measured[number] {
+						t.Errorf("%s: %s is not in bench/RESULTS.md: %s", path, number, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+// The statements in docs/operations.md are accepted by the server, and the rights that it lists are enough to work with.
+func TestStatementsOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	pg := pgtest.New(t)
+	owner := pg.Open(t, pgtest.PGX)
+	var role *pgtest.Database
+	blocks := strings.Split(document(t, "docs/operations.md"), "```sql\n")[1:]
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		for statement := range strings.SplitSeq(strings.TrimSpace(block), ";\n") {
+			if !strings.HasPrefix(statement, "GRANT") {
+				kit.Exec(t, owner, statement)
+			}
+		}
+		if strings.Contains(block, "GRANT") {
+			role = pg.Role(t, strings.ReplaceAll(block, " TO app", " TO {role}"))
+		}
+	}
+	db := role.Open(t, pgtest.PGX)
+	svc, err := workflow.New(workflow.Config{DB: db})
+	kit.Must(t, err)
+	defer svc.Close()
+	kit.Must(t, svc.Init(t.Context()))
+	w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) { return workflow.Do(ctx, "s", value(1)) })
+	svc.Register(w)
+	kit.Work(t, svc)
+	handle, err := w.Start(t.Context(), svc, 0)
+	kit.Must(t, err)
+	if got, err := handle.Result(kit.Context(t)); err != nil || got != 1 {
+		t.Errorf("result %d, %v", got, err)
+	}
+	kit.Must(t, svc.DeleteRun(t.Context(), handle.RunID()))
+}
