@@ -84,7 +84,7 @@ func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those
 // whose worker has died. Then it claims nothing more, lets steps in flight finish for Config.Drain, hands the runs back
 // for others to go on with, and returns nil. A service works at most once at a time (ErrWorking). A database that is away is
-// waited for, when Work begins and later.
+// waited for, when Work begins and later; one that refuses when Work begins, for lack of a right or a table, is an error.
 func (s *Service) Work(ctx context.Context) error {
 	if s.closed.Load() {
 		return fmt.Errorf("workflow: work: %w", ErrClosed)
