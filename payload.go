@@ -142,7 +142,7 @@ func checkJSONB(text []byte) error {
 	return nil
 }
 
-// checkString checks the string that begins at text[i] and returns the index behind it.
+// checkString checks the string that begins at text[i] and returns the index after it.
 func checkString(text []byte, i int) (int, error) {
 	for i++; text[i] != '"'; i++ {
 		if text[i] != '\\' {
@@ -181,7 +181,7 @@ func hex4(text []byte) uint64 {
 	return r
 }
 
-// checkNumber checks the number that begins at text[i] and returns the index behind it.
+// checkNumber checks the number that begins at text[i] and returns the index after it.
 func checkNumber(text []byte, i int) (int, error) {
 	digits := func() int {
 		start := i
