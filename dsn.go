@@ -11,14 +11,14 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Of a pool that New opens: database/sql's default of two idle connections would reconnect all the time.
+// For a pool that New opens. With database/sql's default of two idle connections it would reconnect all the time.
 const (
 	ownIdleConns    = 16
 	ownConnLifetime = 30 * time.Minute
 )
 
-// open opens the pool that DSN names, without I/O, and says how its lone statements may be sent. What a DSN means is the
-// driver's to say: nothing is refused here that it would take, nor written anew.
+// open opens the pool that DSN names, without I/O, and says how its lone statements may be sent. Only the driver knows what a
+// DSN means: none that it would accept is refused or rewritten here.
 func (c Config) open() (*sql.DB, Statements, error) {
 	db, err := sql.Open(c.Driver, c.DSN)
 	if err != nil {
@@ -46,13 +46,13 @@ func isURL(dsn string) bool {
 
 const binaryParameters = "binary_parameters"
 
-// withBinaryParameters adds lib/pq's binary_parameters=yes to a DSN that the driver can read, when that does not say, and
-// reports whether the DSN that it returns has it: a statement with arguments is then one round trip, which is faster and
-// safe behind poolers. The rest of the DSN stays as it is, letter for letter.
+// withBinaryParameters adds lib/pq's binary_parameters=yes to a DSN that does not set it, and reports whether it is set to yes
+// in the DSN that it returns. A statement with arguments is then one round trip, which is faster, and safe behind poolers. The
+// rest of the DSN stays as it is, letter for letter.
 func withBinaryParameters(dsn string) (_ string, binary bool) {
 	if !isURL(dsn) {
 		if strings.Contains(dsn, binaryParameters) {
-			return dsn, false // it says something: what, only the driver knows
+			return dsn, false // set, perhaps: to what, only the driver knows
 		}
 		return binaryParameters + "=yes " + dsn, true // in front: DSN may end in an empty value
 	}

@@ -20,7 +20,7 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 			return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 		}
 		if string(encoded) == "{}" && hidesAll(reflect.TypeOf(v)) {
-			return nil, fmt.Errorf("workflow: %s: %w: none of the fields of %T is exported, so that JSON has nothing of it",
+			return nil, fmt.Errorf("workflow: %s: %w: %T has no exported field, so its JSON would be empty",
 				what, ErrInvalidArgument, v)
 		}
 		text = encoded
@@ -39,7 +39,7 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 // stored is the same as after. It copies only a text that has one.
 func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
 	var out json.RawMessage
-	kept := 0
+	kept, found := 0, false
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '"':
@@ -51,11 +51,11 @@ func withoutNegativeZeros(text json.RawMessage) json.RawMessage {
 		case '-':
 			if negativeZero(text[i+1:]) {
 				out = append(out, text[kept:i]...)
-				kept = i + 1
+				kept, found = i+1, true
 			}
 		}
 	}
-	if out == nil {
+	if !found {
 		return text
 	}
 	return append(out, text[kept:]...)
@@ -74,8 +74,8 @@ func negativeZero(digits []byte) bool {
 	return true
 }
 
-// hidesAll reports whether a type is a struct, or points to one, that has fields and exports none of them, and does not
-// marshal itself: stored as {}, it would come back empty.
+// hidesAll reports whether t is a struct (or a pointer to one) with fields of which none is exported, and without a
+// marshaling method of its own: stored as {}, it would come back empty.
 func hidesAll(t reflect.Type) bool {
 	if t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 		return false
@@ -95,8 +95,8 @@ func hidesAll(t reflect.Type) bool {
 	}
 }
 
-// What JSONB can hold. Numbers are PostgreSQL's numeric, whose digits are bounded on both sides of the point; nesting is
-// bounded by the server's stack, well above this.
+// What JSONB can hold. Its numbers are PostgreSQL's numeric, which bounds the digits on both sides of the point. Its nesting is
+// bounded by the server's stack, well above the bound here.
 const (
 	maxNesting        = 1000
 	maxIntegerDigits  = 131072
@@ -104,7 +104,7 @@ const (
 )
 
 // checkJSONB refuses the valid JSON texts that JSONB refuses: characters that PostgreSQL's text cannot store, and
-// numbers out of range. It may refuse more (zero with a huge exponent), never less.
+// numbers out of range. It may refuse too much (zero with a huge exponent), never too little.
 func checkJSONB(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("JSON is not valid UTF-8")
@@ -172,7 +172,7 @@ func checkString(text []byte, i int) (int, error) {
 	return i + 1, nil
 }
 
-// hex4 reads four hexadecimal digits, which valid JSON has behind \u.
+// hex4 reads the four hexadecimal digits that follow \u in valid JSON.
 func hex4(text []byte) uint64 {
 	r, err := strconv.ParseUint(string(text[:4]), 16, 16)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// discreet returns a pool whose errors do not show the password that the secret has, which is the DSN as it was given.
-// Drivers read it at each connect.
+// discreet returns a pool whose errors do not show the password in secret, which is the DSN as the application gave it.
+// Most drivers parse a DSN each time they connect, so that is where its errors come from.
 func discreet(d driver.Driver, dsn, secret string) (*sql.DB, error) {
 	c := &connector{driver: d, secret: secret, connect: func(context.Context) (driver.Conn, error) { return d.Open(dsn) }}
 	if d, ok := d.(driver.DriverContext); ok {
@@ -56,11 +56,11 @@ func (c *connector) Close() error {
 
 const redacted = "xxxxx"
 
-// redact takes the password of a DSN out of an error of the driver, and leaves the rest of its message, which may well
-// have the same word in it: with user and password "postgres", the user's name stays.
+// redact removes the password of a DSN from an error of the driver and keeps the rest of the message, in which the same word
+// may well mean something else: if user and password are both "postgres", the user's name stays.
 //
-// A password goes where it stands as it does in the DSN, as in user:password@ and password=…, and where a piece of the DSN
-// is quoted that is part of a password and of nothing else. What the server says of users and databases stays.
+// The password is removed where it stands as in the DSN (user:password@, password=…) and where the error quotes a piece of
+// the DSN that belongs to a password and to nothing else. What the server says about users and databases stays.
 func redact(dsn string, err error) error {
 	if err == nil {
 		return nil
@@ -89,7 +89,7 @@ func redact(dsn string, err error) error {
 	return &redactedError{text, err}
 }
 
-// A redactedError can be recognised as what it is, but not be unwrapped and printed.
+// A redactedError is still found by errors.Is and errors.As, but cannot be unwrapped and printed.
 type redactedError struct {
 	text string
 	err  error
@@ -99,7 +99,7 @@ func (e *redactedError) Error() string        { return e.text }
 func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
 func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }
 
-// A password is a part of a DSN, from and to in bytes, with what stands around it: user:password@, password=….
+// A password is a part of a DSN, dsn[from:to], with what stands around it, dsn[before:after]: :password@ or password=….
 type password struct{ before, from, to, after int }
 
 func (p password) replaceIn(text, dsn string) string {
@@ -114,14 +114,14 @@ func (p password) replaceIn(text, dsn string) string {
 }
 
 var (
-	// A value in quotes, or all up to the next keyword: where somebody forgot the quotes, the words after a space too.
+	// A quoted value, or everything up to the next keyword, in case somebody forgot the quotes around a space.
 	keywordPassword = regexp.MustCompile(`(?:^|\s)(\w*password\s*=\s*('(?:[^'\\]|\\.)*'|.*?))(?:\s+\w+\s*=|\s*$)`)
 	spaceAndWord    = regexp.MustCompile(`\s(\S+)`)
 	queryPassword   = regexp.MustCompile(`[?&](\w*password=([^&]*))`)
 )
 
-// findPasswords finds what a person would take for passwords: the errors are those of a DSN that the driver cannot read. A
-// text in no known form is taken for one as a whole.
+// findPasswords finds what a person would see as a password, because errors often come from a DSN that the driver cannot
+// read. A text in no known form counts as a password as a whole.
 func findPasswords(dsn string) (found []password) {
 	keywords := keywordPassword
 	if isURL(dsn) || !strings.Contains(dsn, "=") {
@@ -144,8 +144,8 @@ func findPasswords(dsn string) (found []password) {
 	return found
 }
 
-// userPassword finds that of //user:password@host. It ends before the last @ of the host's part, or, as a raw / in a password
-// is the usual mistake, of the path; in a URL that is not valid, the last of all.
+// userPassword finds the password in //user:password@host. It ends at the last @ before the path or, because an unescaped /
+// in a password is a usual mistake, at the last one in the path; in an invalid URL, at the last one of all.
 func userPassword(dsn string) (password, bool) {
 	start := strings.Index(dsn, "//")
 	if start < 0 {
@@ -166,7 +166,7 @@ func userPassword(dsn string) (password, bool) {
 	return password{start + colon, start + colon + 1, start + at, start + at + 1}, true
 }
 
-// What may be a piece of a DSN: something with an @ in it, and whatever is quoted.
+// What may be a piece of a DSN in an error: anything with an @ in it, and anything quoted.
 var (
 	address = regexp.MustCompile("[^\\s\"'`=]*@[^\\s\"'`=]*[^\\s\"'`=:;,.)]")
 	quotes  = []*regexp.Regexp{
@@ -181,7 +181,7 @@ func unquote(piece string) string {
 	return strings.Trim(piece, "'`")
 }
 
-// isOfPassword reports whether a text stands in the DSN, and there in passwords only.
+// isOfPassword reports whether text occurs in the DSN, and only where it overlaps a password.
 func isOfPassword(text, dsn string, passwords []password) bool {
 	found := false
 	for at := 0; text != ""; at++ {

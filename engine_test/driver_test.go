@@ -48,11 +48,16 @@ type conn struct {
 	lost    bool   // by the cut
 }
 
+// BeginTx refuses a second transaction, as drivers do: when a context ends, database/sql rolls back in a goroutine of its own,
+// and somebody who holds the connection may be faster.
 func (c *conn) BeginTx(_ context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
-	c.pending, c.open, c.counts = &options, nil, false
+	if c.open != nil {
+		return nil, driver.ErrBadConn
+	}
+	c.pending, c.counts = &options, false
 	return c, nil
 }
 
@@ -133,11 +138,11 @@ func (c *conn) look(do func() (bool, error)) error {
 	case err != nil && inTx:
 		return err
 	case err != nil:
-		return errors.Join(err, c.open.Rollback())
+		return errors.Join(err, c.end().Rollback())
 	}
 	c.counts = found
 	if !inTx {
-		return c.countIf(c.label, c.open.Commit)
+		return c.countIf(c.label, c.end().Commit)
 	}
 	done := func() error { return nil }
 	if err := c.countIf("BEGIN, for "+c.label, done); err != nil {
@@ -150,20 +155,29 @@ func (c *conn) Commit() error {
 	if err := c.usable(); err != nil {
 		return err
 	}
-	if c.open == nil {
+	tx := c.end()
+	if tx == nil {
 		return nil
 	}
-	return c.countIf("COMMIT, of "+c.label, c.open.Commit)
+	return c.countIf("COMMIT, of "+c.label, tx.Commit)
 }
 
 func (c *conn) Rollback() error {
 	if err := c.usable(); err != nil {
 		return err
 	}
-	if c.open == nil {
+	tx := c.end()
+	if tx == nil {
 		return nil
 	}
-	return c.countIf("ROLLBACK, of "+c.label, c.open.Rollback)
+	return c.countIf("ROLLBACK, of "+c.label, tx.Rollback)
+}
+
+// end returns the transaction that is to end, nil if nothing was sent in it.
+func (c *conn) end() driver.Tx {
+	tx := c.open
+	c.pending, c.open = nil, nil
+	return tx
 }
 
 func (c *conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (result driver.Result, err error) {

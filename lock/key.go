@@ -15,9 +15,9 @@ type Key int64
 // length in bytes as 8 bytes (big endian), so that no two lists of parts read the same. The algorithm
 // is fixed: processes of different releases must agree on it.
 //
-// Two things share a key by chance with odds of n²/2⁶⁵ among n that are locked at the same time:
-// 3 in 10¹⁴ for a thousand, 3 in 10⁸ for a million; even odds take 5 billion. A collision, also one with a key
-// that an application chose itself, costs waiting for a lock that is not needed, never a lock that is missing.
+// Among n things locked at the same time, the odds that some two share a key are n²/2⁶⁵: 3 in 10¹⁴ for a thousand,
+// 3 in 10⁸ for a million; even odds take 5 billion. A collision, including one with a key that an application chose
+// itself, means waiting for a lock that is not needed, never the lack of one that is.
 func NewKey(namespace, schema, kind, id string) Key {
 	var text []byte
 	for _, part := range [...]string{namespace, schema, kind, id} {

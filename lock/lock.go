@@ -9,7 +9,7 @@ import (
 )
 
 // Errors that a caller may want to tell apart with errors.Is. Everything else is the driver's error,
-// wrapped: serialization failures (40001) and deadlocks (40P01) stay visible to errors.As.
+// wrapped: errors.As still finds serialization failures (40001) and deadlocks (40P01).
 var (
 	// ErrTimeout is returned when a lock was not free within the time given. The transaction is usable.
 	ErrTimeout = errors.New("lock: timeout")
@@ -25,10 +25,10 @@ SELECT CASE WHEN pg_is_in_recovery() THEN NULL
             ELSE pg_advisory_xact_lock($1::bigint) IS NOT NULL END`
 
 // Acquire takes the lock and holds it until tx ends. It waits for as long as ctx allows; when ctx ends
-// first, the error matches ctx.Err() and tx is to be rolled back.
+// first, the error matches ctx.Err() and tx must be rolled back.
 //
-// A lock_timeout or statement_timeout of the session ends the wait too, with the server's error (55P03, 57014): tx is to
-// be rolled back then, too.
+// The session's lock_timeout or statement_timeout also ends the wait, with the server's error (55P03 or 57014), after
+// which tx must be rolled back too.
 //
 // The bound is only as good as the driver: lib/pq does not give up on a server that has stopped answering.
 func Acquire(ctx context.Context, tx *sql.Tx, key Key) error {
@@ -53,7 +53,7 @@ func TryAcquire(ctx context.Context, tx *sql.Tx, key Key) (bool, error) {
 
 // AcquireWithin is [Acquire] with a bound: after wait (see [Within] for its grain) it returns
 // ErrTimeout and tx is as before, whatever lock_timeout or statement_timeout the session has. A free lock costs one
-// round trip, one that has to be waited for four more.
+// round trip, one that must be waited for at least four more.
 func AcquireWithin(ctx context.Context, tx *sql.Tx, key Key, wait time.Duration) error {
 	ok, err := TryAcquire(ctx, tx, key)
 	if err != nil || ok {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// settings are the session's own bounds as a transaction finds them.
+// settings are the session's own bounds.
 type settings struct {
 	lockTimeout string        // as PostgreSQL writes it
 	statement   time.Duration // statement_timeout; 0 is none
@@ -30,8 +30,8 @@ func readSettings(ctx context.Context, tx *sql.Tx) (s settings, err error) {
 	return s, err
 }
 
-// limit returns how long may be waited of wait in all: a quarter of what is left of the transaction's time is for its
-// end, since past that time the server ends the session.
+// limit returns how much of wait may be used in all. A quarter of the time that the transaction has left is kept for
+// finishing it, because the server ends the session when that time is up.
 func (s settings) limit(wait time.Duration) time.Duration {
 	if s.transaction == 0 {
 		return wait
@@ -39,8 +39,8 @@ func (s settings) limit(wait time.Duration) time.Duration {
 	return min(wait, s.transaction*3/4)
 }
 
-// turn returns how long may be waited of wait at a time: a quarter of the statement's time is for its work, since past
-// that time the server ends the statement, and with it more than the wait.
+// turn returns how much of wait may be used at a time. A quarter of statement_timeout is kept for the statement's own
+// work, because the server aborts it, and the transaction with it, when that time is up.
 func (s settings) turn(wait time.Duration) time.Duration {
 	if s.statement == 0 {
 		return wait
@@ -53,8 +53,9 @@ const (
 	queryCanceled    = "57014"
 )
 
-// endedWait reports whether err is the end of a wait. A statement that waits twice, as for a row that others wait for as
-// well, may meet statement_timeout though each of the waits is shorter. ErrTimeout is of a call inside f, which has waited.
+// endedWait reports whether err means that a lock was not free in time. A statement that waits twice, as for a row for which
+// others are queueing, can exceed statement_timeout although each of its waits is shorter. ErrTimeout comes from a nested
+// call, which has done its waiting.
 func (s settings) endedWait(ctx context.Context, err error, took time.Duration) bool {
 	if err == nil || errors.Is(err, ErrTimeout) {
 		return false

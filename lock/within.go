@@ -13,21 +13,21 @@ import (
 // cleanUp bounds the statement that puts the transaction back in order after ctx has ended.
 const cleanUp = 5 * time.Second
 
-// Within runs f under a bound for each wait for a lock, of a row, a table or an advisory lock, in tx.
-// The bound is PostgreSQL's lock_timeout: wait is rounded up to milliseconds, of which at least one
-// and at most 2³¹−1 (24 days) are used. It holds for every single wait: a chain of them may take longer.
+// Within runs f in tx with a bound on each wait for a lock, be it a row's, a table's or an advisory one.
+// The bound is PostgreSQL's lock_timeout: wait is rounded up to whole milliseconds, at least one and at
+// most 2³¹−1 (24 days). It holds for each wait by itself: several in a row may take longer.
 //
-// f runs inside a savepoint. When it returns nil its writes stay and the caller's own lock_timeout
-// is back in force. When it returns an error everything it did is undone, locks included, and tx is
-// usable; then a wait that took too long is returned as ErrTimeout and any other error as it is, so
-// that 40001 and 40P01 can be recognised and the whole transaction be tried again.
+// f runs inside a savepoint. When it returns nil, its writes stay and the caller's own lock_timeout
+// is in force again. When it returns an error, everything it did is undone, locks included, and tx is
+// usable. A wait that took too long is returned as ErrTimeout and any other error as it is, so that
+// 40001 and 40P01 can be recognized and the whole transaction retried.
 //
-// A statement_timeout that is in force, often a role's, is respected: where it is shorter than wait, f waits less at
-// a time, is undone and called again until wait is over. So f acts through tx alone. A transaction_timeout
-// (PostgreSQL 17) shortens the wait, so that it ends before the server ends the session.
+// The session's statement_timeout, often set for a role, is respected: if it is shorter than wait, f waits for less
+// at a time, and is undone and called again until wait is over. So f must act through tx alone. A transaction_timeout
+// (PostgreSQL 17) shortens the wait, which then ends before the server would end the session.
 //
-// Within may be nested. If f panics the savepoint stays open, and if ctx ends while a statement is
-// under way the driver drops the connection: tx is to be rolled back then.
+// Within may be nested. If f panics, the savepoint stays open, and if ctx ends during a statement, the
+// driver drops the connection: in both cases tx must be rolled back.
 func Within(ctx context.Context, tx *sql.Tx, wait time.Duration, f func(ctx context.Context) error) error {
 	own, err := readSettings(ctx, tx)
 	if err != nil {
@@ -50,16 +50,18 @@ func Within(ctx context.Context, tx *sql.Tx, wait time.Duration, f func(ctx cont
 	return err
 }
 
-// inTurns calls f until it does not end with a wait, or wait is over; lock_timeout is set for the first turn.
+// inTurns calls f again each time it waited for a lock in vain, until wait is over. The caller has set lock_timeout for the
+// first turn.
 func inTurns(ctx context.Context, tx *sql.Tx, own settings, wait time.Duration, f func(ctx context.Context) error) error {
-	begun := time.Now()
-	for turn, left := own.turn(wait), wait; ; {
+	begun, turn := time.Now(), own.turn(wait)
+	for {
 		called := time.Now()
 		err := f(ctx)
 		if !own.endedWait(ctx, err, time.Since(called)) {
 			return err
 		}
-		if left = wait - time.Since(begun); turn >= wait || left <= 0 {
+		left := wait - time.Since(begun)
+		if turn >= wait || left <= 0 {
 			return fmt.Errorf("%w after %s: %w", ErrTimeout, roundUp(wait), err)
 		}
 		turn = own.turn(left)
@@ -93,11 +95,11 @@ func undo(ctx context.Context, tx *sql.Tx) error {
 
 // roundUp rounds to the milliseconds that lock_timeout is set in: a bound of zero would be none at all.
 func roundUp(d time.Duration) time.Duration {
-	ms := d / time.Millisecond
+	ms := d.Milliseconds()
 	if d%time.Millisecond > 0 {
 		ms++
 	}
-	return min(max(ms, 1), math.MaxInt32) * time.Millisecond
+	return time.Duration(min(max(ms, 1), math.MaxInt32)) * time.Millisecond
 }
 
 // sqlState returns the SQLSTATE of a driver's error, or "". Both lib/pq and pgx have the method.

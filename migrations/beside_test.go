@@ -26,7 +26,7 @@ func TestMigrationIsAppliedMeanwhile(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer func() { _ = tx.Rollback() }()
+				t.Cleanup(func() { _ = tx.Rollback() })
 				for _, statement := range append(statements(t, version),
 					fmt.Sprintf(`INSERT INTO workflows.workflow_migrations (version_id, is_applied) VALUES (%d, true)`, version)) {
 					if _, err := tx.ExecContext(t.Context(), statement); err != nil {

@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -65,10 +66,10 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 	db := database.Open(t, pgtest.PGX)
 	for name, migrate := range map[string]func() error{
 		"down": func() error {
-			return migrations.Down(t.Context(), db, schema, 1, migrations.WithTableWaits(50*time.Millisecond, kit.Patience))
+			return migrations.Down(t.Context(), db, schema, 1, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
 		},
 		"up": func() error {
-			return migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(50*time.Millisecond, kit.Patience))
+			return migrations.Up(t.Context(), db, schema, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
 		},
 	} {
 		up(t, db, schema)
@@ -86,6 +87,30 @@ func TestTableIsInUseForAWhile(t *testing.T) {
 		}
 		if err := <-done; err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A context that ends first is told with what was waited for.
+func TestTableIsInUseTooLong(t *testing.T) {
+	t.Parallel()
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
+		database := pgtest.Empty(t)
+		db := database.Open(t, access)
+		up(t, db, schema)
+		down(t, db, schema, 2)
+		_, pid := openReport(t, database, `SELECT count(*) FROM workflows.workflow_runs`)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- migrations.Up(ctx, db, schema, migrations.WithTableWaits(300*time.Millisecond, kit.Patience))
+		}()
+		for _, condition := range []string{waiting, `NOT ` + waiting, waiting} { // the second attempt waits
+			await(t, db, `SELECT `+condition)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", pid)) {
+			t.Errorf("Up = %v, want context.Canceled and the process", err)
 		}
 	}
 }

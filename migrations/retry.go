@@ -24,7 +24,10 @@ func (m *migrator) retry(ctx context.Context, attempt func() (*state, error)) er
 	start, pause := time.Now(), firstPause
 	for {
 		before, err := attempt()
-		if sqlState(err) == "" || before == nil || ctx.Err() != nil {
+		switch {
+		case err != nil && ctx.Err() != nil && pause > firstPause: // it ended while we waited
+			return m.inUse(ctx, err, context.Cause(ctx), time.Since(start))
+		case sqlState(err) == "", before == nil, ctx.Err() != nil:
 			return err
 		}
 		// What failed may have been done by somebody else: then there is less to do, or nothing.

@@ -17,8 +17,6 @@ type Owned struct {
 	Epoch int64
 }
 
-func (o Owned) run() string { return o.RunID }
-
 // Checkpoint is the success of a step of an owned run.
 type Checkpoint struct {
 	Owned
@@ -47,81 +45,6 @@ func (c *Checkpoint) Step() *Step {
 		step.WakeIn = *c.WakeIn
 	}
 	return step
-}
-
-// At most so many failures of a step are kept.
-const maxFailures = 20
-
-// Failure is a failed attempt of a step of an owned run.
-type Failure struct {
-	Owned
-	Name    string
-	Kind    StepKind
-	Seq     int           // as in Checkpoint
-	Took    time.Duration // since the attempt began
-	Err     *Error
-	Count   int // of failed attempts, this one included
-	Policy  RetryPolicy
-	RetryIn *time.Duration // until the next attempt; nil: this was the last, the step has failed
-}
-
-func (*Failure) kind() int { return failureKind }
-func (f *Failure) size() int {
-	return len(f.Err.Message) + len(f.Err.Stack)
-}
-
-func (f *Failure) row() []any {
-	return []any{
-		f.RunID, f.Epoch, f.Name, text(string(f.Kind)), number(f.Seq), f.Took.Milliseconds(), string(f.status()), encodeError(f.Err),
-		int64(f.Count), encodePolicy(f.Policy), milliseconds(f.RetryIn),
-	}
-}
-
-func (f *Failure) status() StepStatus {
-	if f.RetryIn == nil {
-		return StepFailed
-	}
-	return StepPending
-}
-
-// Step returns the step as the failure writes it over the one before, which may be nil. Times are the caller's, where the
-// database writes its own.
-func (f *Failure) Step(before *Step) *Step {
-	step := &Step{
-		RunID: f.RunID, Name: f.Name, Status: f.status(), Err: f.Err, Kind: f.Kind, Seq: f.Seq,
-		Attempts: &Attempts{Count: f.Count, Policy: f.Policy},
-	}
-	if before != nil && before.Attempts != nil {
-		kept := before.Attempts.Failures
-		kept = kept[max(0, len(kept)-maxFailures+1):]
-		step.Attempts.Failures = append(step.Attempts.Failures, kept...)
-	}
-	step.Attempts.Failures = append(step.Attempts.Failures, FailedAttempt{At: time.Now(), Err: f.Err})
-	if f.RetryIn != nil {
-		step.WakeIn = *f.RetryIn
-	}
-	return step
-}
-
-// A mark says that a step is about to be called.
-type mark struct {
-	Owned
-	name     string
-	stepKind StepKind
-	seq      int
-}
-
-func (mark) kind() int { return markKind }
-func (mark) size() int { return 0 }
-func (m mark) row() []any {
-	return []any{m.RunID, m.Epoch, m.name, text(string(m.stepKind)), number(m.seq)}
-}
-
-// MarkStep records durably that a step of an owned run is about to be called (its status is running then), so that whoever
-// takes the run over can tell that its worker died in user code.
-func (s *Store) MarkStep(ctx context.Context, run Owned, name string, kind StepKind, seq int) (Outcome, error) {
-	outcomes, err := s.Write(ctx, []Write{mark{run, name, kind, seq}})
-	return outcomes[0], err
 }
 
 var recordedStep = pg.DefineRead("recorded_step", `

@@ -2,10 +2,32 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
+
+// End is the outcome of an owned run.
+type End struct {
+	Owned
+	Status RunStatus
+	Output json.RawMessage
+	Err    *Error
+}
+
+func (*End) kind() int   { return endKind }
+func (e *End) size() int { return len(e.Output) }
+func (e *End) row() []any {
+	return []any{e.RunID, e.Epoch, string(e.Status), pg.JSON(e.Output), encodeError(e.Err)}
+}
+
+// ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on
+// the end of a run hangs here.
+func ends(status, output, err string) string {
+	return `status = ` + status + `, output = ` + output + `, error = ` + err + `, owner = NULL, epoch = run.epoch + 1,
+    run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = {clock_ms}`
+}
 
 // Cancelled runs keep what was recorded of them.
 var cancelRun = pg.Define("cancel_run", `
@@ -28,50 +50,6 @@ var cancelRun = pg.Define("cancel_run", `
 // finished one a *TransitionError.
 func (s *Store) CancelRun(ctx context.Context, id string) error {
 	return s.move(ctx, "cancel", id, cancelRun, RunCancelled)
-}
-
-// What later records depend on is never edited: a failed step is attempted again only if nothing was recorded behind it,
-// which is a step that the engine recorded later in the same branch, in one around it or in one within it. The branch of a
-// step is its name up to the last slash, and the root branch is around all. A step without a place in the order was
-// recorded by the state API: its time tells.
-var resumeRun = pg.Define("resume_run", `
-	WITH `+clockClause+`, found AS (
-	    SELECT id, status
-	    FROM {schema}.workflow_runs
-	    WHERE id = $1
-	    {update}
-	), moved AS (
-	    UPDATE {schema}.workflow_runs AS run
-	    SET status = 'pending', output = NULL, error = NULL, epoch = run.epoch + 1, run_at = clock.ms,
-	        deadline_at = NULL, take_overs = 0, blocked_at = NULL, suspended_for = NULL, updated_at = clock.ms
-	    FROM clock, found
-	    WHERE run.id = found.id AND found.status IN ('failed', 'cancelled')
-	    RETURNING run.id
-	), recorded AS MATERIALIZED (
-	    SELECT step.step_name, step.status, step.seq, step.updated_at,
-	           coalesce(substring(step.step_name FROM '^.*/'), '') AS branch
-	    FROM moved
-	    JOIN {schema}.workflow_steps AS step ON step.run_id = moved.id
-	), again AS (
-	    UPDATE {schema}.workflow_steps AS step
-	    SET status = 'pending', wake_at = NULL, attempts = jsonb_set(step.attempts, '{count}', '0'), updated_at = clock.ms
-	    FROM clock, moved, recorded
-	    WHERE step.run_id = moved.id AND step.step_name = recorded.step_name
-	      AND recorded.status IN ('failed', 'pending')
-	      AND NOT EXISTS (
-	          SELECT FROM recorded AS later
-	          WHERE later.seq IS NOT NULL
-	            AND CASE WHEN recorded.seq IS NULL THEN later.updated_at > recorded.updated_at
-	                     ELSE later.seq > recorded.seq
-	                          AND (starts_with(recorded.branch, later.branch) OR starts_with(later.branch, recorded.branch))
-	                END)
-	)
-	SELECT found.status, EXISTS (SELECT FROM moved) AS moved
-	FROM clock, found`)
-
-// ResumeRun makes a failed or cancelled run pending; any other is a *TransitionError.
-func (s *Store) ResumeRun(ctx context.Context, id string) error {
-	return s.move(ctx, "resume", id, resumeRun, RunPending)
 }
 
 func (s *Store) move(ctx context.Context, op, id string, q *pg.Query, to RunStatus) error {

@@ -59,6 +59,7 @@ const (
 	maxMessage = 8 << 10
 	maxCode    = 255
 	maxStack   = 32 << 10
+	maxStep    = 4 << 10
 )
 
 // NewError returns err as it will be stored: the message of err, and the code and stack of the *Error in its chain, if
@@ -75,7 +76,7 @@ func NewError(err error) *Error {
 		}
 		stored.Code = storable(e.Code, maxCode)
 		stored.Stack = storable(e.Stack, maxStack)
-		stored.Step = e.Step
+		stored.Step = storable(e.Step, maxStep)
 	}
 	return stored
 }

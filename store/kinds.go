@@ -3,8 +3,6 @@ package store
 import (
 	"strconv"
 	"strings"
-
-	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
 // A kind of write. Each is defined once, and sent in two ways: alone, its row given as parameters, and with others, the
@@ -53,8 +51,7 @@ WHERE {gate}`,
 	},
 	checkpointKind: {
 		name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
-		fields: "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",
-		// The guard is lateral: one descent of the index for each row, whatever a plan that is kept thinks of the table.
+		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",
 		written: "recorded", key: "run_id, step_name", write: `
 INSERT INTO {schema}.workflow_steps AS step
     (run_id, step_name, status, result, updated_at, kind, seq, started_at, wake_at)
@@ -62,12 +59,7 @@ SELECT step.run_id, step.step_name, 'succeeded', step.result, clock.ms, step.kin
        clock.ms + step.wake_in
 FROM clock
 CROSS JOIN step
-CROSS JOIN LATERAL (
-    SELECT
-    FROM {schema}.workflow_runs
-    WHERE id = step.run_id AND epoch = step.epoch AND status = 'running'
-    FOR SHARE SKIP LOCKED
-) AS run`,
+` + guard("step", "run_id", "FOR SHARE"),
 		exists: `
 ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
@@ -92,12 +84,7 @@ SELECT failure.run_id, failure.step_name, failure.status, failure.error, clock.m
        clock.ms + failure.retry_in
 FROM clock
 CROSS JOIN failure
-CROSS JOIN LATERAL (
-    SELECT
-    FROM {schema}.workflow_runs
-    WHERE id = failure.run_id AND epoch = failure.epoch AND status = 'running'
-    FOR SHARE SKIP LOCKED
-) AS run
+` + guard("failure", "run_id", "FOR SHARE") + `
 ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at = EXCLUDED.updated_at,
     kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = EXCLUDED.started_at, wake_at = EXCLUDED.wake_at,
@@ -121,17 +108,12 @@ INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_
 SELECT park.id, '', 'suspended', 'null', 0, clock.ms, clock.ms + park.wake_in, park.reason
 FROM clock
 CROSS JOIN park
-CROSS JOIN LATERAL (
-    SELECT
-    FROM {schema}.workflow_runs
-    WHERE id = park.id AND epoch = park.epoch AND status = 'running' AND wake_seq = park.wake_seq
-    FOR NO KEY UPDATE SKIP LOCKED
-) AS run
+` + guard("park", "id", "FOR NO KEY UPDATE", "wake_seq = park.wake_seq") + `
 ON CONFLICT (id) DO UPDATE
 SET status = EXCLUDED.status, owner = NULL, epoch = run.epoch + 1, run_at = least(EXCLUDED.run_at, run.deadline_at),
     suspended_for = EXCLUDED.suspended_for, error = NULL, blocked_at = NULL, updated_at = EXCLUDED.updated_at`,
 		missed: `
-CASE WHEN run.epoch IS DISTINCT FROM park.epoch OR run.status <> 'running' THEN 'lost'
+CASE WHEN ` + lost("park") + ` THEN 'lost'
      WHEN run.wake_seq <> park.wake_seq THEN 'woken'
      ELSE 'locked' END`,
 	},
@@ -144,15 +126,10 @@ INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, output, 
 SELECT finish.id, '', finish.status, 'null', finish.output, finish.error, 0, clock.ms
 FROM clock
 CROSS JOIN finish
-CROSS JOIN LATERAL (
-    SELECT
-    FROM {schema}.workflow_runs
-    WHERE id = finish.id AND epoch = finish.epoch AND status = 'running'
-    FOR NO KEY UPDATE SKIP LOCKED
-) AS run
+` + guard("finish", "id", "FOR NO KEY UPDATE") + `
 ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error"),
-		missed: `CASE WHEN run.epoch IS DISTINCT FROM finish.epoch OR run.status <> 'running' THEN 'lost' ELSE 'locked' END`,
+		missed: "CASE WHEN " + lost("finish") + " THEN 'lost' ELSE 'locked' END",
 	},
 	markKind: {
 		name: "mark_step", op: "mark step", given: "step", runID: "run_id",
@@ -162,12 +139,7 @@ INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, updated_
 SELECT step.run_id, step.step_name, 'running', clock.ms, step.kind, step.seq, clock.ms
 FROM clock
 CROSS JOIN step
-CROSS JOIN LATERAL (
-    SELECT
-    FROM {schema}.workflow_runs
-    WHERE id = step.run_id AND epoch = step.epoch AND status = 'running'
-    FOR SHARE SKIP LOCKED
-) AS run
+` + guard("step", "run_id", "FOR SHARE") + `
 ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, updated_at = EXCLUDED.updated_at, kind = EXCLUDED.kind, seq = EXCLUDED.seq,
     started_at = EXCLUDED.started_at
@@ -176,119 +148,28 @@ WHERE step.status <> 'succeeded'`,
 	},
 }
 
+// guard locks the run of each given row, if the owner still has it and nobody else has locked it; more has to hold of the run
+// besides. It is lateral: one descent of the index for each row, whatever a plan that is kept thinks of the table.
+func guard(given, id, lock string, more ...string) string {
+	conditions := append([]string{"id = " + given + "." + id, "epoch = " + given + ".epoch", "status = 'running'"}, more...)
+	return `CROSS JOIN LATERAL (
+    SELECT
+    FROM {schema}.workflow_runs
+    WHERE ` + strings.Join(conditions, " AND ") + `
+    ` + lock + ` SKIP LOCKED
+) AS run`
+}
+
+// lost is whether the owner no longer has the run of a given row.
+func lost(given string) string {
+	return "run.epoch IS DISTINCT FROM " + given + ".epoch OR run.status <> 'running'"
+}
+
 // missedStep tells why a step was not written.
 func missedStep(given string) string {
-	return strings.ReplaceAll(`
-CASE WHEN run.epoch IS DISTINCT FROM given.epoch OR run.status <> 'running' THEN 'lost'
-     WHEN (SELECT status FROM {schema}.workflow_steps WHERE run_id = given.run_id AND step_name = given.step_name) = 'succeeded'
+	return `
+CASE WHEN ` + lost(given) + ` THEN 'lost'
+     WHEN (SELECT status FROM {schema}.workflow_steps WHERE run_id = ` + given + `.run_id AND step_name = ` + given + `.step_name) = 'succeeded'
      THEN 'exists'
-     ELSE 'locked' END`, "given.", given+".")
-}
-
-// ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on
-// the end of a run hangs here.
-func ends(status, output, err string) string {
-	return `status = ` + status + `, output = ` + output + `, error = ` + err + `, owner = NULL, epoch = run.epoch + 1,
-    run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = {clock_ms}`
-}
-
-// The statements of [Store.Write]: for one row by its kind, and for rows of several kinds by the set of these, which has a bit
-// for each. What a batch lacks costs it nothing, and a set that no batch has, no memory.
-var (
-	alone   = defineAlone()
-	grouped = defineGrouped()
-)
-
-func defineAlone() []*pg.Query {
-	queries := make([]*pg.Query, len(kinds))
-	for i, k := range kinds {
-		queries[i] = pg.DefineLazily(k.name, func() string { return aloneText(i, "") })
-	}
-	return queries
-}
-
-func defineGrouped() []*pg.Query {
-	queries := make([]*pg.Query, 1<<markKind)
-	for set := 1; set < len(queries); set++ {
-		queries[set] = pg.DefineLazily("write_rows", func() string { return groupedText(set) })
-	}
-	return queries
-}
-
-// clockClause is read by every statement that writes: it gives the row its time, and bounds the transaction.
-const clockClause = "clock AS (\n    SELECT {clock_ms} AS ms{bound}\n)"
-
-// aloneText is the statement for one row. Without a tail it returns why the row was not written.
-func aloneText(i int, tail string) string {
-	k := kinds[i]
-	var fields []string
-	for field := range strings.SplitSeq(k.fields, ", ") {
-		name, kind, _ := strings.Cut(field, " ")
-		fields = append(fields, "$"+strconv.Itoa(len(fields)+1)+"::"+kind+" AS "+name)
-	}
-	returning := k.key
-	if tail == "" {
-		tail = k.tail(i, "NOT EXISTS (SELECT FROM "+k.written+")")
-	} else {
-		returning = "*"
-	}
-	text := "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + ", 1 AS n\n), " +
-		k.clause(k.exists, returning) + tail
-	return text
-}
-
-// groupedText is the statement for the rows of a set of kinds.
-func groupedText(set int) string {
-	clauses := []string{clockClause}
-	var tails []string
-	parameter := 0
-	for i, k := range kinds {
-		if set&(1<<i) == 0 {
-			continue
-		}
-		var names, arrays []string
-		for field := range strings.SplitSeq(k.fields, ", ") {
-			name, kind, _ := strings.Cut(field, " ")
-			parameter++
-			names = append(names, name)
-			// In a sub-select the planner cannot count the elements. If it could, it would plan anew for each batch.
-			arrays = append(arrays, "(SELECT $"+strconv.Itoa(parameter)+"::"+kind+"[])")
-		}
-		columns := strings.Join(names, ", ")
-		clauses = append(clauses, k.given+" AS (\n    SELECT "+columns+", n\n    FROM unnest("+strings.Join(arrays, ", ")+
-			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", k.clause("", k.key))
-		// Only if a row is missing they are looked for.
-		tails = append(tails, k.tail(i, "(SELECT count(*) FROM "+k.written+") < (SELECT count(*) FROM "+k.given+")\n"+
-			"  AND ("+qualified(k.given, k.key)+") NOT IN (SELECT "+k.key+" FROM "+k.written+")"))
-	}
-	return "WITH " + strings.Join(clauses, ", ") + strings.Join(tails, "\nUNION ALL")
-}
-
-func (k kind) clause(exists, returning string) string {
-	if returning != "*" {
-		returning = qualified(k.target(), returning)
-	}
-	text := strings.TrimSpace(k.write)
-	if exists != "" {
-		text += "\n" + strings.TrimSpace(exists)
-	}
-	return k.written + " AS (\n" + text + "\nRETURNING " + returning + "\n)"
-}
-
-// target is what write calls the table that it writes.
-func (k kind) target() string {
-	if k.runID == "id" {
-		return "run"
-	}
-	return "step"
-}
-
-func (k kind) tail(i int, where string) string {
-	return "\nSELECT " + strconv.Itoa(i) + " AS kind, " + k.given + ".n, " + strings.TrimSpace(k.missed) + " AS outcome\nFROM " + k.given +
-		"\nLEFT JOIN LATERAL (\n    SELECT id, epoch, status, wake_seq\n    FROM {schema}.workflow_runs\n    WHERE id = " +
-		k.given + "." + k.runID + "\n    OFFSET 0\n) AS run ON true\nWHERE " + where
-}
-
-func qualified(table, columns string) string {
-	return table + "." + strings.ReplaceAll(columns, ", ", ", "+table+".")
+     ELSE 'locked' END`
 }

@@ -3,51 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
-
-// SuspendReason says what a suspended run waits for.
-type SuspendReason string
-
-// The reasons of a suspension.
-const (
-	ForTime    SuspendReason = "time"    // its run_at
-	ForHand    SuspendReason = "by_hand" // somebody moved it there by the state API, and will move it on
-	ForBlocked SuspendReason = "blocked" // it cannot go on as things are: its error says why, and it is tried again
-)
-
-// Park is an owned run that begins to wait, and has no owner while it does.
-type Park struct {
-	Owned
-	WakeIn  *time.Duration // until it is to go on; its deadline if that is sooner; nil: only when something comes, or at the deadline
-	For     SuspendReason
-	WakeSeq int64 // as the owner knows it; when it has moved, the outcome is Woken
-}
-
-func (*Park) kind() int { return parkKind }
-func (*Park) size() int { return 0 }
-func (p *Park) row() []any {
-	return []any{p.RunID, p.Epoch, milliseconds(p.WakeIn), text(string(p.For)), p.WakeSeq}
-}
-
-// End is the outcome of an owned run.
-type End struct {
-	Owned
-	Status RunStatus
-	Output json.RawMessage
-	Err    *Error
-}
-
-func (*End) kind() int   { return endKind }
-func (e *End) size() int { return len(e.Output) }
-func (e *End) row() []any {
-	return []any{e.RunID, e.Epoch, string(e.Status), pg.JSON(e.Output), encodeError(e.Err)}
-}
 
 // An owned run, locked unless somebody else has: the guard of what its owner does with the run itself.
 const ownedRun = `owned AS (

@@ -113,9 +113,8 @@ type NewRun struct {
 	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them; nil: nobody will
 }
 
-func (NewRun) kind() int     { return startKind }
-func (r NewRun) size() int   { return len(r.Input) }
-func (r NewRun) run() string { return r.ID }
+func (NewRun) kind() int   { return startKind }
+func (r NewRun) size() int { return len(r.Input) }
 
 func (r NewRun) row() []any {
 	var deadline, gate any

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"math/bits"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
@@ -12,10 +11,9 @@ import (
 // ([*Checkpoint]), a failed attempt of one ([*Failure]), a run that begins to wait ([*Park]) or the outcome of a run
 // ([*End]).
 type Write interface {
-	kind() int   // its place in kinds
-	row() []any  // the values of kind.fields: strings, int64s and nils
-	size() int   // bytes of its payloads
-	run() string // the run that it belongs to
+	kind() int  // its place in kinds
+	row() []any // the values of kind.fields: strings, int64s and nils
+	size() int  // bytes of its payloads
 }
 
 // Size returns about how many bytes of payload a write has.
@@ -52,20 +50,31 @@ func (o Outcome) String() string {
 // ([IsPermanent]), because an INSERT that provides for it costs half as much again. A row that is written alone may
 // exist: then the outcome says so if it is a run, or a step that has succeeded.
 func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
-	b := newBatch(writes)
-	var missed []missedRow
+	if len(writes) == 1 {
+		outcome, err := s.writeOne(ctx, writes[0])
+		return []Outcome{outcome}, err
+	}
 	written := make([]Outcome, len(writes))
-	if err := s.db.List(ctx, &missed, b.query(), b.args()...); err != nil {
-		op := fmt.Sprintf("write %d rows", len(writes))
-		if len(writes) == 1 {
-			op = kinds[writes[0].kind()].op
-		}
-		return written, pg.Problem(op, err)
+	var missed []missedRow
+	b := newBatch(writes)
+	if err := s.db.List(ctx, &missed, grouped[b.set], b.args()...); err != nil {
+		return written, pg.Problem(fmt.Sprintf("write %d rows", len(writes)), err)
 	}
 	for _, m := range missed {
 		written[b.places[m.Kind][m.N-1]] = outcomes[m.Outcome]
 	}
 	return written, nil
+}
+
+func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
+	var missed []missedRow
+	if err := s.db.List(ctx, &missed, alone[w.kind()], w.row()...); err != nil {
+		return Written, pg.Problem(kinds[w.kind()].op, err)
+	}
+	if len(missed) == 0 {
+		return Written, nil
+	}
+	return outcomes[missed[0].Outcome], nil
 }
 
 // A missedRow says why a row was not written.
@@ -75,22 +84,15 @@ type missedRow struct {
 	Outcome string `db:"outcome"`
 }
 
-// A batch is the arguments of a statement: for one row its values, for more an array for each field of each kind.
+// A batch is the arguments of a statement with many rows: an array for each field of each kind.
 type batch struct {
 	set    int     // a bit for each kind
 	places [][]int // by kind: the rows' places among all writes
-	one    []any   // the values of the only row
 	arrays [][]pg.Array
 }
 
 func newBatch(writes []Write) batch {
-	b := batch{places: make([][]int, len(kinds))}
-	if len(writes) == 1 {
-		i := writes[0].kind()
-		b.set, b.one, b.places[i] = 1<<i, writes[0].row(), []int{0}
-		return b
-	}
-	b.arrays = make([][]pg.Array, len(kinds))
+	b := batch{places: make([][]int, len(kinds)), arrays: make([][]pg.Array, len(kinds))}
 	for place, w := range writes {
 		i, row := w.kind(), w.row()
 		if b.arrays[i] == nil {
@@ -100,7 +102,7 @@ func newBatch(writes []Write) batch {
 		b.places[i] = append(b.places[i], place)
 		for field, value := range row {
 			if text, ok := value.(string); ok {
-				b.arrays[i][field].Reserve(len(writes), text)
+				b.arrays[i][field].Reserve(len(writes), text) // as the others will be alike
 			}
 			b.arrays[i][field].Add(value)
 		}
@@ -108,17 +110,7 @@ func newBatch(writes []Write) batch {
 	return b
 }
 
-func (b batch) query() *pg.Query {
-	if b.one != nil {
-		return alone[bits.TrailingZeros(uint(b.set))]
-	}
-	return grouped[b.set]
-}
-
 func (b batch) args() []any {
-	if b.one != nil {
-		return b.one
-	}
 	var args []any
 	for _, arrays := range b.arrays {
 		for i := range arrays {

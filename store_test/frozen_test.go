@@ -200,7 +200,7 @@ func TestFrozenBeforeCommit(t *testing.T) {
 				kit.Until(t, "lock", func() bool { return !free() })
 				kit.Until(t, "end of the lock", free)
 				cancel()
-				if err := kit.Receive(t, "the answer", answer); err == nil {
+				if err := kit.Receive(t, "answer", answer); err == nil {
 					t.Error("no error from a commit that never came")
 				}
 				run, err := b.svc.GetRun(t.Context(), id)

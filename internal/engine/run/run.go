@@ -33,16 +33,16 @@ type Env struct {
 	Release func(owned store.Owned, delay time.Duration)
 }
 
-// A Run is a run that this process owns, under one epoch. Two contexts end it: own when the run is no longer this process's, and
-// with it everything; that of a call also when the run is to stop in good order (parked, draining), and steps in flight are
-// then allowed to finish.
+// A Run is a run that this process owns, under one epoch. Two contexts end it. own ends when the run is no longer this process's, and
+// everything ends with it. That of a call ends also when the run is to stop in good order (parked, draining); steps in flight
+// may then finish.
 type Run struct {
 	id       string
 	workflow string
 	input    json.RawMessage
 	owned    store.Owned
 	deadline *time.Duration
-	suspect  bool // workers have died of it, perhaps
+	suspect  bool // workers have perhaps died of it
 	wakeSeq  int64
 	body     Body
 	env      *Env
@@ -68,8 +68,8 @@ type record struct {
 	at time.Time // when it was loaded or written: its WakeIn counts from then
 }
 
-// New returns a run that was claimed, with its recorded steps. settled is called once, when the run is over here: finished, or to
-// go on elsewhere when final is nil. The function may outlive that.
+// New returns a run that was claimed, with its recorded steps. settled is called once, when the run is over here: it has finished,
+// or goes on elsewhere if final is nil. The function may outlive that.
 func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, settled func(final *store.Run)) *Run {
 	r := &Run{
 		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
@@ -223,7 +223,7 @@ func (r *Run) conclude(c *call) (again bool) {
 	return false
 }
 
-// end writes how the run ended: completed with output, or failed with failure. Of two who would, the first one does and the other
+// end writes how the run ended: completed with output, or failed with failure. Of two callers the first one writes, and the other
 // waits for it.
 func (r *Run) end(output json.RawMessage, failure *store.Error) {
 	r.ended.Do(func() { r.writeEnd(output, failure) })
@@ -256,7 +256,7 @@ func refused(err error) *store.Error {
 	return e
 }
 
-// refusedPause is for how long a run is left alone of which nothing can be recorded.
+// refusedPause is how long a run is left alone of which nothing can be recorded.
 const refusedPause = time.Minute
 
 func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, error) {

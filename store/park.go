@@ -1,0 +1,27 @@
+package store
+
+import "time"
+
+// SuspendReason says what a suspended run waits for.
+type SuspendReason string
+
+// The reasons of a suspension.
+const (
+	ForTime    SuspendReason = "time"    // its run_at
+	ForHand    SuspendReason = "by_hand" // somebody moved it there by the state API, and will move it on
+	ForBlocked SuspendReason = "blocked" // it cannot go on as things are: its error says why, and it is tried again
+)
+
+// Park is an owned run that begins to wait, and has no owner while it does.
+type Park struct {
+	Owned
+	WakeIn  *time.Duration // until it is to go on; its deadline if that is sooner; nil: only when something comes, or at the deadline
+	For     SuspendReason
+	WakeSeq int64 // as the owner knows it; when it has moved, the outcome is Woken
+}
+
+func (*Park) kind() int { return parkKind }
+func (*Park) size() int { return 0 }
+func (p *Park) row() []any {
+	return []any{p.RunID, p.Epoch, milliseconds(p.WakeIn), text(string(p.For)), p.WakeSeq}
+}
