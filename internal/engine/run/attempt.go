@@ -34,7 +34,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	if s.recorded != nil && s.recorded.Attempts != nil {
 		a.number += s.recorded.Attempts.Count
 	}
-	if err := s.call.takeOff(ctx, a); err != nil {
+	if err := s.call.begin(ctx, a); err != nil {
 		return err
 	}
 	returned := false
@@ -43,7 +43,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 			_ = a.fail(o, exited())
 			s.call.interrupt(errAgain)
 		}
-		s.call.land(a)
+		s.call.done(a)
 	}()
 	if err := a.mark(); err != nil {
 		returned = true

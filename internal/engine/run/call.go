@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
@@ -74,10 +72,6 @@ func (r *Run) newCall(before *call) *call {
 	return c
 }
 
-// countsAsAhead reports whether the function must come by a recorded step: one that it has reached before. Rows of the state
-// API have no seq, and what Patched notes may go with the code that asked.
-func countsAsAhead(step *store.Step) bool { return step.Seq > 0 && step.Kind != store.PatchStep }
-
 // callBody calls the function. What it sets holds even if runtime.Goexit unwinds this goroutine.
 func (c *call) callBody() {
 	c.failed = exited()
@@ -95,15 +89,6 @@ func (c *call) close() (stopped error, doomed, mismatched *store.Error) { //noli
 	return stopped, c.doomed, c.mismatch
 }
 
-// mismatched ends the call with what does not match the record, whatever the function makes of it. It expects mu to be held.
-func (c *call) mismatched(problem *store.Error) error {
-	if c.mismatch == nil {
-		c.mismatch = problem
-		c.interrupt(fmt.Errorf("%w (%w)", ErrInterrupted, problem))
-	}
-	return fmt.Errorf("%w (%w)", ErrInterrupted, c.mismatch)
-}
-
 // doom ends the run with a failure that cannot be recorded as a step's.
 func (c *call) doom(problem *store.Error) error {
 	c.run.mu.Lock()
@@ -113,22 +98,6 @@ func (c *call) doom(problem *store.Error) error {
 		c.interrupt(problem)
 	}
 	return problem
-}
-
-// unreachedKeys lists recorded steps of a branch that the function has not asked for. It expects mu to be held.
-func (c *call) unreachedKeys(prefix string) string {
-	var keys []string
-	for key, step := range c.run.recorded {
-		if prefixOf(key) == prefix && countsAsAhead(&step.Step) && !c.reached[key] {
-			keys = append(keys, key)
-		}
-	}
-	slices.SortFunc(keys, func(a, b string) int { return c.run.recorded[a].Seq - c.run.recorded[b].Seq })
-	const most = 10
-	if len(keys) > most {
-		keys = append(keys[:most], "…")
-	}
-	return strings.Join(keys, ", ")
 }
 
 // replaying reports whether a recorded step has not been reached yet.

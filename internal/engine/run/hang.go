@@ -12,7 +12,7 @@ func (r *Run) LongSteps(than time.Duration) []store.HangingStep {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var long []store.HangingStep
-	for _, a := range r.flights {
+	for _, a := range r.attempts {
 		if !a.started.IsZero() && time.Since(a.started) > than {
 			long = append(long, store.HangingStep{RunID: r.id, Step: a.key, Since: a.started})
 		}
@@ -32,7 +32,7 @@ func (r *Run) hangs() []write.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var events []write.Event
-	for _, a := range r.flights {
+	for _, a := range r.attempts {
 		if a.over == nil || !isClosed(a.over) {
 			continue
 		}
@@ -40,7 +40,7 @@ func (r *Run) hangs() []write.Event {
 			events = append(events, write.Event{Kind: write.StepHangs, Step: a.key, Attempt: a.number, Took: time.Since(a.started)})
 		}
 	}
-	if len(r.flights) == 0 && r.over && r.stuck.due() {
+	if len(r.attempts) == 0 && r.over && r.stuck.due() {
 		events = append(events, write.Event{Kind: write.FunctionHangs})
 	}
 	return events

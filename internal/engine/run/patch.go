@@ -37,10 +37,10 @@ func (s *scope) askPatch(ctx context.Context, name string) (bool, error) {
 		return false, err
 	}
 	a := &attempt{step: st, number: 1}
-	if err := s.call.takeOff(ctx, a); err != nil {
+	if err := s.call.begin(ctx, a); err != nil {
 		return false, err
 	}
-	defer s.call.land(a)
+	defer s.call.done(a)
 	recorded, err := st.checkpoint(&store.Checkpoint{
 		Owned: s.call.run.owned, Name: key, Kind: store.PatchStep, Seq: st.seq, Result: json.RawMessage("true"),
 	})

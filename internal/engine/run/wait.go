@@ -26,10 +26,10 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 
 func (s *step) beginSleep(ctx context.Context, d time.Duration) error {
 	a := &attempt{step: s, number: 1, started: time.Now()}
-	if err := s.call.takeOff(ctx, a); err != nil {
+	if err := s.call.begin(ctx, a); err != nil {
 		return err
 	}
-	defer s.call.land(a)
+	defer s.call.done(a)
 	c := a.success(nil)
 	c.WakeIn = &d
 	recorded, err := s.checkpoint(c)
@@ -111,7 +111,7 @@ func (c *call) park(ctx context.Context, at time.Time) error {
 func (c *call) beginParking(at time.Time) bool {
 	c.run.mu.Lock()
 	defer c.run.mu.Unlock()
-	if len(c.run.flights) > 0 {
+	if len(c.run.attempts) > 0 {
 		return false
 	}
 	if c.wakeAt.IsZero() || at.Before(c.wakeAt) {
@@ -129,8 +129,8 @@ func (c *call) wakeBy(at time.Time) {
 	}
 }
 
-// takeOff says whether something new may begin, and counts it as in flight until land: the run is not parked before.
-func (c *call) takeOff(ctx context.Context, a *attempt) error {
+// begin says whether something new may begin, and counts it as in flight until done: the run is not parked before.
+func (c *call) begin(ctx context.Context, a *attempt) error {
 	r := c.run
 	if isClosed(r.env.Draining) {
 		c.interrupt(errDraining)
@@ -145,27 +145,27 @@ func (c *call) takeOff(ctx context.Context, a *attempt) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	r.flights = append(r.flights, a)
-	r.flightsChanged()
+	r.attempts = append(r.attempts, a)
+	r.inFlightChanged()
 	return nil
 }
 
-func (c *call) land(a *attempt) {
+func (c *call) done(a *attempt) {
 	r := c.run
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.flights {
-		if r.flights[i] == a {
-			r.flights[i] = r.flights[len(r.flights)-1]
-			r.flights = r.flights[:len(r.flights)-1]
+	for i := range r.attempts {
+		if r.attempts[i] == a {
+			r.attempts[i] = r.attempts[len(r.attempts)-1]
+			r.attempts = r.attempts[:len(r.attempts)-1]
 			break
 		}
 	}
-	r.flightsChanged()
+	r.inFlightChanged()
 }
 
-// flightsChanged expects mu to be held.
-func (r *Run) flightsChanged() {
+// inFlightChanged expects mu to be held.
+func (r *Run) inFlightChanged() {
 	if r.changed != nil {
 		close(r.changed)
 		r.changed = nil
@@ -179,11 +179,11 @@ func (r *Run) inFlight() (n int, changed <-chan struct{}) {
 	if r.changed == nil {
 		r.changed = make(chan struct{})
 	}
-	return len(r.flights), r.changed
+	return len(r.attempts), r.changed
 }
 
-// awaitFlights returns when no step is in flight, or the run is lost.
-func (r *Run) awaitFlights() {
+// awaitAttempts returns when no step is in flight, or the run is lost.
+func (r *Run) awaitAttempts() {
 	for {
 		n, changed := r.inFlight()
 		if n == 0 {

@@ -54,17 +54,17 @@ func TestWaiting(t *testing.T) {
 		// A step in flight holds up the parking; then the run must have been quiet for a moment.
 		start = time.Now()
 		a := new(attempt)
-		if err := c.takeOff(c.ctx, a); err != nil {
+		if err := c.begin(c.ctx, a); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Minute, func() { c.land(a) })
+		time.AfterFunc(time.Minute, func() { c.done(a) })
 		if err := c.waitUntil(c.ctx, start.Add(time.Hour)); !errors.Is(err, errParked) {
 			t.Errorf("a long wait: %v, want errParked", err)
 		}
 		if parked := time.Since(start); parked != time.Minute+firstPatience {
 			t.Errorf("parked after %s, want a minute and %s", parked, firstPatience)
 		}
-		if err := c.takeOff(c.ctx, a); !errors.Is(err, errParked) || !c.refused {
+		if err := c.begin(c.ctx, a); !errors.Is(err, errParked) || !c.refused {
 			t.Errorf("a step after that: %v, want errParked", err)
 		}
 		r.Lose(context.Canceled)

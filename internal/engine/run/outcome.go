@@ -1,0 +1,116 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/engine/write"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// end writes how the run ended: completed with output, or failed with failure. Of two callers the first one writes, and the other
+// waits for it.
+func (r *Run) end(output json.RawMessage, failure *store.Error) {
+	r.ended.Do(func() { r.writeEnd(output, failure) })
+}
+
+func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
+	final, err := r.finish(output, failure)
+	if isRefusal(err) && failure != nil { // its text cannot be stored, and never will be
+		final, err = r.finish(nil, failure.Reduced())
+	}
+	if isRefusal(err) { // nor can the output, or anything like it
+		final, err = r.finish(nil, refused(err))
+	}
+	if err != nil {
+		r.release(err, refusedPause)
+		return
+	}
+	event := write.Event{Kind: write.RunCompleted}
+	if failure != nil {
+		event = write.Event{Kind: write.RunFailed, Err: final.Err, Step: failure.Step}
+	}
+	r.tell(event)
+	r.settle(final)
+}
+
+// refused is what a run or a step fails with whose row the server refuses.
+func refused(err error) *store.Error {
+	e := store.NewError(fmt.Errorf("the database refuses what is to be recorded: %w", err)).Reduced()
+	e.Code = codeRefused
+	return e
+}
+
+// refusedPause is how long a run is left alone of which nothing can be recorded.
+const refusedPause = time.Minute
+
+func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, error) {
+	final := &store.Run{ID: r.id, Workflow: r.workflow, Status: store.RunCompleted, Output: output}
+	if failure != nil {
+		final.Status, final.Output, final.Err = store.RunFailed, nil, failure
+	}
+	_, err := r.persist(&store.End{Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure})
+	return final, err
+}
+
+// block suspends a run that cannot go on as things are. It is tried again, with growing pauses, until its time is over.
+func (r *Run) block(problem *store.Error) {
+	failed := false
+	err := r.repeat("block run", func(ctx context.Context) (err error) {
+		failed, err = r.env.Store.BlockRun(ctx, r.owned, problem, r.env.BlockedFor)
+		return err
+	})
+	switch {
+	case err != nil:
+		r.release(err, refusedPause)
+	case failed:
+		r.tell(write.Event{Kind: write.RunFailed, Err: problem})
+		r.settle(nil) // the row has the whole error
+	default:
+		r.tell(write.Event{Kind: write.RunBlocked, Err: problem})
+		r.settle(nil)
+	}
+}
+
+// park suspends the run until the earliest of its waits, unless another goroutine of it had something to do: then it is called
+// again, in place.
+func (r *Run) park(c *call) (again bool) {
+	r.awaitAttempts()
+	r.mu.Lock()
+	refused, wakeIn := c.refused, max(0, time.Until(c.wakeAt))
+	r.mu.Unlock()
+	switch {
+	case r.own.Err() != nil:
+		return r.conclude(c)
+	case isClosed(r.env.Draining):
+		r.release(errDraining, 0)
+		return false
+	case refused:
+		return true
+	}
+	outcome, err := r.persist(&store.Park{Owned: r.owned, WakeIn: &wakeIn, For: store.ForTime, WakeSeq: r.wakeSeq})
+	switch {
+	case err != nil:
+		r.release(err, 0)
+	case outcome == store.Woken: // what came is read by whoever claims it
+		r.release(errParked, 0)
+	default:
+		r.tell(write.Event{Kind: write.RunParked, Next: wakeIn})
+		r.settle(nil)
+	}
+	return false
+}
+
+// release gives up a run that is still ours, for anybody to claim.
+func (r *Run) release(cause error, delay time.Duration) {
+	defer r.settle(nil)
+	if errors.Is(cause, store.ErrRunLost) {
+		r.tell(write.Event{Kind: write.RunLost})
+		return
+	}
+	r.tell(write.Event{Kind: write.RunHandedBack, Err: cause})
+	r.env.Release(r.owned, delay)
+}
