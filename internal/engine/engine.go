@@ -157,8 +157,8 @@ func (e *Engine) Cancelled(runID string) {
 // a slot.
 func (e *Engine) InFlight() (runs, over int) { return e.holds.Count() }
 
-// LastTrouble returns what the worker of this process last had trouble with and no caller was told of, and when; nil when
-// there was nothing.
+// LastTrouble returns the newest trouble of this process's worker that no caller was told about, and when it was; nil if there
+// was none.
 func (e *Engine) LastTrouble() (error, time.Time) { return e.observer.LastTrouble() } //nolint:revive // an answer, not a failure
 
 func (e *Engine) working() *worker {

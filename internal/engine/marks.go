@@ -8,17 +8,17 @@ import (
 
 // marks are low-water marks of claims. The index entries of claimed runs stay for as long as any snapshot is older than the
 // claim, and a poll that begins at the oldest entry walks all of them. So most polls begin at a mark: where the last one
-// ended. A run may still appear behind it, when the transaction that created it commits late; a full look finds that one, which
-// takes its share of the time and no more. It is pure; the claim loop alone has it.
+// ended. A run may still appear before the mark, when the transaction that created it commits late. A full look finds that one;
+// such looks take their share of the time and no more. Pure: no clock, no lock; the claim loop alone has it.
 type marks struct {
 	at   map[string]int64 // by workflow, Unix milliseconds of the database
 	next time.Time        // of the full look
 }
 
 const (
-	// markSlack is how much older than a poll a run may be that the poll could not see: the time from its stamp to its commit.
+	// markSlack is how far the marks stay behind a poll, for runs that were stamped before it and commit after it.
 	markSlack = 5 * time.Second
-	// fullShare is the part of the time that full looks of the whole fleet may take: one in so many.
+	// fullShare bounds the part of the time that full looks of the whole fleet take: one in so many.
 	fullShare = 100
 )
 

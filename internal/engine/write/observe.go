@@ -37,7 +37,7 @@ const (
 	Trouble
 )
 
-// How each kind is told. Levels follow one rule: a warning is for somebody to look at, and nobody else is told of it.
+// How each kind is logged. Levels follow one rule: a warning is something to look at that no caller is told about.
 var kinds = [...]struct {
 	level   slog.Level
 	message string
@@ -93,12 +93,12 @@ type Observer struct {
 // NewObserver returns an observer that logs.
 func NewObserver(log *slog.Logger) *Observer { return &Observer{log: log} }
 
-// Wants reports whether anybody listens to a kind: on a hot path an event is not made for nobody.
+// Wants reports whether anybody listens to a kind, so that a hot path need not make an event for nobody.
 func (o *Observer) Wants(k Kind) bool {
 	return o.log.Enabled(context.Background(), kinds[k].level)
 }
 
-// LastTrouble returns the newest trouble that no caller was told of, and when it was; nil when there was none.
+// LastTrouble returns the newest trouble that no caller was told about, and when it was; nil if there was none.
 func (o *Observer) LastTrouble() (error, time.Time) { //nolint:revive // an answer, not a failure
 	o.mu.Lock()
 	defer o.mu.Unlock()
