@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -20,6 +21,12 @@ func (d *DB) Own() *DB {
 	own := *d
 	own.own = true
 	return &own
+}
+
+// Undo rolls back the transaction that the DB is bound to and reports whether it was open until now. One whose context has
+// ended was not.
+func (d *DB) Undo() (wasOpen bool) {
+	return !errors.Is(leave(d.tx.Rollback), sql.ErrTxDone)
 }
 
 // transact is the one place that begins a transaction.
