@@ -62,9 +62,12 @@ func testsIn(t *testing.T, folder string) string {
 	return all.String()
 }
 
-var link = regexp.MustCompile(`\]\(([^)#\s]+)`)
+var (
+	link   = regexp.MustCompile(`\]\(([^)#\s]+)`)
+	source = regexp.MustCompile("`((?:[a-z_]+/)+[a-z_]+\\.[a-z]+)`")
+)
 
-// What a document links to is there.
+// What a document links to is there, and so are the files that it speaks of.
 func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	t.Parallel()
 	documents, err := filepath.Glob("docs/*.md")
@@ -75,6 +78,11 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(path), found[1])); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		for _, found := range source.FindAllStringSubmatch(document(t, path), -1) {
+			if _, err := os.Stat(found[1]); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
 		}

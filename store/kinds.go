@@ -34,7 +34,7 @@ var kinds = []kind{
 	startKind: {
 		name: "start_run", op: "create run", given: "start", runID: "id",
 		fields: "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint",
-		// As for a claim, only who has a lease may own the run; else it waits for a claim. See gate for the last line.
+		// As for a claim, only a worker with a lease may own the run; else it waits for a claim. See gate for the last line.
 		written: "started", key: "id", write: `
 INSERT INTO {schema}.workflow_runs AS run
     (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at, version)

@@ -79,7 +79,7 @@ func groupedText(set int) string {
 		columns := strings.Join(names, ", ")
 		clauses = append(clauses, k.given+" AS (\n    SELECT "+columns+", n\n    FROM unnest("+strings.Join(arrays, ", ")+
 			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", k.clause("", k.key))
-		// Only if a row is missing they are looked for.
+		// Rows are looked for only if one is missing.
 		tails = append(tails, k.tail(i, "(SELECT count(*) FROM "+k.written+") < (SELECT count(*) FROM "+k.given+")\n"+
 			"  AND ("+qualified(k.given, k.key)+") NOT IN (SELECT "+k.key+" FROM "+k.written+")"))
 	}

@@ -20,7 +20,7 @@ func (d *DB) take(ctx context.Context) (*sql.Conn, error) {
 	return conn, nil
 }
 
-// maxTries is more than a pool keeps that has been left alone.
+// maxTries is more connections than an idle pool keeps.
 const maxTries = 1000
 
 // onConn calls f with a connection that nobody else uses meanwhile. The pool may hold connections that the server has
@@ -47,15 +47,15 @@ func (d *DB) onConn(ctx context.Context, f func(*sql.Conn) error) error {
 }
 
 // isLost reports whether an error, of a BEGIN, says that the connection is gone: whether the server read it or not, nothing
-// has happened. Of another statement that would only be known if the driver said so.
+// has happened. For any other statement only the driver can say so.
 func isLost(err error) bool {
 	var network net.Error
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.As(err, &network) ||
 		strings.HasPrefix(SQLState(err), "57P0")
 }
 
-// discard throws a connection away on which err happened, if it says that the connection leads to the wrong server: one
-// that was the primary before a failover. The pool would give it out for as long as it lives.
+// discard throws away a connection if err, which happened on it, says that it leads to the wrong server: one that was the
+// primary before a failover. The pool would go on handing it out for as long as it lives.
 func discard(conn *sql.Conn, err error) {
 	if err != nil && SQLState(err) == readOnlyTransaction {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
@@ -101,7 +101,7 @@ func begin(ctx context.Context, conn *sql.Conn, options sql.TxOptions) (*sql.Tx,
 	return nil, err
 }
 
-// beginsTx reports whether the driver can begin a transaction with options. One that cannot tell is taken to.
+// beginsTx reports whether the driver can begin a transaction with options. A driver that cannot be asked is taken to.
 func beginsTx(conn *sql.Conn) bool {
 	can := true
 	_ = conn.Raw(func(c any) error {
