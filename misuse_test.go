@@ -130,7 +130,7 @@ func TestResultsThatCannotComeBack(t *testing.T) {
 			return got.secret, err
 		},
 		"an error": func(ctx context.Context, _ int) (int, error) {
-			_, err := workflow.Do(ctx, "s", func(context.Context) (error, error) { calls.Add(1); return errors.New("x"), nil }, quickly(3)) //nolint:revive // the misuse
+			_, err := workflow.Do(ctx, "s", func(context.Context) (error, error) { calls.Add(1); return errors.New("x"), nil }, quickly(3))
 			return 0, err
 		},
 	} {

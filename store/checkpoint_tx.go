@@ -75,14 +75,10 @@ func (s *Store) CheckpointTx(
 
 // checkpointIn is the last statement of a transaction, so a lock of the run that is only shared suffices.
 func (s *Store) checkpointIn(ctx context.Context, c *Checkpoint) error {
-	write := func() (Outcome, error) {
-		outcomes, err := s.Write(ctx, []Write{c})
-		return outcomes[0], err
-	}
-	outcome, err := write()
+	outcome, err := s.writeOne(ctx, c)
 	if err == nil && outcome == Locked {
 		if err = s.waitForRow(ctx, lockRowShared, c.RunID); err == nil {
-			outcome, err = write()
+			outcome, err = s.writeOne(ctx, c)
 		}
 	}
 	if err == nil && outcome != Written {

@@ -52,7 +52,7 @@ func (o Outcome) String() string {
 func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 	if len(writes) == 1 {
 		outcome, err := s.writeOne(ctx, writes[0])
-		return []Outcome{outcome}, err
+		return []Outcome{outcome}, pg.Problem(kinds[writes[0].kind()].op, err)
 	}
 	written := make([]Outcome, len(writes))
 	var missed []missedRow
@@ -69,7 +69,7 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
 	var missed []missedRow
 	if err := s.db.List(ctx, &missed, alone[w.kind()], w.row()...); err != nil {
-		return Written, pg.Problem(kinds[w.kind()].op, err)
+		return Written, err
 	}
 	if len(missed) == 0 {
 		return Written, nil

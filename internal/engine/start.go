@@ -68,10 +68,13 @@ func (w *worker) takePlace(run *store.NewRun) *place {
 	if run.Delay > 0 || w.engine.body(run.Workflow) == nil {
 		return nil
 	}
-	lease, id := w.lease.current()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if id == "" || !w.open || !w.slots.forStart() {
+	if !w.open { // before that there is not even a lease to ask
+		return nil
+	}
+	lease, id := w.lease.current()
+	if id == "" || !w.slots.forStart() {
 		return nil
 	}
 	w.functions.Add(1) // Work waits for it

@@ -100,7 +100,7 @@ func (d *DB) Hold(ctx context.Context) (held *DB, closeConn func(), err error) {
 	}
 	on := *d
 	on.conn = conn
-	return &on, func() { leave(conn.Close) }, nil
+	return &on, func() { _ = leave(conn.Close) }, nil
 }
 
 // Ping checks that the server answers.

@@ -15,7 +15,7 @@ import (
 
 // take takes a connection out of the pool. The caller closes it, which gives it back.
 func (d *DB) take(ctx context.Context) (*sqlx.Conn, error) {
-	conn, err := d.pool.DB.Conn(ctx)
+	conn, err := d.pool.Conn(ctx)
 	if err != nil {
 		return nil, d.noConnection(ctx, err)
 	}

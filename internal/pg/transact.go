@@ -31,7 +31,7 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.T
 	committed := false
 	defer func() {
 		if !committed {
-			leave(tx.Rollback)
+			_ = leave(tx.Rollback)
 		}
 		discard(conn, err)
 		switch {
@@ -39,7 +39,7 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.T
 		case committed:
 			_ = conn.Close()
 		default:
-			leave(conn.Close)
+			_ = leave(conn.Close)
 		}
 	}()
 	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
@@ -61,8 +61,9 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sqlx.Conn, *sql
 	result := make(chan begun, 1) // not variables: a call that was left behind may still write to them
 	err := await(ctx, func() error {
 		for tries := 0; ; tries++ {
-			conn, err := d.conn, error(nil)
+			conn := d.conn
 			if conn == nil {
+				var err error
 				if conn, err = d.take(ctx); err != nil {
 					return err
 				}
