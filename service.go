@@ -75,7 +75,7 @@ func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 	if err := s.readyRun(ctx, "await run", id); err != nil {
 		return Run{}, err
 	}
-	if _, err := s.engine.Await(ctx, id, nil, true); err != nil {
+	if _, err := s.engine.AwaitRow(ctx, id); err != nil {
 		return Run{}, fmt.Errorf("workflow: await run %q: %w", id, err)
 	}
 	return s.GetRun(ctx, id)

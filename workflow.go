@@ -149,7 +149,11 @@ func (w *Workflow[In, Out]) Start(
 		handle.runID = created.ID
 		return handle, nil
 	}
-	handle.runID, handle.hold, err = s.engine.Start(ctx, run, exact[In]())
+	if exact[In]() {
+		handle.runID, err = s.engine.StartPending(ctx, run)
+	} else {
+		handle.runID, handle.hold, err = s.engine.Start(ctx, run)
+	}
 	if err != nil {
 		return nil, err
 	}

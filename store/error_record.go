@@ -48,7 +48,7 @@ func (e *Error) Is(target error) bool {
 // Code tells programs what an [Error] is about. It is an error itself, so that one compares with errors.Is:
 //
 //	if errors.Is(err, workflow.CodeDeadline) { … }
-type Code string //nolint:errname // errors.Is compares an error with it, and it has no data of its own
+type Code string
 
 // Error returns the code.
 func (c Code) Error() string { return string(c) }

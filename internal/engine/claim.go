@@ -63,18 +63,18 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	if id == "" || len(names) == 0 {
 		return errCannotClaim
 	}
-	from, full := marks.ask(names, time.Now())
+	asked := marks.ask(names, time.Now())
 	before, suspects := w.claiming()
 	defer w.claimed()
 
 	sent := time.Now()
 	// Not cut short by the end of ctx: if nobody hears the answer to a claim, nobody hands its runs back.
-	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: from, Limit: n, Suspects: suspects})
+	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: asked.from, Limit: n, Suspects: suspects})
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	marks.saw(from, full, n, found, now.Sub(sent), now, int(w.fleet.Load()))
+	marks.saw(asked, n, found, now.Sub(sent), now, int(w.fleet.Load()))
 	w.mu.Lock()
 	w.slots.claimed(before, n, len(found.Runs))
 	w.mu.Unlock()

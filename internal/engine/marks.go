@@ -20,36 +20,44 @@ const (
 	markSlack = 5 * time.Second
 	// fullShare bounds the part of the time that full looks of the whole fleet take: one in so many.
 	fullShare = 100
+	// maxFullPause is how long a run that appeared behind the marks waits at most, should a full look have waited for a connection.
+	maxFullPause = 5 * time.Minute
 )
 
-// ask returns where the next claim begins for each workflow; 0 is everything, as it is for all of them in a full look.
-func (m *marks) ask(workflows []string, now time.Time) (from map[string]int64, full bool) {
-	full = !now.Before(m.next)
-	from = make(map[string]int64, len(workflows))
-	for _, name := range workflows {
-		from[name] = 0
-		if !full {
-			from[name] = m.at[name]
-		}
-	}
-	return from, full
+// A look is where a claim begins, by workflow. A full one begins at 0 for all of them.
+type look struct {
+	from map[string]int64
+	full bool
 }
 
-// saw notes a claim's answer: of a fleet of so many workers, asked for limit runs from some marks on, after it took so long.
-func (m *marks) saw(from map[string]int64, full bool, limit int, found store.Claim, took time.Duration, now time.Time, workers int) {
+// ask returns where the next claim begins.
+func (m *marks) ask(workflows []string, now time.Time) look {
+	l := look{from: make(map[string]int64, len(workflows)), full: !now.Before(m.next)}
+	for _, name := range workflows {
+		l.from[name] = 0
+		if !l.full {
+			l.from[name] = m.at[name]
+		}
+	}
+	return l
+}
+
+// saw notes what a look for up to limit runs found, after it took so long, in a fleet of so many workers.
+func (m *marks) saw(l look, limit int, found store.Claim, took time.Duration, now time.Time, workers int) {
 	if m.at == nil {
 		m.at = make(map[string]int64)
 	}
-	for name := range from {
-		if len(found.Runs) < limit { // nobody older waits
-			m.at[name] = max(m.at[name], found.Now-markSlack.Milliseconds())
+	nearest := found.Now - markSlack.Milliseconds()
+	if len(found.Runs) < limit { // nobody older waits
+		for name := range l.from {
+			m.at[name] = max(m.at[name], nearest)
 		}
 	}
 	for i := range found.Runs { // a backlog is walked from its oldest entry on
 		run := &found.Runs[i]
-		m.at[run.Workflow] = max(m.at[run.Workflow], min(run.RunAt, found.Now-markSlack.Milliseconds()))
+		m.at[run.Workflow] = max(m.at[run.Workflow], min(run.RunAt, nearest))
 	}
-	if full {
-		m.next = now.Add(time.Duration(fullShare*max(workers, 1)) * took)
+	if l.full {
+		m.next = now.Add(min(time.Duration(fullShare*max(workers, 1))*took, maxFullPause))
 	}
 }

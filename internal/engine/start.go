@@ -13,8 +13,18 @@ import (
 
 // Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when this
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
-// first. exact says that it is to be claimed even so, because its function must get the input as the database has it.
-func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id string, hold *write.Hold, err error) {
+// first.
+func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *write.Hold, err error) {
+	return e.start(ctx, run, e.working())
+}
+
+// StartPending is Start for a run that has to be claimed even here: its function must get the input as the database has it.
+func (e *Engine) StartPending(ctx context.Context, run store.NewRun) (id string, err error) {
+	id, _, err = e.start(ctx, run, nil)
+	return id, err
+}
+
+func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id string, hold *write.Hold, err error) {
 	send := e.writer.Write
 	if run.ID == "" {
 		fresh, err := uuid.NewV7()
@@ -26,10 +36,7 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id st
 		send = e.writer.Alone // the insert may wait for somebody who creates the same run, and others must not
 	}
 
-	var place *place
-	if w := e.working(); w != nil && !exact {
-		place = w.takePlace(&run)
-	}
+	place := here.takePlace(&run)
 	outcome, err := send(ctx, run)
 	if place != nil {
 		if err == nil && outcome == store.Written {
@@ -65,7 +72,7 @@ const lendAfter = 100 * time.Millisecond
 // takePlace takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
 // owner.
 func (w *worker) takePlace(run *store.NewRun) *place {
-	if run.Delay > 0 || w.engine.body(run.Workflow) == nil {
+	if w == nil || run.Delay > 0 || w.engine.body(run.Workflow) == nil {
 		return nil
 	}
 	w.mu.Lock()

@@ -85,9 +85,14 @@ type Event struct {
 type Observer struct {
 	log *slog.Logger
 
-	mu  sync.Mutex
-	err error // of the newest trouble
-	at  time.Time
+	mu   sync.Mutex
+	last LastTrouble
+}
+
+// LastTrouble is trouble that no caller was told about.
+type LastTrouble struct {
+	Err error // nil: there was none
+	At  time.Time
 }
 
 // NewObserver returns an observer that logs.
@@ -98,18 +103,18 @@ func (o *Observer) Wants(k Kind) bool {
 	return o.log.Enabled(context.Background(), kinds[k].level)
 }
 
-// LastTrouble returns the newest trouble that no caller was told about, and when it was; nil if there was none.
-func (o *Observer) LastTrouble() (error, time.Time) { //nolint:revive // an answer, not a failure
+// LastTrouble returns the newest trouble that no caller was told about.
+func (o *Observer) LastTrouble() LastTrouble {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.err, o.at
+	return o.last
 }
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
 	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits {
 		o.mu.Lock()
-		o.err, o.at = e.Err, time.Now()
+		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
 	}
 	if !o.Wants(e.Kind) {
