@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,4 +156,24 @@ func TestStatementsOfTheDocuments(t *testing.T) {
 		t.Errorf("result %d, %v", got, err)
 	}
 	kit.Must(t, svc.DeleteRun(t.Context(), handle.RunID()))
+}
+
+var logLine = regexp.MustCompile(`\{slog\.Level(\w+), "([^"]+)"\}`)
+
+// Every line that the library logs stands in docs/operations.md, at its level.
+func TestLogLinesAreDocumented(t *testing.T) {
+	t.Parallel()
+	lines := logLine.FindAllStringSubmatch(document(t, "internal/engine/write/observe.go"), -1)
+	if len(lines) < 10 {
+		t.Fatalf("found %d kinds of log lines", len(lines))
+	}
+	rows := strings.Split(document(t, "docs/operations.md"), "\n")
+	for _, line := range lines {
+		level, message := strings.ToLower(line[1]), line[2]
+		if !slices.ContainsFunc(rows, func(row string) bool {
+			return strings.HasPrefix(row, "| "+level+" |") && strings.Contains(row, message)
+		}) {
+			t.Errorf("level %s, %q is not in the table", level, message)
+		}
+	}
 }

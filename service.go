@@ -69,8 +69,8 @@ func (s *Service) In(tx *sql.Tx) State {
 // started, if they are not to wait for the next poll.
 func (s *Service) Wake() { s.engine.Wake() }
 
-// AwaitRun waits until a run is finished, wherever it is executed, and returns it, whatever its status; a [Handle] decodes the
-// output too. The errors are those of [Handle.Result] but for the run's own.
+// AwaitRun waits until a run is finished, wherever it is executed, and returns it, whatever its status: that it failed or was
+// cancelled is no error here, as it is for [Handle.Result], which also decodes the output. Its other errors are the same.
 func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 	if err := s.readyRun(ctx, "await run", id); err != nil {
 		return Run{}, err
@@ -83,8 +83,8 @@ func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those
 // whose worker has died. Then it claims nothing more, lets steps in flight finish for Config.Drain, hands the runs back
-// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking). A database that is away is
-// waited for, when Work begins and later; one that refuses when Work begins, for lack of a right or a table, is an error.
+// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking). Work waits for a database that is
+// away, when it begins and later; but if a right or a table is missing when it begins, that is an error.
 func (s *Service) Work(ctx context.Context) error {
 	if s.closed.Load() {
 		return fmt.Errorf("workflow: work: %w", ErrClosed)

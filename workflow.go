@@ -30,7 +30,7 @@ func Define[In, Out any](name string, fn func(ctx context.Context, in In) (Out, 
 // Name returns the name that the workflow was defined with.
 func (w *Workflow[In, Out]) Name() string { return w.name }
 
-// Definition is a [Workflow] of any types.
+// Definition is a [Workflow] of any types, for [Service.Register].
 type Definition interface {
 	Name() string
 	isNil() bool
