@@ -43,3 +43,31 @@ func TestParksUntilTheEarliestWait(t *testing.T) {
 		})
 	}
 }
+
+// An item of Parallel that parks the run keeps the items that wait for its place from starting: else each of them would have
+// the function called again, and the run would never be parked.
+func TestParallelWithALimitParks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := workflow.Define("limited", func(ctx context.Context, _ int) (int, error) {
+		_, err := workflow.Parallel(ctx, "nap", []int{1, 2, 3}, func(ctx context.Context, _ int) (int, error) {
+			return 0, workflow.Sleep(ctx, "long", time.Hour)
+		}, workflow.WithLimit(1))
+		return 0, err
+	})
+	b.svc.Register(w)
+	kit.Work(t, b.svc)
+	handle, err := w.Start(t.Context(), b.svc, 0)
+	kit.Must(t, err)
+	late := kit.Within(t, 20*time.Second)
+	for b.get(handle.RunID()).Status != workflow.RunSuspended {
+		if late.Err() != nil {
+			t.Fatal("the run was not parked in 20 s")
+		}
+		kit.Pause(late, 50*time.Millisecond)
+	}
+	steps, err := b.svc.ListSteps(t.Context(), handle.RunID())
+	if err != nil || len(steps) != 1 {
+		t.Errorf("%d steps, %v; want the first sleep alone", len(steps), err)
+	}
+}
