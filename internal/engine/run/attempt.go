@@ -19,7 +19,7 @@ type attempt struct {
 	*step
 	number  int // from 1
 	started time.Time
-	over    <-chan struct{} // closed when its context ends; guarded, as what follows, by the run's mu
+	ctx     context.Context // while the application has it, nil before and after; guarded, as what follows, by the run's mu
 	reports
 }
 
@@ -100,7 +100,7 @@ var errStepTimeout = &store.Error{Code: codeStepTimeout, Message: "the attempt t
 func (a *attempt) back() {
 	a.call.run.mu.Lock()
 	defer a.call.run.mu.Unlock()
-	a.over = nil
+	a.ctx = nil
 }
 
 // mark writes that a suspect's step is about to be called: if the worker dies now, this step is to blame. Steps of other runs are
@@ -290,7 +290,7 @@ func (a *attempt) context(ctx context.Context, timeout time.Duration) (context.C
 		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
 	}
 	c.run.mu.Lock()
-	a.over = attempt.Done()
+	a.ctx = attempt
 	c.run.mu.Unlock()
 	return attempt, func() {
 		stopTimeout()
