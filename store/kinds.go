@@ -45,7 +45,12 @@ SELECT start.id, start.workflow, CASE WHEN worker.id IS NULL THEN 'pending' ELSE
        clock.ms + start.deadline, start.version
 FROM clock
 CROSS JOIN start
-LEFT JOIN {schema}.workflow_workers AS worker ON worker.id = start.worker AND worker.{alive}`,
+LEFT JOIN LATERAL (
+    SELECT id
+    FROM {schema}.workflow_workers
+    WHERE id = start.worker AND {alive}
+    OFFSET 0
+) AS worker ON true`,
 		alone: `
 WHERE {gate}
 ON CONFLICT (id) DO NOTHING`,

@@ -54,6 +54,7 @@ func groupedText(set int) string {
 			continue
 		}
 		var names, arrays []string
+		first := "$" + strconv.Itoa(parameter+1) + "::text[]"
 		for field := range strings.SplitSeq(k.fields, ", ") {
 			name, kind, _ := strings.Cut(field, " ")
 			parameter++
@@ -65,7 +66,7 @@ func groupedText(set int) string {
 		clauses = append(clauses, k.given+" AS (\n    SELECT "+columns+", n\n    FROM unnest("+strings.Join(arrays, ", ")+
 			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", k.clause())
 		if !k.certain {
-			tails = append(tails, k.tail(i))
+			tails = append(tails, k.tail(i, first))
 		}
 	}
 	if tails == nil {
@@ -91,9 +92,9 @@ func (k kind) target() string {
 	return "step"
 }
 
-// tail returns the rows that were not written. Rows are looked for only if one is missing.
-func (k kind) tail(i int) string {
+// tail returns the rows that were not written. Rows are looked for only if there are fewer than in an array of those given.
+func (k kind) tail(i int, array string) string {
 	return "\nSELECT " + strconv.Itoa(i) + " AS kind, n\nFROM " + k.given +
-		"\nWHERE (SELECT count(*) FROM " + k.written + ") < (SELECT count(*) FROM " + k.given + ")\n" +
+		"\nWHERE (SELECT count(*) FROM " + k.written + ") < cardinality(" + array + ")\n" +
 		"  AND (" + k.key + ") NOT IN (SELECT " + k.key + " FROM " + k.written + ")"
 }
