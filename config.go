@@ -61,7 +61,8 @@ type Config struct {
 	// PayloadLimit is the longest JSON text of an input, output or result, in bytes. Defaults to 1 MiB.
 	PayloadLimit int
 
-	// Concurrency is how many runs this process executes at once. Defaults to 100.
+	// Concurrency is how many runs this process executes at once. Each takes some 13 kB while it waits for its steps; too low,
+	// and runs wait although the process is idle. Defaults to 100.
 	Concurrency int
 
 	// PollInterval is how long an idle worker waits before it looks for runs again; it is jittered. Lower finds

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Every error names the field and the mend.
+// Every error names the field and how to fix it.
 func TestConfigErrors(t *testing.T) {
 	t.Parallel()
 	db, err := sql.Open("pgx", "")
@@ -66,7 +66,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// What a Config means that says nothing.
+// The defaults that the comments of Config name.
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	got := Config{}.withDefaults()

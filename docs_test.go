@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,9 +63,12 @@ func testsIn(t *testing.T, folder string) string {
 	return all.String()
 }
 
-var link = regexp.MustCompile(`\]\(([^)#\s]+)`)
+var (
+	link   = regexp.MustCompile(`\]\(([^)#\s]+)`)
+	source = regexp.MustCompile("`((?:[a-z_]+/)+[a-z_]+\\.[a-z]+)`")
+)
 
-// What a document links to is there.
+// What a document links to is there, and so are the files that it speaks of.
 func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	t.Parallel()
 	documents, err := filepath.Glob("docs/*.md")
@@ -75,6 +79,11 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(path), found[1])); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		for _, found := range source.FindAllStringSubmatch(document(t, path), -1) {
+			if _, err := os.Stat(found[1]); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
@@ -147,4 +156,24 @@ func TestStatementsOfTheDocuments(t *testing.T) {
 		t.Errorf("result %d, %v", got, err)
 	}
 	kit.Must(t, svc.DeleteRun(t.Context(), handle.RunID()))
+}
+
+var logLine = regexp.MustCompile(`\{slog\.Level(\w+), "([^"]+)"\}`)
+
+// Every line that the library logs stands in docs/operations.md, at its level.
+func TestLogLinesAreDocumented(t *testing.T) {
+	t.Parallel()
+	lines := logLine.FindAllStringSubmatch(document(t, "internal/engine/write/observe.go"), -1)
+	if len(lines) < 10 {
+		t.Fatalf("found %d kinds of log lines", len(lines))
+	}
+	rows := strings.Split(document(t, "docs/operations.md"), "\n")
+	for _, line := range lines {
+		level, message := strings.ToLower(line[1]), line[2]
+		if !slices.ContainsFunc(rows, func(row string) bool {
+			return strings.HasPrefix(row, "| "+level+" |") && strings.Contains(row, message)
+		}) {
+			t.Errorf("level %s, %q is not in the table", level, message)
+		}
+	}
 }

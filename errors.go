@@ -147,7 +147,7 @@ func (e *Error) Is(target error) bool {
 	if e == nil || e.Code == "" {
 		return false
 	}
-	switch target := target.(type) { //nolint:errorlint // as errors.Is asks
+	switch target := target.(type) {
 	case Code:
 		return target == e.Code
 	case *Error:

@@ -62,7 +62,7 @@ func holdsInterfaces(t reflect.Type) bool {
 // answer to what that is made of.
 func remembered(memory *sync.Map, t reflect.Type, is func(reflect.Type) (is, known bool)) bool {
 	if known, ok := memory.Load(t); ok {
-		return known.(bool) //nolint:errcheck,forcetypeassert // nothing else is stored
+		return known.(bool) //nolint:forcetypeassert // nothing else is stored
 	}
 	found := within(t, is, make(map[reflect.Type]bool))
 	memory.Store(t, found)

@@ -35,7 +35,7 @@ func (h *Handle[Out]) Result(ctx context.Context) (Out, error) {
 	if err != nil {
 		return out, err
 	}
-	run, err := h.engine.Await(ctx, h.runID, h.hold, exact[Out]())
+	run, err := h.await(ctx)
 	if err == nil && run.Workflow != h.workflow {
 		err = fmt.Errorf("%w: it is a run of %q, and the handle is one of %q", ErrRunConflict, run.Workflow, h.workflow)
 	}
@@ -55,6 +55,13 @@ func (h *Handle[Out]) Result(ctx context.Context) (Out, error) {
 	}
 	err = decode(fmt.Sprintf("output of run %q", run.ID), run.Output, &out)
 	return out, err
+}
+
+func (h *Handle[Out]) await(ctx context.Context) (store.Run, error) {
+	if exact[Out]() {
+		return h.engine.AwaitRow(ctx, h.runID)
+	}
+	return h.engine.Await(ctx, h.runID, h.hold)
 }
 
 // Cancel stops the run, as [State.Cancel] on the service does.

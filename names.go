@@ -10,7 +10,7 @@ import (
 // Longest names, in bytes.
 const (
 	maxName    = 255  // run ids, workflow names
-	maxStepKey = 1024 // a step's whole key, with the branch before it and the count behind it
+	maxStepKey = 1024 // a step's whole key, with the branch before it and the count after it
 )
 
 func checkRunID(id string) error { return checkName("run id", id, maxName) }

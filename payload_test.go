@@ -58,7 +58,7 @@ type emptyObject struct{ n int }
 
 func (emptyObject) MarshalJSON() ([]byte, error) { return []byte("{}"), nil }
 
-// payloads is where JSON and JSONB part: what FACTS lists, and around it. Whether they are right about PostgreSQL is
+// payloads is where JSON and JSONB part, and around there. Whether they are right about PostgreSQL is
 // asked of a real one in store_test.
 var payloads = map[string]bool{
 	`null`: true, `0`: true, `false`: true, `""`: true, ` [1, {"a": "b"}] `: true,

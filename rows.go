@@ -110,7 +110,7 @@ const (
 // Step is one unit of work of a run. Times are the database's, to the millisecond.
 type Step struct {
 	RunID     string
-	Name      string // its key: branch/name, and #n behind a repeated name
+	Name      string // its key: branch/name, and #n after a repeated name
 	Status    StepStatus
 	Kind      StepKind
 	Result    json.RawMessage // nil unless succeeded

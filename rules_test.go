@@ -54,7 +54,8 @@ func TestRuleNoClockBetweenSteps(t *testing.T) {
 	t.Parallel()
 	var afternoons atomic.Int32
 	greet := func(ctx context.Context, morning bool) (string, error) {
-		greeting, err := "", error(nil)
+		var greeting string
+		var err error
 		if morning {
 			greeting, err = workflow.Do(ctx, "good morning", value("morning"))
 		} else {

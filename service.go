@@ -75,7 +75,7 @@ func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 	if err := s.readyRun(ctx, "await run", id); err != nil {
 		return Run{}, err
 	}
-	if _, err := s.engine.Await(ctx, id, nil, true); err != nil {
+	if _, err := s.engine.AwaitRow(ctx, id); err != nil {
 		return Run{}, fmt.Errorf("workflow: await run %q: %w", id, err)
 	}
 	return s.GetRun(ctx, id)
@@ -83,16 +83,13 @@ func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those
 // whose worker has died. Then it claims nothing more, lets steps in flight finish for Config.Drain, hands the runs back
-// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking). Work waits for a
-// database that is away, when it begins and later.
+// for others to go on with, and returns nil. A service works at most once at a time (ErrWorking). Work waits for a database that is
+// away, when it begins and later; but if a right or a table is missing when it begins, that is an error.
 func (s *Service) Work(ctx context.Context) error {
 	if s.closed.Load() {
 		return fmt.Errorf("workflow: work: %w", ErrClosed)
 	}
-	if err := s.engine.Work(ctx); err != nil {
-		return fmt.Errorf("workflow: work: %w", err)
-	}
-	return nil
+	return s.engine.Work(ctx)
 }
 
 // Close makes every further call return ErrClosed and closes the pool if it was opened from Config.DSN; a pool handed in

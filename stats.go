@@ -47,6 +47,7 @@ func (s *Service) Stats(ctx context.Context) (Stats, error) {
 	}
 	stats := Stats{Runs: counted.Runs, Suspended: counted.Suspended, Workers: counted.Workers, Lag: counted.Lag}
 	stats.InFlight, stats.Hanging = s.engine.InFlight()
-	stats.LastError, stats.LastErrorAt = s.engine.LastTrouble()
+	trouble := s.engine.LastTrouble()
+	stats.LastError, stats.LastErrorAt = trouble.Err, trouble.At
 	return stats, nil
 }

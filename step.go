@@ -24,7 +24,7 @@ import (
 // kept with their times, the last 20 of them. A long wait for the next attempt parks the run as [Sleep] does.
 //
 // A name has at most 1,024 bytes and neither # nor /. A name that is reached again in one run becomes name#1, name#2 and
-// so on, in the order of reach; goroutines of one run need names of their own, or a [Branch] each.
+// so on, in the order of reach. Goroutines of one run need a [Branch] each: within one, steps follow each other.
 //
 // When the run was lost, is parked, or its worker stops, the error is [ErrInterrupted]: return it from the workflow's function.
 func Do[T any](
@@ -136,8 +136,8 @@ func checkStep(ctx context.Context, name string) error {
 }
 
 // Patched lets a change of a workflow's function meet runs that began before it: it is true for runs that had not come to this
-// place when the change was deployed, and stays true for them; it is false for those that had been beyond, which go on the old
-// way.
+// place when the change was deployed, and stays true for them; it is false for those that had gone past it, which go on the
+// old way.
 //
 //	if workflow.Patched(ctx, "tax-2027") {
 //		tax, err = workflow.Do(ctx, "tax", newTax)

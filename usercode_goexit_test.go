@@ -15,9 +15,9 @@ import (
 
 var errGoexit = &workflow.Error{Code: "goexit"}
 
-type goexitsInError struct{}
+type goexitError struct{}
 
-func (goexitsInError) Error() string { runtime.Goexit(); return "" }
+func (goexitError) Error() string { runtime.Goexit(); return "" }
 
 type goexitsInMarshal struct{}
 
@@ -47,7 +47,7 @@ func TestGoexitInAFunctionFailsItsRun(t *testing.T) {
 	t.Parallel()
 	for name, fn := range map[string]func(context.Context, int) (any, error){
 		"in the function":    func(context.Context, int) (any, error) { runtime.Goexit(); return 0, nil },
-		"in Error":           func(context.Context, int) (any, error) { return 0, goexitsInError{} },
+		"in Error":           func(context.Context, int) (any, error) { return 0, goexitError{} },
 		"in MarshalJSON":     func(context.Context, int) (any, error) { return goexitsInMarshal{}, nil },
 		"in a deferred call": func(context.Context, int) (any, error) { defer runtime.Goexit(); panic("first a panic") },
 		"after a step": func(ctx context.Context, _ int) (any, error) {
@@ -111,7 +111,7 @@ func TestGoexitInAStepIsAFailedAttempt(t *testing.T) {
 		"in Error": func(ctx context.Context, until int) (int, error) {
 			return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {
 				if workflow.Attempt(ctx) < until {
-					return 0, goexitsInError{}
+					return 0, goexitError{}
 				}
 				return until, nil
 			}, quickly(2))

@@ -56,7 +56,7 @@ func TestMisuseOfAStepsTransaction(t *testing.T) {
 			if err := insert(ctx, tx); err != nil {
 				return err
 			}
-			rows, err := tx.QueryContext(ctx, "SELECT n, repeat('x', 1000) FROM generate_series(1, 10000) AS n")
+			rows, err := tx.QueryContext(ctx, "SELECT n, repeat('x', 1000) FROM generate_series(1, 10000) AS n") //nolint:sqlclosecheck // the misuse
 			if err != nil {
 				return err
 			}

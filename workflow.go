@@ -30,7 +30,7 @@ func Define[In, Out any](name string, fn func(ctx context.Context, in In) (Out, 
 // Name returns the name that the workflow was defined with.
 func (w *Workflow[In, Out]) Name() string { return w.name }
 
-// Definition is a [Workflow] of any types.
+// Definition is a [Workflow] of any types, for [Service.Register].
 type Definition interface {
 	Name() string
 	isNil() bool
@@ -149,7 +149,11 @@ func (w *Workflow[In, Out]) Start(
 		handle.runID = created.ID
 		return handle, nil
 	}
-	handle.runID, handle.hold, err = s.engine.Start(ctx, run, exact[In]())
+	if exact[In]() {
+		handle.runID, err = s.engine.StartPending(ctx, run)
+	} else {
+		handle.runID, handle.hold, err = s.engine.Start(ctx, run)
+	}
 	if err != nil {
 		return nil, err
 	}

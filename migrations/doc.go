@@ -14,7 +14,7 @@
 // In these, a migration gives up after WORKFLOW_LOCK_TIMEOUT (2s) of waiting for a table that is in use; Up
 // tries again for a while.
 //
-// An application's own goose migrations keep their own version table; neither see nor disturb these,
+// An application's own goose migrations keep their own version table; they neither see nor disturb these,
 // whatever its search_path.
 package migrations
 

@@ -63,7 +63,7 @@ WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')`
 
 // tryAcquire returns a nil release when another process has the lock.
 func (m *migrator) tryAcquire(ctx context.Context) (release func(), err error) {
-	// Until the lock is ours ctx can end the transaction; then only release can, lest the lock be
+	// Until the lock is ours ctx can end the transaction; then only release can: else the lock would be
 	// free while a cancelled migration is still on its way back.
 	txCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	unhook := context.AfterFunc(ctx, cancel)

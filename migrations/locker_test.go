@@ -22,7 +22,7 @@ func TestOneConnection(t *testing.T) {
 		start := time.Now()
 		err := migrations.Up(t.Context(), db, schema)
 		if err == nil || !strings.Contains(err.Error(), "SetMaxOpenConns(2)") {
-			t.Errorf("Up = %v, want the mend", err)
+			t.Errorf("Up = %v, want it to say what to do", err)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("Up took %s to find out", took)
@@ -142,7 +142,7 @@ func TestOldPooler(t *testing.T) {
 	}
 	switch {
 	case old && (failed == nil || !strings.Contains(failed.Error(), "default_query_exec_mode=exec")):
-		t.Errorf("Up = %v, want an error with the mend", failed)
+		t.Errorf("Up = %v, want an error that says what to do", failed)
 	case !old && failed != nil:
 		t.Errorf("Up = %v", failed)
 	}

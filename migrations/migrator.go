@@ -30,7 +30,7 @@ func WithLogger(logger *slog.Logger) Option {
 // a lock of the database, one for all schemas, for which Up waits up to five minutes. When there is
 // nothing to apply Up only reads: it takes no lock and needs no right to create anything. Otherwise it
 // uses two connections of db at once and needs CREATE on the database, or on the schema if that exists.
-// Tools that take no such lock, as the goose command, may migrate at the same time.
+// Tools that take no such lock, such as the goose command, may migrate at the same time.
 //
 // A migration that changes a table waits until no transaction uses it, and whoever wants the table meanwhile
 // queues behind the migration. So it waits two seconds at a time, with pauses in which the others get their

@@ -29,7 +29,7 @@ func (s *state) readGrants() string {
 		s.schema, s.role, s.schema, s.schema, s.role)
 }
 
-// explain adds the mend to errors that have a common one; rights is that of a missing right, if known.
+// explain adds to an error what usually helps against it; rights is what helps against a missing right, if known.
 func explain(err error, rights string) error {
 	switch state := sqlState(err); {
 	case state == insufficientPrivilege && rights != "":

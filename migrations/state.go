@@ -28,7 +28,7 @@ type state struct {
 }
 
 // read takes the state in one snapshot, so that a migration running elsewhere is seen whole or not at
-// all. It needs no right but SELECT on the version table and on workflow_schema, and waits only for one who
+// all. It needs no right but SELECT on the version table and on workflow_schema, and waits only for somebody who
 // drops or rewrites them.
 func (m *migrator) read(ctx context.Context) (*state, error) {
 	s := &state{schema: m.schema, relations: make(map[string][]string), applied: make(map[int64]time.Time)}

@@ -66,7 +66,7 @@ var claimRuns = pg.Define("claim_runs", `
 	    ) AS run
 	    LIMIT $4::bigint
 	), worker AS (
-	    -- Only who has a lease may claim.
+	    -- Only a worker with a lease may claim.
 	    SELECT id
 	    FROM {schema}.workflow_workers
 	    WHERE id = $1 AND {alive} AND EXISTS (SELECT FROM picked)
@@ -128,7 +128,7 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 	return claim, nil
 }
 
-// knownWorkflows puts them in an order of chance: with a limit, the first ones are served first.
+// knownWorkflows shuffles them: with a limit, the first ones are served first.
 func knownWorkflows(all map[string]int64) (workflows, marks string) {
 	names := make([]string, 0, len(all))
 	for name := range all {

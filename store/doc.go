@@ -1,5 +1,6 @@
 // Package store reads and writes the tables of sqlworkflow: rows in, rows out, on a [database/sql.DB] or inside a
-// [database/sql.Tx]. It is the only package that knows their columns, and the only one that begins a transaction on them.
+// [database/sql.Tx]. It is the only package that knows their columns. How a statement reaches the server, in which
+// transaction and with which bounds, is internal/pg's.
 //
 // Applications import the root package, which re-exports the types and errors declared here. The functions of this
 // package carry no promise of compatibility beyond what the root re-exports: they take what the root has already
@@ -15,4 +16,14 @@
 // it takes FOR NO KEY UPDATE, because a second write of the same transaction would have to upgrade the lock, and two
 // callers that both upgrade deadlock. There it also skips a locked row, and waits for it within a savepoint, so that
 // waiting has a bound and its end does not abort the caller.
+//
+// # What the engine writes
+//
+// The rows that the engine writes all the time (see [Write]) are of a few kinds, each defined once: the statement for a
+// single row and the one for many rows of several kinds are made from it. None of the engine's statements waits for a
+// lock: a run that somebody else has locked is skipped, and the statement tells so, for the engine to come back. A statement
+// that finds nothing to do writes nothing, takes no transaction id, and looks rows up by id or by the head of an index.
+//
+// How a run becomes terminal is one fragment, [ends], whoever ends it; whether a worker lives is said once, by the marks
+// {alive} and {dead}; every statement that writes reads [clockClause], which gives the time and bounds our own transactions.
 package store

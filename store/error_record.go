@@ -35,7 +35,7 @@ func (e *Error) Is(target error) bool {
 	if e == nil || e.Code == "" {
 		return false
 	}
-	switch target := target.(type) { //nolint:errorlint // as errors.Is asks
+	switch target := target.(type) {
 	case Code:
 		return string(target) == e.Code
 	case *Error:

@@ -26,7 +26,7 @@ type RunPage struct {
 	Next string // Cursor of the next page; "" when this is the last one
 }
 
-// Keyset paging: the next page starts behind the last row of this one, so runs that are inserted meanwhile neither
+// Keyset paging: the next page starts after the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
 var listRuns = pg.DefineRead("list_runs", `
 	SELECT `+runColumns+`

@@ -115,7 +115,7 @@ var lockRow = pg.Define("lock_row", `
 	WHERE id = $1
 	FOR NO KEY UPDATE`)
 
-// What references the run holds FOR KEY SHARE on it, which only this one waits for.
+// Rows that refer to the run hold FOR KEY SHARE on it; only this lock waits for those.
 var lockRowToDelete = pg.Define("lock_row_to_delete", `
 	SELECT id
 	FROM {schema}.workflow_runs

@@ -10,7 +10,7 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
-// An owned run, locked unless somebody else has: the guard of what its owner does with the run itself.
+// An owned run, locked unless somebody else has locked it: the guard of what its owner does with the run itself.
 const ownedRun = `owned AS (
 	    SELECT id, epoch, blocked_at
 	    FROM {schema}.workflow_runs

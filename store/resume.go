@@ -6,10 +6,10 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
-// What later records depend on is never edited: a failed step is attempted again only if nothing was recorded behind it,
+// What later records depend on is never edited: a failed step is attempted again only if nothing was recorded after it,
 // which is a step that the engine recorded later in the same branch, in one around it or in one within it. The branch of a
 // step is its name up to the last slash, and the root branch is around all. A step without a place in the order was
-// recorded by the state API: its time tells.
+// recorded by the state API: for it the times decide.
 var resumeRun = pg.Define("resume_run", `
 	WITH `+clockClause+`, found AS (
 	    SELECT id, status

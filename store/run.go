@@ -141,7 +141,7 @@ func (s *Store) Gate(runID string) *lock.Key {
 }
 
 // It is a start, as [kinds] defines it, that answers with the run.
-var createRun = pg.Define("create_run", aloneText(startKind, "\nSELECT "+runColumns+"\nFROM started"))
+var createRun = pg.Define("create_run", tailedText(kinds[startKind], runColumns, "\nSELECT "+runColumns+"\nFROM started"))
 
 // CreateRun inserts a pending run, or returns the one that has this id already, if it has the same workflow and input;
 // else ErrRunConflict.

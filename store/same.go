@@ -9,8 +9,8 @@ import (
 )
 
 // sameJSON reports whether two payloads are equal as JSONB compares them: numbers by value, objects whatever the order of
-// their keys, of which the last of equals counts. It is asked when something was there before, of what was read and what would
-// have been written; nil is no payload, which is no JSON null.
+// their keys (of equal ones the last counts). It compares what was read with what would have been written, where something was
+// there before; nil is no payload, which is not JSON null.
 func sameJSON(a, b json.RawMessage) bool {
 	if a == nil || b == nil || bytes.Equal(a, b) {
 		return (a == nil) == (b == nil)

@@ -23,9 +23,9 @@ var findOrphans = pg.DefineRead("find_orphans", `
 	  AND (SELECT true FROM {schema}.workflow_runs WHERE owner = worker.id LIMIT 1)
 	LIMIT 1`)
 
-// Deaths of a run's owners without a new step between are counted. Up to two anybody may have had bad luck: then the run is a
-// suspect, which is executed by itself, its steps marked before they are called. From there on only a death inside a
-// marked step counts, and ten fail the run. Suspects come back at times of chance.
+// Deaths of a run's owners without a new step between are counted. Up to two may be bad luck; from then on the run is
+// a suspect, which is executed by itself, its steps marked before they are called. From there on only a death inside a
+// marked step counts, and ten fail the run. Suspects come back at random times.
 var takeOver = pg.Define("take_over", `
 	WITH `+clockClause+`, dead AS (
 	    SELECT id

@@ -135,7 +135,7 @@ func (s *Store) OwnedRuns(ctx context.Context, worker string) ([]Owned, error) {
 	return owned, nil
 }
 
-// What somebody else holds is left to be taken over.
+// A run that somebody else has locked is left to be taken over.
 var releaseRuns = pg.Define("release_runs", `
 	WITH `+clockClause+`, free AS MATERIALIZED (
 	    SELECT id
@@ -156,7 +156,7 @@ var endLease = pg.Define("end_lease", `
 	WHERE id = $1`)
 
 // ReleaseWorker ends a worker's lease and hands its runs back. It returns how many there were. The worker's row stays, as
-// a dead worker's does: a claim of it that is still under way in the server would be nobody's to take over.
+// a dead worker's does: else nobody could take over the runs of a claim of it that is still under way in the server.
 func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, err error) {
 	if _, err = s.db.Exec(ctx, endLease, id); err == nil {
 		released, err = s.db.Exec(ctx, releaseRuns, id)

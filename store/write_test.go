@@ -29,7 +29,10 @@ func TestGroupedText(t *testing.T) {
 		if got := len(w.row()); w.kind() != i || got != fields(kinds[i]) {
 			t.Errorf("%T: kind %d with %d fields, want kind %d with %d", w, w.kind(), got, i, fields(kinds[i]))
 		}
-		alone := aloneText(i, "")
+		alone := aloneText(kinds[i])
+		if !strings.HasPrefix(toldText(kinds[i]), alone[:strings.Index(alone, "\nINSERT")]) {
+			t.Errorf("%s that tells is another statement", kinds[i].name)
+		}
 		if !strings.Contains(alone, strings.TrimSpace(kinds[i].write)) || !strings.Contains(alone, "$"+strconv.Itoa(fields(kinds[i]))+"::") {
 			t.Errorf("%s alone is not what it is among others:\n%s", kinds[i].name, alone)
 		}

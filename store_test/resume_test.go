@@ -92,7 +92,7 @@ func TestSuspendedByHand(t *testing.T) {
 			t.Helper()
 			run, err := b.svc.GetRun(t.Context(), id)
 			kit.Must(t, err)
-			return store.SuspendReason(run.SuspendedFor)
+			return run.SuspendedFor
 		}
 		for what, move := range map[string]func(id string) error{
 			"running": func(id string) error { return b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, nil, nil) },

@@ -18,7 +18,7 @@ var runStatuses = []workflow.RunStatus{
 	workflow.RunCompleted, workflow.RunFailed, workflow.RunCancelled,
 }
 
-// byHand is the table of DESIGN section 3, read by its "by hand": what a caller may do to a run without an owner.
+// byHand is what a caller of the state API may do to a run without an owner.
 var byHand = map[workflow.RunStatus][]workflow.RunStatus{
 	workflow.RunPending:   {workflow.RunRunning, workflow.RunCompleted, workflow.RunFailed, workflow.RunCancelled},
 	workflow.RunRunning:   {workflow.RunSuspended, workflow.RunCompleted, workflow.RunFailed, workflow.RunCancelled},

@@ -204,11 +204,11 @@ func TestErrorIsStorable(t *testing.T) {
 			}
 		}
 		run := store.Owned{RunID: b.ownedRun(t), Epoch: 1}
-		for name, row := range map[string]store.Write{
-			"failure": &store.Failure{Owned: run, Name: "s", Err: e}, "end": &store.End{Owned: run, Status: store.RunFailed, Err: e},
+		for _, row := range []store.Write{
+			&store.Failure{Owned: run, Name: "s", Err: e}, &store.End{Owned: run, Status: store.RunFailed, Err: e},
 		} {
 			if outcomes, err := st.Write(t.Context(), []store.Write{row}); err != nil || outcomes[0] != store.Written {
-				t.Errorf("%s: %v, %v", name, outcomes, err)
+				t.Errorf("%T: %v, %v", row, outcomes, err)
 			}
 		}
 	})

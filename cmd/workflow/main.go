@@ -1,5 +1,5 @@
-// Command workflow looks after the tables of sqlworkflow from a shell, and into them: workflow migrate up, down, adopt and status,
-// workflow runs, and workflow show RUN. Each command explains itself with -h.
+// Command workflow looks after the tables of sqlworkflow from a shell, and looks into them: workflow migrate up, down, adopt and
+// status, workflow runs, and workflow show RUN. Each command explains itself with -h.
 //
 // The exit code is 0 when all went well, 1 when the operation failed, 2 when the command line is wrong.
 package main

@@ -71,7 +71,7 @@ func (n *node) rows(indent string, rows [][]string) [][]string {
 	return rows
 }
 
-// columns are those of a step's line behind its name.
+// columns are those of a step's line after its name.
 func columns(step workflow.Step) []string {
 	status, took, attempts, result := string(step.Status), "", 0, ""
 	if step.Attempts != nil {

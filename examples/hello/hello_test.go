@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -58,7 +59,8 @@ func TestHelloStopsWhenItCannotWork(t *testing.T) {
 		"GRANT SELECT ON ALL TABLES IN SCHEMA workflows TO {role}",
 		"GRANT INSERT, UPDATE ON workflows.workflow_runs, workflows.workflow_steps TO {role}") // and not on workflow_workers
 	out, err := hello(t, database)
-	if err == nil || !strings.Contains(out, "permission denied for table workflow_workers") {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "permission denied for table workflow_workers") {
 		t.Errorf("ended with %v and output %q, want the reason why it cannot work", err, out)
 	}
 }

@@ -176,7 +176,7 @@ func waitFor(t *testing.T, db *sql.DB, query string) {
 	})
 }
 
-// TestMistakes: what a user may get wrong is answered with the mend.
+// TestMistakes: what a user may get wrong is answered with how to put it right.
 func TestMistakes(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Empty(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// claimLoop claims what it knows to wait as soon as there are slots, and looks for what it does not know of once in a pause.
+// claimLoop claims the runs that are known to wait as soon as there are slots, and looks for others once in a pause.
 func (w *worker) claimLoop(ctx context.Context) {
 	pause, look := w.config.PollInterval, time.Now()
 	var marks marks
@@ -38,7 +38,7 @@ func (w *worker) claimLoop(ctx context.Context) {
 	}
 }
 
-// look makes the next claim one for runs that nobody knows of.
+// look makes the next claim one for runs that this process does not know of.
 func (w *worker) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,18 +63,18 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	if id == "" || len(names) == 0 {
 		return errCannotClaim
 	}
-	from, full := marks.ask(names, time.Now())
+	asked := marks.ask(names, time.Now())
 	before, suspects := w.claiming()
 	defer w.claimed()
 
 	sent := time.Now()
-	// Not cut short by the end of ctx: a claim whose answer is not heard is one that nobody hands back.
-	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: from, Limit: n, Suspects: suspects})
+	// Not cut short by the end of ctx: if nobody hears the answer to a claim, nobody hands its runs back.
+	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: asked.from, Limit: n, Suspects: suspects})
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	marks.saw(from, full, n, found, now.Sub(sent), now, int(w.fleet.Load()))
+	marks.saw(asked, n, found, now.Sub(sent), now, int(w.fleet.Load()))
 	w.mu.Lock()
 	w.slots.claimed(before, n, len(found.Runs))
 	w.mu.Unlock()
@@ -92,8 +92,8 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	return nil
 }
 
-// oneSuspect hands back all but one of the runs that workers may have died of: what dies with one is not to be blamed on another.
-// They come back at spread times.
+// oneSuspect hands back all but one of the runs that workers may have died of, so that a death caused by one is not blamed on
+// another. They come back at spread times.
 func (w *worker) oneSuspect(claimed []store.ClaimedRun) []store.ClaimedRun {
 	kept, suspects := claimed[:0], 0
 	for _, c := range claimed {

@@ -8,8 +8,8 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// A duty is a task of the fleet that some worker has to see to from time to time: take-over, and whatever else nobody's call
-// waits for. Each has a bound of its own, and none shares the heartbeat's time.
+// A duty is a task of the fleet that some worker has to see to from time to time: take-over, and whatever else no caller waits
+// for. Each has a bound of its own, and none shares the heartbeat's time.
 type duty struct {
 	name  string
 	every time.Duration        // jittered
@@ -18,7 +18,7 @@ type duty struct {
 	do    func(context.Context) error
 }
 
-// earlyMargin is for how long after an early time a turn waits, lest it come too early by a rounding.
+// earlyMargin is how long a turn waits after an early time, so that rounding does not make it come too early.
 const earlyMargin = 20 * time.Millisecond
 
 // keep sees to the duty until ctx ends.
@@ -87,8 +87,8 @@ type orphans struct {
 	seen   map[store.Owned]int // at the last look: claims sent until the first such look
 }
 
-// release releases what was seen twice, once every claim that was sent until it was first seen is done: so no claim can still be
-// about to hold it, nor a release of it be under way.
+// release releases a run that was seen twice, once all claims are done that had been sent when it was first seen. By then no
+// claim can be about to hold it, and no release of it can be under way.
 func (o *orphans) release(ctx context.Context) error {
 	w := o.worker
 	id := w.lease.id()

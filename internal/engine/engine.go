@@ -108,16 +108,16 @@ func (e *Engine) Register(name string, body run.Body) bool {
 // returns nil.
 func (e *Engine) Work(ctx context.Context) error {
 	if most := e.store.MaxOpen(); most > 0 && most < minConns {
-		return fmt.Errorf("the pool is bounded to %d of the %d connections that it takes: call SetMaxOpenConns", most, minConns)
+		return fmt.Errorf("workflow: work: the pool is bounded to %d of the %d connections that it takes: call SetMaxOpenConns", most, minConns)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	w := newWorker(e, ctx)
 	if err := e.begin(w, stop); err != nil {
-		return err
+		return fmt.Errorf("workflow: work: %w", err)
 	}
 	defer e.end()
-	return w.work(ctx)
+	return w.work(ctx) // the store's errors name their room
 }
 
 func (e *Engine) begin(w *worker, stop context.CancelFunc) error {
@@ -157,9 +157,8 @@ func (e *Engine) Cancelled(runID string) {
 // a slot.
 func (e *Engine) InFlight() (runs, over int) { return e.holds.Count() }
 
-// LastTrouble returns what the worker of this process last had trouble with and no caller was told of, and when; nil when
-// there was nothing.
-func (e *Engine) LastTrouble() (error, time.Time) { return e.observer.LastTrouble() } //nolint:revive // an answer, not a failure
+// LastTrouble returns the newest trouble of this process's worker that no caller was told about.
+func (e *Engine) LastTrouble() write.LastTrouble { return e.observer.LastTrouble() }
 
 func (e *Engine) working() *worker {
 	e.mu.Lock()
@@ -168,12 +167,14 @@ func (e *Engine) working() *worker {
 }
 
 // Await returns the run once it is finished, wherever it is executed; store.ErrRunNotFound when there is none. The hold is
-// what Start returned, if it was started here. exact asks for the row as the database has it.
-func (e *Engine) Await(ctx context.Context, runID string, hold *write.Hold, exact bool) (store.Run, error) {
-	if exact {
-		return e.awaits.AwaitRow(ctx, runID)
-	}
+// what Start returned, if it was started here.
+func (e *Engine) Await(ctx context.Context, runID string, hold *write.Hold) (store.Run, error) {
 	return e.awaits.Await(ctx, runID, hold)
+}
+
+// AwaitRow is Await for a caller to whom the row as the database has it matters, even if this process knows the end.
+func (e *Engine) AwaitRow(ctx context.Context, runID string) (store.Run, error) {
+	return e.awaits.AwaitRow(ctx, runID)
 }
 
 // Close ends Work as the end of its context does, and the waiting of every Await with err.

@@ -27,7 +27,7 @@ type lease struct {
 	watchdog *time.Timer
 }
 
-func newLease(parent context.Context, length time.Duration, observer *write.Observer) *lease { //nolint:revive // ctx is kept
+func newLease(parent context.Context, length time.Duration, observer *write.Observer) *lease {
 	return &lease{length: length, observer: observer, parent: parent}
 }
 

@@ -18,26 +18,26 @@ func TestMarks(t *testing.T) {
 	}
 	const slack = 5_000
 	var m marks
-	ask := func(wantFull bool, want map[string]int64) (map[string]int64, bool) {
+	ask := func(wantFull bool, want map[string]int64) look {
 		t.Helper()
-		from, full := m.ask([]string{"a", "b"}, now)
-		if full != wantFull || !cmp.Equal(from, want) {
-			t.Errorf("asks from %v, full %t; want %v, %t", from, full, want, wantFull)
+		l := m.ask([]string{"a", "b"}, now)
+		if l.full != wantFull || !cmp.Equal(l.from, want) {
+			t.Errorf("asks from %v, full %t; want %v, %t", l.from, l.full, want, wantFull)
 		}
-		return from, full
+		return l
 	}
 
 	// The first look is a full one. It costs its hundredth for each worker of the fleet until the next.
-	from, full := ask(true, map[string]int64{"a": 0, "b": 0})
-	m.saw(from, full, 10, at(100_000), 2*time.Millisecond, now, 3)
-	from, full = ask(false, map[string]int64{"a": 100_000 - slack, "b": 100_000 - slack})
+	asked := ask(true, map[string]int64{"a": 0, "b": 0})
+	m.saw(asked, 10, at(100_000), 2*time.Millisecond, now, 3)
+	asked = ask(false, map[string]int64{"a": 100_000 - slack, "b": 100_000 - slack})
 
 	// A backlog of one workflow moves its mark, not that of another.
-	m.saw(from, full, 2, at(110_000, due("a", 98_000), due("a", 99_000)), time.Millisecond, now, 3)
-	from, full = ask(false, map[string]int64{"a": 99_000, "b": 95_000})
+	m.saw(asked, 2, at(110_000, due("a", 98_000), due("a", 99_000)), time.Millisecond, now, 3)
+	asked = ask(false, map[string]int64{"a": 99_000, "b": 95_000})
 
 	// No mark comes nearer to now than the slack, nor goes back.
-	m.saw(from, full, 2, at(120_000, due("a", 119_000), due("b", 94_000)), time.Millisecond, now, 3)
+	m.saw(asked, 2, at(120_000, due("a", 119_000), due("b", 94_000)), time.Millisecond, now, 3)
 	ask(false, map[string]int64{"a": 120_000 - slack, "b": 95_000})
 
 	now = now.Add(600 * time.Millisecond)

@@ -3,9 +3,9 @@ package engine
 // claimBatch is how many runs a claim asks for at most.
 const claimBatch = 50
 
-// slots says how many more runs may begin here, and for whom the free ones are: for runs that are known to wait to be claimed, for
-// those that may wait without this process knowing, or for runs that start here. A run that starts here takes a slot only
-// if there is one for each that waits too. It is pure; whoever has it guards it.
+// slots says how many more runs may begin here, and what the free ones are for: for runs that are known to wait to be claimed, for
+// runs that may wait without this process knowing, or for runs that start here. A run that starts here takes a slot only if
+// one is left for each that waits. Pure: whoever has it guards it.
 type slots struct {
 	free   int
 	raised int  // runs that became claimable here, ever
@@ -61,8 +61,8 @@ func (s *slots) take() bool {
 // give gives slots back.
 func (s *slots) give(n int) { s.free += n }
 
-// claimed notes what a claim has brought that was sent when asked of was so. With a slot left over, nobody waits but who came since;
-// with none, and more slots than runs were known to wait, more may.
+// claimed notes what a claim has brought; asked is how things stood when it was sent. If a slot was left over, only runs that came
+// since can wait. If none was, and the claim had more slots than runs were known to wait, there may be more of those.
 func (s *slots) claimed(asked slots, took, found int) {
 	if found < took {
 		s.met, s.more = asked.raised, false

@@ -13,8 +13,18 @@ import (
 
 // Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when this
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
-// first. exact says that it is to be claimed even so, because its function must get the input as the database has it.
-func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id string, hold *write.Hold, err error) {
+// first.
+func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *write.Hold, err error) {
+	return e.start(ctx, run, e.working())
+}
+
+// StartPending is Start for a run that has to be claimed even here: its function must get the input as the database has it.
+func (e *Engine) StartPending(ctx context.Context, run store.NewRun) (id string, err error) {
+	id, _, err = e.start(ctx, run, nil)
+	return id, err
+}
+
+func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id string, hold *write.Hold, err error) {
 	send := e.writer.Write
 	if run.ID == "" {
 		fresh, err := uuid.NewV7()
@@ -26,10 +36,7 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun, exact bool) (id st
 		send = e.writer.Alone // the insert may wait for somebody who creates the same run, and others must not
 	}
 
-	var place *place
-	if w := e.working(); w != nil && !exact {
-		place = w.takePlace(&run)
-	}
+	place := here.takePlace(&run)
 	outcome, err := send(ctx, run)
 	if place != nil {
 		if err == nil && outcome == store.Written {
@@ -55,8 +62,9 @@ type place struct {
 	runID  string
 	timer  *time.Timer
 
-	mu   sync.Mutex
-	lent bool
+	mu      sync.Mutex
+	lent    bool
+	decided bool // whether the slot is lent or kept
 }
 
 // lendAfter is how long an insert may take before its slot is lent.
@@ -65,13 +73,16 @@ const lendAfter = 100 * time.Millisecond
 // takePlace takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
 // owner.
 func (w *worker) takePlace(run *store.NewRun) *place {
-	if run.Delay > 0 || w.engine.body(run.Workflow) == nil {
+	if w == nil || run.Delay > 0 || w.engine.body(run.Workflow) == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.open { // before that there is not even a lease to ask
 		return nil
 	}
 	lease, id := w.lease.current()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if id == "" || !w.open || !w.slots.forStart() {
+	if id == "" || !w.slots.forStart() {
 		return nil
 	}
 	w.functions.Add(1) // Work waits for it
@@ -85,7 +96,10 @@ func (w *worker) takePlace(run *store.NewRun) *place {
 func (p *place) lend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent = true
+	if p.decided { // the insert was answered while the timer fired
+		return
+	}
+	p.lent, p.decided = true, true
 	p.worker.give(1)
 }
 
@@ -94,6 +108,7 @@ func (p *place) keeps() bool {
 	p.timer.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.decided = true
 	return !p.lent
 }
 

@@ -53,8 +53,11 @@ func (w *worker) work(ctx context.Context) error {
 	runs, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	w.lease = newLease(runs, w.config.Lease, w.engine.observer)
-	if !w.register(ctx) { // told to stop before there was anything to stop
-		return nil
+	if err := w.register(ctx); err != nil {
+		if ctx.Err() != nil { // told to stop before there was anything to stop
+			return nil
+		}
+		return err
 	}
 	began := write.Event{Kind: write.WorkBegan, Worker: w.lease.id(), Workflows: w.engine.known()}
 	if len(began.Workflows) == 0 {
@@ -79,15 +82,14 @@ func (w *worker) work(ctx context.Context) error {
 	return w.signOff(ctx)
 }
 
-// register takes the first lease. A database that is away for now is waited for, as one that goes away later is.
-func (w *worker) register(ctx context.Context) bool {
+// register takes the first lease. A database that is away for now is waited for, as one that goes away later is; one that
+// refuses, for lack of a right or a table, is an error: the program has just been started, and somebody is there to read it.
+func (w *worker) register(ctx context.Context) error {
 	for pause := firstRegisterPause; ; pause = min(2*pause, maxRegisterPause) {
 		err := w.lease.register(ctx, w.store, w.introduction())
 		switch {
-		case err == nil:
-			return true
-		case ctx.Err() != nil:
-			return false
+		case err == nil, ctx.Err() != nil, store.IsPermanent(err):
+			return err
 		}
 		w.engine.observer.Observe(write.Event{Kind: write.WorkWaits, Op: "register worker", Err: err})
 		write.Wait(ctx, nil, jittered(pause))

@@ -60,7 +60,7 @@ func Column[T any](t testing.TB, on Queryer, query string, args ...any) (values 
 	return values
 }
 
-// bounded is for one statement, which may also be one of a test's cleaning up.
+// bounded is for one statement, which may also be part of a test's cleaning up.
 func bounded(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(t.Context()), Patience)
 }

@@ -1,8 +1,8 @@
-// Package kit is what the test suites of this module share: waiting for what must happen, asking a database, processes to
-// be killed or frozen, and what every second line checks.
+// Package kit is what the test suites of this module share: waiting for what must happen, asking a database, starting
+// processes to kill or freeze, and the checks that every second line makes.
 //
-// Nothing here sleeps to wait. What is waited for has [Patience] to come, which is far longer than it should ever take, so
-// that only a test that fails meets that bound.
+// Nothing here sleeps to wait. What is waited for has [Patience] to come, which is far longer than it should ever take: only
+// a test that fails meets that bound.
 package kit
 
 import (
@@ -22,7 +22,7 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// WantIs checks what an error is; no error is wanted as nil.
+// WantIs checks an error with errors.Is; want is nil when there must be none.
 func WantIs(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {

@@ -93,7 +93,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Signal sends a signal to the process, which may have ended.
 func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// Line waits for the next line that the process says.
+// Line waits for the next line that the process prints.
 func (p *Process) Line() string {
 	p.t.Helper()
 	defer p.killLater().Stop()
@@ -103,7 +103,7 @@ func (p *Process) Line() string {
 	return p.lines.Text()
 }
 
-// Says waits for a line that is known.
+// Says waits for the next line, which must be the given one.
 func (p *Process) Says(want string) {
 	p.t.Helper()
 	if got := p.Line(); got != want {

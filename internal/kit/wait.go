@@ -42,8 +42,8 @@ func Receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 	return v
 }
 
-// Pause lets d pass, or less if ctx ends before. It is for tests that move the moments of a race about, and for user code
-// that is busy: never to wait for something.
+// Pause lets d pass, or less if ctx ends first. It is for tests that shift the moments of a race, and for user code that is
+// busy: never for waiting until something has happened.
 func Pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -71,12 +71,12 @@ func await(ctx context.Context, f func() error) error {
 	}
 }
 
-// leave calls f, whose outcome does not matter, and returns soon even if f does not: on a dead network a driver may neither
-// roll back nor return, and the server ends the transaction with the connection.
-func leave(f func() error) {
+// leave calls f and returns soon even if f does not: on a dead network a driver may neither roll back nor return, and the
+// server ends the transaction with the connection.
+func leave(f func() error) error {
 	ended, end := context.WithCancel(context.Background())
 	end()
-	_ = await(ended, f)
+	return await(ended, f)
 }
 
 // Blame puts the reason why ctx ended into the error that its end caused: drivers report it in their own ways.

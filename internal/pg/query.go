@@ -31,7 +31,7 @@ type Mark struct {
 
 var queries int
 
-// Define returns a statement that may write. Its name stands in its text, as a comment behind the first keyword: there
+// Define returns a statement that may write. Its name stands in its text, as a comment after the first keyword: there
 // pg_stat_statements and pg_stat_activity show it on every server version. To be called only to initialise a package's
 // variables.
 func Define(name, text string) *Query {

@@ -9,26 +9,24 @@ import (
 	"io"
 	"net"
 	"strings"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // take takes a connection out of the pool. The caller closes it, which gives it back.
-func (d *DB) take(ctx context.Context) (*sqlx.Conn, error) {
-	conn, err := d.pool.DB.Conn(ctx)
+func (d *DB) take(ctx context.Context) (*sql.Conn, error) {
+	conn, err := d.pool.Conn(ctx)
 	if err != nil {
 		return nil, d.noConnection(ctx, err)
 	}
-	return &sqlx.Conn{Conn: conn, Mapper: ours}, nil
+	return conn, nil
 }
 
-// maxTries is more than a pool keeps that has been left alone.
+// maxTries is more connections than an idle pool keeps.
 const maxTries = 1000
 
 // onConn calls f with a connection that nobody else uses meanwhile. The pool may hold connections that the server has
 // closed; a driver reports that before it has sent anything. database/sql tries another one then, but not for a connection
 // that was taken out: so this does.
-func (d *DB) onConn(ctx context.Context, f func(*sqlx.Conn) error) error {
+func (d *DB) onConn(ctx context.Context, f func(*sql.Conn) error) error {
 	if d.conn != nil {
 		err := f(d.conn)
 		discard(d.conn, err)
@@ -49,16 +47,16 @@ func (d *DB) onConn(ctx context.Context, f func(*sqlx.Conn) error) error {
 }
 
 // isLost reports whether an error, of a BEGIN, says that the connection is gone: whether the server read it or not, nothing
-// has happened. Of another statement that would only be known if the driver said so.
+// has happened. For any other statement only the driver can say so.
 func isLost(err error) bool {
 	var network net.Error
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.As(err, &network) ||
 		strings.HasPrefix(SQLState(err), "57P0")
 }
 
-// discard throws a connection away on which err happened, if it says that the connection leads to the wrong server: one
-// that was the primary before a failover. The pool would give it out for as long as it lives.
-func discard(conn *sqlx.Conn, err error) {
+// discard throws away a connection if err, which happened on it, says that it leads to the wrong server: one that was the
+// primary before a failover. The pool would go on handing it out for as long as it lives.
+func discard(conn *sql.Conn, err error) {
 	if err != nil && SQLState(err) == readOnlyTransaction {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
@@ -89,7 +87,7 @@ func (e *poolError) Error() string {
 func (e *poolError) Unwrap() []error { return []error{ErrNoConnection, e.err} }
 
 // begin begins a transaction on the connection.
-func begin(ctx context.Context, conn *sqlx.Conn, options sql.TxOptions) (*sql.Tx, error) {
+func begin(ctx context.Context, conn *sql.Conn, options sql.TxOptions) (*sql.Tx, error) {
 	tx, err := conn.BeginTx(ctx, &options)
 	if err == nil || ctx.Err() != nil {
 		return tx, err
@@ -103,8 +101,8 @@ func begin(ctx context.Context, conn *sqlx.Conn, options sql.TxOptions) (*sql.Tx
 	return nil, err
 }
 
-// beginsTx reports whether the driver can begin a transaction with options. One that cannot tell is taken to.
-func beginsTx(conn *sqlx.Conn) bool {
+// beginsTx reports whether the driver can begin a transaction with options. A driver that cannot be asked is taken to.
+func beginsTx(conn *sql.Conn) bool {
 	can := true
 	_ = conn.Raw(func(c any) error {
 		_, can = c.(driver.ConnBeginTx)

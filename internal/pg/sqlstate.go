@@ -29,6 +29,9 @@ const (
 
 // SQLState returns the code of an error from the server, "" for any other. Both lib/pq and pgx have the method.
 func SQLState(err error) string {
+	if err == nil { // before e is allocated
+		return ""
+	}
 	var e interface{ SQLState() string }
 	if errors.As(err, &e) {
 		return e.SQLState()
@@ -38,7 +41,7 @@ func SQLState(err error) string {
 
 // IsPermanent reports whether the server refused a statement in a way that it would refuse again: every error with an
 // SQLSTATE but those that pass by themselves (serialization failures, deadlocks, lost connections, missing resources, a
-// server that goes down or is a standby, time-outs, I/O errors). An [IsForAWhile] error is permanent until somebody mends it.
+// server that goes down or is a standby, time-outs, I/O errors). An [IsForAWhile] error is permanent until somebody puts it right.
 func IsPermanent(err error) bool {
 	state := SQLState(err)
 	switch state {

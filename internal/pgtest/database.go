@@ -158,8 +158,8 @@ func (i *instance) database(name string) (*url.URL, error) {
 
 func (i *instance) exec(statement string) error { return execute(i.url, statement) }
 
-// execute runs a statement on a connection of its own: a pool kept for later would be a goroutine more in
-// the tests that look for leaked ones.
+// execute runs a statement on a connection of its own: a pool that is kept would be one more goroutine in the tests that
+// look for leaked ones.
 func execute(url, statement string) error {
 	db, err := sql.Open(PQ.Driver, url)
 	if err != nil {

@@ -81,7 +81,7 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.wake_at    IS 'En
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.started_at IS 'When the newest attempt began, Unix milliseconds; NULL: written by the state API.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.seq        IS 'Rank of the step in the order in which the run reached its steps; NULL: written by the state API.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.waiting    IS 'How many of the runs that the step started are unfinished. Not used yet.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.kind       IS 'tx: recorded in the transaction of its effects; sleep: a wait until wake_at; NULL: any other step.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.kind       IS 'tx: recorded in the transaction of its effects; sleep: a wait until wake_at; patch: a marker; NULL: any other step.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.attempts   IS 'Failed attempts: {count, policy, failures: [{at, error}, ...]}, the newest last; NULL when there were none.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.child_id   IS 'Run that the step started and stands for. Not used yet.';
 

@@ -68,8 +68,8 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	return nil
 }
 
-// once tries once. A failure after the run was lost or its caller gave up is most likely that, and not the step's: its error is
-// then the cause. So is a checkpoint that was refused: nothing more can be recorded under this epoch.
+// once tries once. A failure after the run was lost, or after its caller gave up, is most likely due to that and not to the step,
+// so the error is then that cause. The same holds after a checkpoint was refused: nothing more can be recorded under this epoch.
 func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, error) {
 	r := a.call.run
 	attemptCtx, end := a.context(ctx, o.Timeout)
@@ -96,15 +96,15 @@ func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, 
 
 var errStepTimeout = &store.Error{Code: codeStepTimeout, Message: "the attempt took longer than the step's timeout"}
 
-// back says that no code of the application goes on any more.
+// back notes that the code of the application has returned.
 func (a *attempt) back() {
 	a.call.run.mu.Lock()
 	defer a.call.run.mu.Unlock()
 	a.over = nil
 }
 
-// mark writes that a suspect's step is about to be called: should the worker die now, it is this step that is to blame. Others
-// are not marked, which would cost a third of the throughput.
+// mark writes that a suspect's step is about to be called: if the worker dies now, this step is to blame. Steps of other runs are
+// not marked, since that would cost a third of the throughput.
 func (a *attempt) mark() error {
 	r := a.call.run
 	if !r.suspect {
@@ -180,6 +180,8 @@ func (a *attempt) transact(
 		recorded, err := a.call.run.env.Store.CheckpointTx(ctx, a.success(nil), isolation, f)
 		var failed *failure
 		switch {
+		case errors.Is(err, store.ErrTxMisused):
+			return nil, txFailure(err)
 		case err == nil, errors.Is(err, store.ErrRunLost), errors.As(err, &failed):
 			return recorded, err
 		case ctx.Err() != nil:
@@ -187,7 +189,7 @@ func (a *attempt) transact(
 		case !errors.Is(err, store.ErrLockTimeout):
 			return nil, txFailure(err)
 		}
-		// A stranger's transaction holds the run. Nothing is left behind, and the wait is nobody's failure.
+		// A stranger's transaction holds the run. Ours has left nothing behind, and waiting is no failure of the step.
 		write.Wait(ctx, nil, pause)
 	}
 }

@@ -27,7 +27,7 @@ type call struct {
 	run       *Run
 	ctx       context.Context // of the function
 	interrupt context.CancelCauseFunc
-	patience  time.Duration // for how long no step must have been in flight before the run is parked
+	patience  time.Duration // how long no step must have been in flight before the run is parked
 
 	output json.RawMessage
 	failed *failure

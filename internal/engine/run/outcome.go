@@ -11,7 +11,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// end writes how the run ended: completed with output, or failed with failure. Of two who would, the first one does and the other
+// end writes how the run ended: completed with output, or failed with failure. Of two callers the first one writes, and the other
 // waits for it.
 func (r *Run) end(output json.RawMessage, failure *store.Error) {
 	r.ended.Do(func() { r.writeEnd(output, failure) })
@@ -44,7 +44,7 @@ func refused(err error) *store.Error {
 	return e
 }
 
-// refusedPause is for how long a run is left alone of which nothing can be recorded.
+// refusedPause is how long a run is left alone of which nothing can be recorded.
 const refusedPause = time.Minute
 
 func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, error) {

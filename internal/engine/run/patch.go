@@ -8,9 +8,9 @@ import (
 )
 
 // Patched reports whether a run takes the new way of a change in its function: true for runs that had not come to this place
-// before the change, and then for ever, as a marker among its steps says; false for those that had been beyond. The marker's
-// write is repeated until it is acknowledged; when the run stops meanwhile, or name is bad, the next step says so. Outside a run
-// the way is the new one.
+// before the change, and then for ever, because a marker among the steps says so; false for those that had gone past it. The
+// marker's write is repeated until it is acknowledged; if the run stops meanwhile, or name is bad, the next step says so.
+// Outside a run the way is the new one.
 func Patched(ctx context.Context, name string, bad error) bool {
 	s := scopeOf(ctx)
 	switch {
@@ -51,7 +51,7 @@ func (s *scope) askPatch(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// patched returns the answer if it is known: recorded, given before in this call, or that the run has been beyond.
+// patched returns the answer if it is known: it is recorded, was given before in this call, or the run had gone past.
 func (s *scope) patched(key string) (answer, known bool) {
 	c := s.call
 	c.run.mu.Lock()

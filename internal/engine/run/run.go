@@ -31,16 +31,16 @@ type Env struct {
 	Release func(owned store.Owned, delay time.Duration)
 }
 
-// A Run is a run that this process owns, under one epoch. Two contexts end it: own when the run is no longer this process's, and
-// with it everything; that of a call also when the run is to stop in good order (parked, draining), and steps in flight are
-// then allowed to finish.
+// A Run is a run that this process owns, under one epoch. Two contexts end it. own ends when the run is no longer this process's, and
+// everything ends with it. That of a call ends also when the run is to stop in good order (parked, draining); steps in flight
+// may then finish.
 type Run struct {
 	id       string
 	workflow string
 	input    json.RawMessage
 	owned    store.Owned
 	deadline *time.Duration
-	suspect  bool // workers have died of it, perhaps
+	suspect  bool // workers have perhaps died of it
 	wakeSeq  int64
 	body     Body
 	env      *Env
@@ -66,8 +66,8 @@ type record struct {
 	at time.Time // when it was loaded or written: its WakeIn counts from then
 }
 
-// New returns a run that was claimed, with its recorded steps. settled is called once, when the run is over here: finished, or to
-// go on elsewhere when final is nil. The function may outlive that.
+// New returns a run that was claimed, with its recorded steps. settled is called once, when the run is over here: it has finished,
+// or goes on elsewhere if final is nil. The function may outlive that.
 func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, settled func(final *store.Run)) *Run {
 	r := &Run{
 		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,

@@ -21,8 +21,8 @@ const (
 	codeRefused          = "refused"
 )
 
-// A failure is an error of the application, of which nothing is called any more: its methods are the application's too, and
-// may panic, or never return. err is what is stored; the rest is what its marks said.
+// A failure is what an error of the application said. The error itself is not kept: its methods are the application's too, and
+// may panic, or never return. err is what is stored; the rest is what the marks of this package said.
 type failure struct {
 	err      *store.Error
 	final    bool           // no further attempt
@@ -72,7 +72,7 @@ func panicked(p any) *store.Error {
 	})
 }
 
-// exited is what code fails with that ends its goroutine.
+// exited is the failure of code that ends its goroutine.
 func exited() *failure {
 	return &failure{err: &store.Error{
 		Code: codeExited, Message: "the function ended its goroutine (runtime.Goexit, as testing.T.FailNow does) instead of returning",

@@ -6,8 +6,8 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Holds is what this process holds: one entry for a run from before its claim is sent until it is over here. All who ask what
-// becomes of a run here ask it: callers of Result, heartbeats, and who must stop a run.
+// Holds is what this process holds: one entry for a run from before its claim is sent until it is over here. Everybody
+// who wants to know what becomes of a run here asks it: callers of Result, heartbeats, and whoever must stop a run.
 type Holds struct {
 	mu      sync.Mutex
 	entries map[string]*entry // by run id

@@ -37,7 +37,7 @@ const (
 	Trouble
 )
 
-// How each kind is told. Levels follow one rule: a warning is for somebody to look at, and nobody else is told of it.
+// How each kind is logged. Levels follow one rule: a warning is something to look at that no caller is told about.
 var kinds = [...]struct {
 	level   slog.Level
 	message string
@@ -85,31 +85,36 @@ type Event struct {
 type Observer struct {
 	log *slog.Logger
 
-	mu  sync.Mutex
-	err error // of the newest trouble
-	at  time.Time
+	mu   sync.Mutex
+	last LastTrouble
+}
+
+// LastTrouble is trouble that no caller was told about.
+type LastTrouble struct {
+	Err error // nil: there was none
+	At  time.Time
 }
 
 // NewObserver returns an observer that logs.
 func NewObserver(log *slog.Logger) *Observer { return &Observer{log: log} }
 
-// Wants reports whether anybody listens to a kind: on a hot path an event is not made for nobody.
+// Wants reports whether anybody listens to a kind, so that a hot path need not make an event for nobody.
 func (o *Observer) Wants(k Kind) bool {
 	return o.log.Enabled(context.Background(), kinds[k].level)
 }
 
-// LastTrouble returns the newest trouble that no caller was told of, and when it was; nil when there was none.
-func (o *Observer) LastTrouble() (error, time.Time) { //nolint:revive // an answer, not a failure
+// LastTrouble returns the newest trouble that no caller was told about.
+func (o *Observer) LastTrouble() LastTrouble {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.err, o.at
+	return o.last
 }
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
 	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits {
 		o.mu.Lock()
-		o.err, o.at = e.Err, time.Now()
+		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
 	}
 	if !o.Wants(e.Kind) {

@@ -36,7 +36,7 @@ func dial() (*dockertest.Pool, error) {
 	return pool, nil
 }
 
-// startDocker runs a container. Its name is unique, so that it can be removed however far the start came.
+// startDocker runs a container. Its name is unique, so that it can be removed however far the start got.
 func startDocker(ctx context.Context, o Options) (_ report, _ release, err error) {
 	pool, err := dial()
 	if err != nil {
@@ -91,7 +91,7 @@ func startDocker(ctx context.Context, o Options) (_ report, _ release, err error
 	return r, undo, nil
 }
 
-// pull fetches an image that is not there yet. dockertest would do it too, but nothing could stop it.
+// pull fetches an image that is not there yet. dockertest would do so too, but then nothing could stop it.
 func pull(ctx context.Context, pool *dockertest.Pool, repository, tag string) error {
 	if _, err := pool.Client.InspectImage(repository + ":" + tag); err == nil {
 		return nil

@@ -39,7 +39,7 @@ func startPostgres(ctx context.Context, o Options) (report, release, error) {
 		case ctx.Err() != nil:
 			return report{}, nil, ctx.Err()
 		case !errors.Is(err, errNotHere):
-			// It is there but does not work: the next one may, yet the reader should know.
+			// It is there but does not work. The next one may, yet the reader should know.
 			notes = append(notes, fmt.Sprintf("%s: %v", s.name, err))
 		}
 	}
