@@ -38,8 +38,12 @@ func Parallel[In, Out any](
 	results, errs := make([]Out, len(items)), make([]error, len(items))
 	places := make(chan struct{}, max(c.limit, 1))
 	var group sync.WaitGroup
+	var interrupted error
 	for i, item := range items {
 		places <- struct{}{}
+		if interrupted = interruption(ctx); interrupted != nil { // what began now would only be refused, and have f called again
+			break
+		}
 		group.Add(1)
 		go func() {
 			defer group.Done()
@@ -54,6 +58,9 @@ func Parallel[In, Out any](
 		}()
 	}
 	group.Wait()
+	if interrupted != nil {
+		return nil, interrupted
+	}
 	for i, err := range errs {
 		if errors.Is(err, ErrInterrupted) {
 			return nil, err
@@ -63,6 +70,14 @@ func Parallel[In, Out any](
 		}
 	}
 	return results, errors.Join(errs...)
+}
+
+// interruption returns why the call of the workflow's function is interrupted, nil while it is not.
+func interruption(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrInterrupted) {
+		return cause
+	}
+	return nil
 }
 
 // ItemError says which item of [Parallel] an error is of.

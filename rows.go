@@ -41,10 +41,11 @@ type Run struct {
 	SuspendedFor SuspendReason // "" unless suspended
 	Input        json.RawMessage
 	Output       json.RawMessage // nil: none recorded
-	Err          error           // an *Error: why it failed, or why it is blocked; nil otherwise
+	Err          error           // an *Error: why it failed, or what blocks it or last blocked it; nil otherwise
 	Owner        string          // id of the worker that executes it; "" when nobody does
 	Version      string          // Config.Version of the process that started it
 	RunAt        time.Time       // when a worker may claim it; zero: never
+	BlockedAt    time.Time       // since when it is blocked, without a new step; zero unless SuspendedFor is SuspendedBlocked
 	CreatedAt    time.Time
 	UpdatedAt    time.Time // last change of the row; steps have times of their own
 }
@@ -52,7 +53,8 @@ type Run struct {
 func runOf(r store.Run) Run {
 	return Run{
 		ID: r.ID, Workflow: r.Workflow, Status: r.Status, SuspendedFor: r.Suspended, Input: r.Input, Output: r.Output,
-		Err: errorOf(r.Err), Owner: r.Owner, Version: r.Version, RunAt: r.RunAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		Err: errorOf(r.Err), Owner: r.Owner, Version: r.Version, RunAt: r.RunAt, BlockedAt: r.BlockedAt,
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 	}
 }
 

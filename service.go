@@ -89,10 +89,7 @@ func (s *Service) Work(ctx context.Context) error {
 	if s.closed.Load() {
 		return fmt.Errorf("workflow: work: %w", ErrClosed)
 	}
-	if err := s.engine.Work(ctx); err != nil {
-		return fmt.Errorf("workflow: work: %w", err)
-	}
-	return nil
+	return s.engine.Work(ctx)
 }
 
 // Close makes every further call return ErrClosed and closes the pool if it was opened from Config.DSN; a pool handed in

@@ -259,7 +259,8 @@ func (s State) GetStepState(ctx context.Context, runID, step string) (Step, erro
 	return stepOf(found), err
 }
 
-// ListSteps returns the steps of a run in the order of their last change, or ErrRunNotFound.
+// ListSteps returns the steps of a run, or ErrRunNotFound: in the order in which the run reached them (Step.Seq), then those that
+// were written by the state API, in the order of their last change.
 func (s State) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	if err := s.readyRun(ctx, "list steps", runID); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
@@ -127,7 +128,7 @@ func classify(text string) statement {
 
 var (
 	errKilled = errors.New("killed")
-	errLost   = errors.New("connection lost")
+	errLost   = fmt.Errorf("connection lost: %w", io.ErrUnexpectedEOF) // which is what drivers say
 )
 
 // newProcess returns a process and its pool.

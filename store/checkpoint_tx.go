@@ -3,25 +3,13 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
-
-// TxEnded reports whether a transaction has been ended by whoever it was lent to. It costs a round trip when it has not.
-func TxEnded(ctx context.Context, tx *sql.Tx) bool {
-	if ctx.Err() != nil { // then database/sql has ended it
-		return false
-	}
-	_, err := tx.ExecContext(ctx, "SELECT 1")
-	return errors.Is(err, sql.ErrTxDone) && ctx.Err() == nil
-}
 
 // errNotWritten rolls back a transaction whose checkpoint was refused.
 var errNotWritten = errors.New("checkpoint not written")
@@ -45,6 +33,9 @@ func (s *Store) CheckpointTx(
 		return s.db.Transact(ctx, isolation, func(tx *pg.DB) error {
 			var result json.RawMessage
 			if result, failed = f(ctx, tx.Tx()); failed != nil {
+				if !tx.Undo() && ctx.Err() == nil {
+					failed = fmt.Errorf("%w: %w", errEnded, failed)
+				}
 				return failed
 			}
 			written := *c
@@ -59,7 +50,7 @@ func (s *Store) CheckpointTx(
 	case failed != nil:
 		return nil, err
 	case !errors.Is(err, errNotWritten) && !errors.As(err, &unknown):
-		return nil, pg.Problem(op, misused(err))
+		return nil, pg.Problem(op, err)
 	}
 	// Refused, or perhaps committed: the row tells. The step's ctx may have ended by now.
 	found, lost := s.recorded(context.WithoutCancel(ctx), c.Owned, c.Name)
@@ -81,6 +72,7 @@ func (s *Store) checkpointIn(ctx context.Context, c *Checkpoint) error {
 			outcome, err = s.writeOne(ctx, c)
 		}
 	}
+	err = misused(ctx, err)
 	if err == nil && outcome != Written {
 		err = errNotWritten
 	}
@@ -93,25 +85,20 @@ var lockRowShared = pg.Define("lock_row_shared", `
 	WHERE id = $1
 	FOR SHARE`)
 
-// misused explains an error of the checkpoint that f's use of its transaction caused.
-func misused(err error) error {
+var errEnded = fmt.Errorf("%w: its function ended it, which is done for it: it must neither commit nor roll back", ErrTxMisused)
+
+// misused explains an error of the checkpoint that f's use of its transaction caused, or may have caused.
+func misused(ctx context.Context, err error) error {
 	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
 	case errors.Is(err, sql.ErrTxDone):
-		return fmt.Errorf("%w: its function ended it, which is done for it: it must neither commit nor roll back: %w", ErrTxMisused, err)
+		return fmt.Errorf("%w: %w", errEnded, err)
 	case pg.IsAborted(err):
 		return fmt.Errorf("%w: a statement in it had failed, and its function did not return that error: %w", ErrTxMisused, err)
-	case errors.Is(err, driver.ErrBadConn): // lost, or, on pgx, still busy
-		return fmt.Errorf("%w (if this happens each time: has the step's function left rows of its transaction open?)", err)
-	case pg.SQLState(err) == "" && !isNetwork(err): // on lib/pq
-		return fmt.Errorf("%w: its function has left rows of it open, it seems: close them before it returns: %w", ErrTxMisused, err)
+	case pg.SQLState(err) == "" && !errors.Is(err, ErrLockTimeout) && !errors.Is(err, ErrRunNotFound):
+		return fmt.Errorf("%w (the connection was lost, or the step's function left rows of its transaction open)", err)
 	default:
 		return err
 	}
-}
-
-// isNetwork reports whether an error that the driver made itself is about the connection.
-func isNetwork(err error) bool {
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout)
 }

@@ -34,12 +34,13 @@ var kinds = []kind{
 	startKind: {
 		name: "start_run", op: "create run", given: "start", runID: "id",
 		fields: "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint",
-		// As for a claim, only a worker with a lease may own the run; else it waits for a claim. See gate for the last line.
+		// As for a claim, only who has a lease may own the run; else it waits for a claim, beyond the epoch under which its starter,
+		// who does not know yet, takes it for its own. See gate for the last line.
 		written: "started", key: "id", write: `
 INSERT INTO {schema}.workflow_runs AS run
     (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at, version)
 SELECT start.id, start.workflow, CASE WHEN worker.id IS NULL THEN 'pending' ELSE 'running' END, start.input, clock.ms, clock.ms,
-       worker.id, CASE WHEN worker.id IS NULL THEN 0 ELSE 1 END,
+       worker.id, CASE WHEN start.worker IS NULL THEN 0 ELSE 1 END,
        CASE WHEN worker.id IS NULL THEN least(clock.ms + start.delay, clock.ms + start.deadline) END,
        clock.ms + start.deadline, start.version
 FROM clock

@@ -48,10 +48,11 @@ type Run struct {
 	Status    RunStatus
 	Input     json.RawMessage
 	Output    json.RawMessage // nil: none recorded
-	Err       error           // nil, or an *Error: why it failed, or why it is blocked
+	Err       error           // nil, or an *Error: why it failed, or what blocks it or last blocked it
 	Owner     string          // the worker that executes the run; "" when nobody does
 	Version   string          // of the application that started it, as it calls itself; "" when it does not
 	Suspended SuspendReason   // what a suspended run waits for
+	BlockedAt time.Time       // when it was first blocked, without a new step since; zero: it is not blocked
 	RunAt     time.Time       // when a worker may claim the run; zero: never
 	CreatedAt time.Time       // by the database's clock, to the millisecond
 	UpdatedAt time.Time
@@ -75,7 +76,7 @@ func decode(what, id string, payload json.RawMessage, v any) error {
 }
 
 // runColumns are the columns of a runRow.
-const runColumns = `id, workflow, status, input, output, error, owner, version, suspended_for, run_at, created_at, updated_at`
+const runColumns = `id, workflow, status, input, output, error, owner, version, suspended_for, blocked_at, run_at, created_at, updated_at`
 
 type runRow struct {
 	ID        string         `db:"id"`
@@ -87,18 +88,23 @@ type runRow struct {
 	Owner     sql.NullString `db:"owner"`
 	Version   sql.NullString `db:"version"`
 	Suspended sql.NullString `db:"suspended_for"`
+	BlockedAt sql.NullInt64  `db:"blocked_at"`
 	RunAt     sql.NullInt64  `db:"run_at"`
 	CreatedAt int64          `db:"created_at"`
 	UpdatedAt int64          `db:"updated_at"`
 }
 
 func (r runRow) run() Run {
-	return Run{
+	run := Run{
 		ID: r.ID, Workflow: r.Workflow, Status: r.Status,
 		Input: json.RawMessage(r.Input), Output: json.RawMessage(r.Output), Err: decodeError(r.Error),
 		Owner: r.Owner.String, Version: r.Version.String, Suspended: SuspendReason(r.Suspended.String), RunAt: timeOf(r.RunAt),
 		CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
 	}
+	if run.Suspended == ForBlocked { // a run that is tried again keeps its time
+		run.BlockedAt = timeOf(r.BlockedAt)
+	}
+	return run
 }
 
 // NewRun is what [Store.CreateRun] writes, and a [Write] of the engine.

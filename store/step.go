@@ -103,9 +103,10 @@ var listSteps = pg.DefineRead("list_steps", `
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_steps AS step ON step.run_id = run.id
 	WHERE run.id = $1
-	ORDER BY step.updated_at, step.step_name`)
+	ORDER BY step.seq NULLS LAST, step.updated_at, step.step_name`)
 
-// ListSteps returns the steps of a run in the order of their last change; ErrRunNotFound when there is no such run.
+// ListSteps returns the steps of a run in the order in which it reached them, then those that the state API recorded, in the
+// order of their last change; ErrRunNotFound when there is no such run.
 func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	var rows []stepRow
 	err := s.db.List(ctx, &rows, listSteps, runID)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -47,19 +46,6 @@ type Beat struct {
 	Hanging   []HangingStep // steps that have been in flight for longer than one interval
 }
 
-// HangingStep is a step that has been in flight for long.
-type HangingStep struct {
-	RunID string
-	Step  string
-	Since time.Time
-}
-
-type hangingRow struct {
-	RunID string `json:"run_id"`
-	Step  string `json:"step"`
-	Since int64  `json:"since"` // Unix milliseconds, by the worker's clock
-}
-
 // Pulse is what a heartbeat tells the worker.
 type Pulse struct {
 	Alive      bool          // it had a lease still, which is renewed; one that has ended is never revived
@@ -72,13 +58,18 @@ type Pulse struct {
 var heartbeat = pg.Define("heartbeat", `
 	WITH `+clockClause+`, worker AS (
 	    UPDATE {schema}.workflow_workers
-	    SET expires_at = clock.ms + $2::bigint, workflows = $3::text[], hanging = $4::jsonb
+	    SET expires_at = clock.ms + $2::bigint,
+	        workflows = $3::text[],
+	        hanging = (
+	            SELECT jsonb_agg(jsonb_build_object('run_id', run_id, 'step', step, 'since', clock.ms - took))
+	            FROM unnest((SELECT $6::text[]), (SELECT $7::text[]), (SELECT $8::bigint[])) AS said (run_id, step, took)
+	        )
 	    FROM clock
 	    WHERE id = $1 AND {alive}
 	    RETURNING id
 	), lost AS (
 	    SELECT held.id, held.epoch
-	    FROM unnest((SELECT $5::text[]), (SELECT $6::bigint[])) AS held (id, epoch)
+	    FROM unnest((SELECT $4::text[]), (SELECT $5::bigint[])) AS held (id, epoch)
 	    LEFT JOIN LATERAL (
 	        SELECT true AS ours
 	        FROM {schema}.workflow_runs
@@ -98,26 +89,17 @@ var heartbeat = pg.Define("heartbeat", `
 
 // Heartbeat renews a worker's lease, if it still has one, and reports which of the runs that it holds are no longer its own.
 func (s *Store) Heartbeat(ctx context.Context, b Beat) (Pulse, error) {
-	var hanging any
-	if len(b.Hanging) > 0 {
-		rows := make([]hangingRow, len(b.Hanging))
-		for i, step := range b.Hanging {
-			rows[i] = hangingRow{RunID: step.RunID, Step: step.Step, Since: step.Since.UnixMilli()}
-		}
-		encoded, err := json.Marshal(rows)
-		if err != nil {
-			return Pulse{}, pg.Problem("heartbeat", err)
-		}
-		hanging = string(encoded)
-	}
 	ids, epochs := runs(b.Held)
+	hangingIn, hangs, took := hanging(b.Hanging)
 	var rows []struct {
 		Workers    int            `db:"workers"`
 		NextExpiry sql.NullInt64  `db:"next_expiry"`
 		RunID      sql.NullString `db:"id"`
 		Epoch      sql.NullInt64  `db:"epoch"`
 	}
-	if err := s.db.List(ctx, &rows, heartbeat, b.ID, b.Lease.Milliseconds(), pg.Texts(b.Workflows), hanging, ids, epochs); err != nil {
+	err := s.db.List(ctx, &rows, heartbeat,
+		b.ID, b.Lease.Milliseconds(), pg.Texts(b.Workflows), ids, epochs, hangingIn, hangs, took)
+	if err != nil {
 		return Pulse{}, pg.Problem("heartbeat", err)
 	}
 	var pulse Pulse

@@ -288,6 +288,26 @@ func TestListSteps(t *testing.T) {
 	})
 }
 
+// Steps are listed in the order in which the run reached them, whenever they ended; before those of the state API.
+func TestListStepsInOrderOfReach(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		id := b.newRun(t)
+		kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at, seq)
+			SELECT $1, name, 'succeeded', '1', at, seq
+			FROM (VALUES ('x', 1, NULL), ('second', 3, 2), ('tenth', 2, 10), ('first', 9, 1), ('w', 0, NULL)) AS step (name, at, seq)`, id)
+		steps, err := b.svc.ListSteps(t.Context(), id)
+		kit.Must(t, err)
+		var got []string
+		for _, s := range steps {
+			got = append(got, s.Name)
+		}
+		if diff := cmp.Diff([]string{"first", "second", "tenth", "w", "x"}, got); diff != "" {
+			t.Errorf("steps (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // Of callers that race with different results exactly one wins, and every reader sees its result.
 func TestRacingResults(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {

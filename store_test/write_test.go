@@ -109,7 +109,7 @@ func (b *bundle) wantWritten(t *testing.T, cases []writeCase) {
 	stands := kit.One[string](t, b.side, `SELECT string_agg(id || ' ' || status || ' ' || coalesce(owner, '-') || ' ' || epoch
 			|| coalesce(' ' || version, ''), ', ' ORDER BY id)
 		FROM workflows.workflow_runs WHERE id IN ('claimed', 'leaseless', 'pending')`)
-	if want := "claimed running me 1, leaseless pending - 0, pending pending - 0 v1"; stands != want {
+	if want := "claimed running me 1, leaseless pending - 1, pending pending - 0 v1"; stands != want {
 		t.Errorf("got  %s\nwant %s", stands, want)
 	}
 	for _, c := range cases {

@@ -108,16 +108,16 @@ func (e *Engine) Register(name string, body run.Body) bool {
 // returns nil.
 func (e *Engine) Work(ctx context.Context) error {
 	if most := e.store.MaxOpen(); most > 0 && most < minConns {
-		return fmt.Errorf("the pool is bounded to %d of the %d connections that it takes: call SetMaxOpenConns", most, minConns)
+		return fmt.Errorf("workflow: work: the pool is bounded to %d of the %d connections that it takes: call SetMaxOpenConns", most, minConns)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	w := newWorker(e, ctx)
 	if err := e.begin(w, stop); err != nil {
-		return err
+		return fmt.Errorf("workflow: work: %w", err)
 	}
 	defer e.end()
-	return w.work(ctx)
+	return w.work(ctx) // the store's errors name their room
 }
 
 func (e *Engine) begin(w *worker, stop context.CancelFunc) error {

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/engine/run"
@@ -84,8 +86,11 @@ func (h *heart) once(ctx context.Context) error {
 	return nil
 }
 
-// look returns the steps that have been in flight for longer than an interval, and warns of code that goes on although its
-// context has ended.
+// maxHanging bounds how many steps a heartbeat names.
+const maxHanging = 100
+
+// look returns the steps that have been in flight for longer than an interval, the longest first, and warns of code that goes
+// on although its context has ended.
 func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long []store.HangingStep) {
 	for _, r := range held {
 		if r, ok := r.(*run.Run); ok {
@@ -98,7 +103,8 @@ func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long [
 			r.ReportHangs()
 		}
 	}
-	return long
+	slices.SortFunc(long, func(a, b store.HangingStep) int { return cmp.Compare(b.Took, a.Took) })
+	return long[:min(len(long), maxHanging)]
 }
 
 // connect makes sure that there is a connection.

@@ -62,8 +62,9 @@ type place struct {
 	runID  string
 	timer  *time.Timer
 
-	mu   sync.Mutex
-	lent bool
+	mu      sync.Mutex
+	lent    bool
+	decided bool // whether the slot is lent or kept
 }
 
 // lendAfter is how long an insert may take before its slot is lent.
@@ -95,7 +96,10 @@ func (w *worker) takePlace(run *store.NewRun) *place {
 func (p *place) lend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent = true
+	if p.decided { // the insert was answered while the timer fired
+		return
+	}
+	p.lent, p.decided = true, true
 	p.worker.give(1)
 }
 
@@ -104,6 +108,7 @@ func (p *place) keeps() bool {
 	p.timer.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.decided = true
 	return !p.lent
 }
 

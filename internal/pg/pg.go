@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/jmoiron/sqlx/reflectx"
 )
 
@@ -43,10 +42,10 @@ type Options struct {
 type DB struct {
 	opts  Options
 	texts *texts
-	pool  *sqlx.DB
-	conn  *sqlx.Conn // set by Hold; then no other connection is used
-	tx    *sqlx.Tx   // set by In; then neither is used
-	own   bool       // set by Own: the transaction is ours
+	pool  *sql.DB
+	conn  *sql.Conn // set by Hold; then no other connection is used
+	tx    *sql.Tx   // set by In; then neither is used
+	own   bool      // set by Own: the transaction is ours
 }
 
 // ours maps columns by tag alone. sqlx keeps a global mapper too, which belongs to the application.
@@ -57,26 +56,18 @@ func New(db *sql.DB, opts Options) *DB {
 	if opts.Statements == Auto {
 		opts.Statements = statementsFor(db)
 	}
-	// The driver's name only matters for sqlx's named queries, which are not used here.
-	pool := sqlx.NewDb(db, "postgres")
-	pool.Mapper = ours
-	return &DB{opts: opts, texts: newTexts(opts), pool: pool}
+	return &DB{opts: opts, texts: newTexts(opts), pool: db}
 }
 
 // In returns the DB bound to a transaction of the caller, who commits or rolls it back.
 func (d *DB) In(tx *sql.Tx) *DB {
 	bound := *d
-	bound.tx = &sqlx.Tx{Tx: tx, Mapper: ours}
+	bound.tx = tx
 	return &bound
 }
 
 // Tx returns the transaction that the DB is bound to, or nil.
-func (d *DB) Tx() *sql.Tx {
-	if d.tx == nil {
-		return nil
-	}
-	return d.tx.Tx
-}
+func (d *DB) Tx() *sql.Tx { return d.tx }
 
 // Unbounded returns the DB without Options.Timeout, for a caller that bounds its wait another way. With a context that cannot
 // end either, a call costs no goroutine: neither here nor in database/sql and pgx, which start one each to see a context
@@ -90,7 +81,7 @@ func (d *DB) Unbounded() *DB {
 // Hold takes a connection out of the pool and returns the DB on it, for statements that must not wait for others to give
 // theirs back. The caller closes it; once it is broken, every statement is an error.
 func (d *DB) Hold(ctx context.Context) (held *DB, closeConn func(), err error) {
-	var conn *sqlx.Conn
+	var conn *sql.Conn
 	err = d.bounded(ctx, func(ctx context.Context) (err error) {
 		conn, err = d.take(ctx)
 		return err

@@ -11,21 +11,30 @@ import (
 
 // A session is what sends a statement: a connection or a transaction.
 type session interface {
-	sqlx.QueryerContext
-	sqlx.ExecerContext
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// scanning returns the session with what maps columns to fields.
+func scanning(on session) sqlx.QueryerContext {
+	if tx, ok := on.(*sql.Tx); ok {
+		return &sqlx.Tx{Tx: tx, Mapper: ours}
+	}
+	conn, _ := on.(*sql.Conn) // there are no others
+	return &sqlx.Conn{Conn: conn, Mapper: ours}
 }
 
 // Get sends q and scans its only row into dest; sql.ErrNoRows when there is none.
 func (d *DB) Get(ctx context.Context, dest any, q *Query, args ...any) error {
 	return d.send(ctx, q, func(ctx context.Context, on session, text string) error {
-		return sqlx.GetContext(ctx, on, dest, text, args...)
+		return sqlx.GetContext(ctx, scanning(on), dest, text, args...)
 	})
 }
 
 // List sends q and scans its rows into the slice that dest points to.
 func (d *DB) List(ctx context.Context, dest any, q *Query, args ...any) error {
 	return d.send(ctx, q, func(ctx context.Context, on session, text string) error {
-		return sqlx.SelectContext(ctx, on, dest, text, args...)
+		return sqlx.SelectContext(ctx, scanning(on), dest, text, args...)
 	})
 }
 
@@ -63,11 +72,11 @@ func (d *DB) send(ctx context.Context, q *Query, do func(context.Context, sessio
 
 func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, session, string) error) error {
 	if d.opts.Statements == Single {
-		return d.onConn(ctx, func(conn *sqlx.Conn) error { return do(ctx, conn, d.texts.of(q, alone)) })
+		return d.onConn(ctx, func(conn *sql.Conn) error { return do(ctx, conn, d.texts.of(q, alone)) })
 	}
 	// A guard that waited for a lock has to see what the holder wrote: READ COMMITTED, whatever the application's default.
 	options := sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: q.read}
-	return d.transact(ctx, options, func(tx *sqlx.Tx) error { return do(ctx, tx, d.texts.of(q, ownTx)) })
+	return d.transact(ctx, options, func(tx *sql.Tx) error { return do(ctx, tx, d.texts.of(q, ownTx)) })
 }
 
 const (

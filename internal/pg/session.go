@@ -9,17 +9,15 @@ import (
 	"io"
 	"net"
 	"strings"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // take takes a connection out of the pool. The caller closes it, which gives it back.
-func (d *DB) take(ctx context.Context) (*sqlx.Conn, error) {
+func (d *DB) take(ctx context.Context) (*sql.Conn, error) {
 	conn, err := d.pool.Conn(ctx)
 	if err != nil {
 		return nil, d.noConnection(ctx, err)
 	}
-	return &sqlx.Conn{Conn: conn, Mapper: ours}, nil
+	return conn, nil
 }
 
 // maxTries is more connections than an idle pool keeps.
@@ -28,7 +26,7 @@ const maxTries = 1000
 // onConn calls f with a connection that nobody else uses meanwhile. The pool may hold connections that the server has
 // closed; a driver reports that before it has sent anything. database/sql tries another one then, but not for a connection
 // that was taken out: so this does.
-func (d *DB) onConn(ctx context.Context, f func(*sqlx.Conn) error) error {
+func (d *DB) onConn(ctx context.Context, f func(*sql.Conn) error) error {
 	if d.conn != nil {
 		err := f(d.conn)
 		discard(d.conn, err)
@@ -58,7 +56,7 @@ func isLost(err error) bool {
 
 // discard throws away a connection if err, which happened on it, says that it leads to the wrong server: one that was the
 // primary before a failover. The pool would go on handing it out for as long as it lives.
-func discard(conn *sqlx.Conn, err error) {
+func discard(conn *sql.Conn, err error) {
 	if err != nil && SQLState(err) == readOnlyTransaction {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
@@ -89,7 +87,7 @@ func (e *poolError) Error() string {
 func (e *poolError) Unwrap() []error { return []error{ErrNoConnection, e.err} }
 
 // begin begins a transaction on the connection.
-func begin(ctx context.Context, conn *sqlx.Conn, options sql.TxOptions) (*sql.Tx, error) {
+func begin(ctx context.Context, conn *sql.Conn, options sql.TxOptions) (*sql.Tx, error) {
 	tx, err := conn.BeginTx(ctx, &options)
 	if err == nil || ctx.Err() != nil {
 		return tx, err
@@ -104,7 +102,7 @@ func begin(ctx context.Context, conn *sqlx.Conn, options sql.TxOptions) (*sql.Tx
 }
 
 // beginsTx reports whether the driver can begin a transaction with options. A driver that cannot be asked is taken to.
-func beginsTx(conn *sqlx.Conn) bool {
+func beginsTx(conn *sql.Conn) bool {
 	can := true
 	_ = conn.Raw(func(c any) error {
 		_, can = c.(driver.ConnBeginTx)

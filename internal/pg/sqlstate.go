@@ -29,6 +29,9 @@ const (
 
 // SQLState returns the code of an error from the server, "" for any other. Both lib/pq and pgx have the method.
 func SQLState(err error) string {
+	if err == nil { // before e is allocated
+		return ""
+	}
 	var e interface{ SQLState() string }
 	if errors.As(err, &e) {
 		return e.SQLState()

@@ -3,15 +3,14 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // Transact begins a transaction, calls f with the DB bound to it, and commits when f returns nil; it rolls back when f returns
 // an error or panics. It is not bounded: f is the caller's.
 func (d *DB) Transact(ctx context.Context, isolation sql.IsolationLevel, f func(*DB) error) error {
-	return d.transact(ctx, sql.TxOptions{Isolation: isolation}, func(tx *sqlx.Tx) error { return f(d.In(tx.Tx)) })
+	return d.transact(ctx, sql.TxOptions{Isolation: isolation}, func(tx *sql.Tx) error { return f(d.In(tx)) })
 }
 
 // Own returns the DB for statements of ours in a transaction that [DB.Transact] began: with it they bound how long that stays
@@ -22,8 +21,14 @@ func (d *DB) Own() *DB {
 	return &own
 }
 
+// Undo rolls back the transaction that the DB is bound to and reports whether it was open until now. One whose context has
+// ended was not.
+func (d *DB) Undo() (wasOpen bool) {
+	return !errors.Is(leave(d.tx.Rollback), sql.ErrTxDone)
+}
+
 // transact is the one place that begins a transaction.
-func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.Tx) error) (err error) {
+func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sql.Tx) error) (err error) {
 	conn, tx, err := d.begin(ctx, options)
 	if err != nil {
 		return err
@@ -42,7 +47,7 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.T
 			_ = leave(conn.Close)
 		}
 	}()
-	if err := f(&sqlx.Tx{Tx: tx, Mapper: ours}); err != nil {
+	if err := f(tx); err != nil {
 		return err
 	}
 	if err := await(ctx, tx.Commit); err != nil {
@@ -53,9 +58,9 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sqlx.T
 }
 
 // begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken.
-func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sqlx.Conn, *sql.Tx, error) {
+func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sql.Conn, *sql.Tx, error) {
 	type begun struct {
-		conn *sqlx.Conn
+		conn *sql.Conn
 		tx   *sql.Tx
 	}
 	result := make(chan begun, 1) // not variables: a call that was left behind may still write to them

@@ -180,6 +180,8 @@ func (a *attempt) transact(
 		recorded, err := a.call.run.env.Store.CheckpointTx(ctx, a.success(nil), isolation, f)
 		var failed *failure
 		switch {
+		case errors.Is(err, store.ErrTxMisused):
+			return nil, txFailure(err)
 		case err == nil, errors.Is(err, store.ErrRunLost), errors.As(err, &failed):
 			return recorded, err
 		case ctx.Err() != nil:

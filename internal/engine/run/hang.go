@@ -13,8 +13,8 @@ func (r *Run) LongSteps(than time.Duration) []store.HangingStep {
 	defer r.mu.Unlock()
 	var long []store.HangingStep
 	for _, a := range r.attempts {
-		if !a.started.IsZero() && time.Since(a.started) > than {
-			long = append(long, store.HangingStep{RunID: r.id, Step: a.key, Since: a.started})
+		if took := time.Since(a.started); !a.started.IsZero() && took > than {
+			long = append(long, store.HangingStep{RunID: r.id, Step: a.key, Took: took})
 		}
 	}
 	return long

@@ -48,11 +48,6 @@ func DoTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMessag
 			if failed == nil {
 				return result, nil
 			}
-			if store.TxEnded(ctx, tx) { // what f wrote may be there: not once more
-				failed.final = true
-				failed.err = store.NewError(&store.Error{Code: codeMisuse, Message: "the step's function committed or rolled back " +
-					"its transaction, which DoTx does, and then failed: " + failed.err.Error(), Stack: failed.err.Stack})
-			}
 			return nil, failed
 		})
 	})

@@ -64,7 +64,8 @@ func (c *call) waitUntil(ctx context.Context, at time.Time) error {
 	select {
 	case <-timer.C:
 		return nil
-	case <-ctx.Done():
+	case <-ctx.Done(): // perhaps because another goroutine parks the run
+		c.wakeBy(at)
 		return context.Cause(ctx)
 	case <-c.run.env.Draining:
 		c.interrupt(errDraining)
