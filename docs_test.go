@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -65,8 +66,9 @@ func testsIn(t *testing.T, folder string) string {
 }
 
 var (
-	link   = regexp.MustCompile(`\]\(([^)#\s]+)`)
+	link   = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?\)`)
 	source = regexp.MustCompile("`((?:[a-z_]+/)+[a-z_]+\\.[a-z]+)`")
+	title  = regexp.MustCompile(`(?m)^#+ (.+)$`)
 )
 
 // What a document links to is there, and so are the files that it speaks of.
@@ -75,20 +77,44 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
 	kit.Must(t, err)
 	for _, path := range append(documents, "README.md", "CONTRIBUTING.md", "CHANGELOG.md") {
-		for _, found := range link.FindAllStringSubmatch(document(t, path), -1) {
+		text := document(t, path)
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor := filepath.Join(filepath.Dir(path), found[1]), found[2]
+			if found[1] == "" {
+				target = path
+			}
 			if strings.Contains(found[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), found[1])); err != nil {
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: %v", path, err)
+			} else if anchor != "" && !slices.Contains(anchors(document(t, target)), anchor) {
+				t.Errorf("%s: %s has no section #%s", path, target, anchor)
 			}
 		}
-		for _, found := range source.FindAllStringSubmatch(document(t, path), -1) {
+		for _, found := range source.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(found[1]); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
 	}
+}
+
+// anchors returns what the sections of a document are linked by.
+func anchors(text string) (all []string) {
+	for _, found := range title.FindAllStringSubmatch(text, -1) {
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			case r == ' ':
+				return '-'
+			default:
+				return -1
+			}
+		}, found[1]))
+	}
+	return all
 }
 
 // The README is read in one go.
