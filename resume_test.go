@@ -96,7 +96,7 @@ func (c *till) fails() error {
 	return errors.New("of the function itself")
 }
 
-// What later records depend on is never done again: a run that is resumed goes on behind it.
+// What later records depend on is never done again: a run that is resumed goes on after it.
 func TestResumeKeepsWhatLaterStepsDependOn(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -20,7 +20,8 @@ const (
 	markSlack = 5 * time.Second
 	// fullShare bounds the part of the time that full looks of the whole fleet take: one in so many.
 	fullShare = 100
-	// maxFullPause is how long a run that appeared behind the marks waits at most, should a full look have waited for a connection.
+	// maxFullPause bounds how long a run that appeared before the marks waits, even if a full look took long only because it
+	// waited for a connection.
 	maxFullPause = 5 * time.Minute
 )
 

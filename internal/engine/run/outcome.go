@@ -37,7 +37,7 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	r.settle(final)
 }
 
-// refused is what a run or a step fails with whose row the server refuses.
+// refused is the failure of a run or a step whose row the server refuses.
 func refused(err error) *store.Error {
 	e := store.NewError(fmt.Errorf("the database refuses what is to be recorded: %w", err)).Reduced()
 	e.Code = codeRefused
