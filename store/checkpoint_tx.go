@@ -3,12 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -100,18 +97,10 @@ func misused(err error) error {
 		return fmt.Errorf("%w: its function ended it, which is done for it: it must neither commit nor roll back: %w", ErrTxMisused, err)
 	case pg.IsAborted(err):
 		return fmt.Errorf("%w: a statement in it had failed, and its function did not return that error: %w", ErrTxMisused, err)
-	case errors.Is(err, driver.ErrBadConn): // lost, or, on pgx, still busy
+	case pg.SQLState(err) == "" && !errors.Is(err, ErrLockTimeout) && !errors.Is(err, ErrRunNotFound):
+		// Drivers have no code for it, and some tell a lost connection in words of their own: the attempt may be repeated.
 		return fmt.Errorf("%w (if this happens each time: has the step's function left rows of its transaction open?)", err)
-	case pg.SQLState(err) == "" && !isNetwork(err): // on lib/pq
-		return fmt.Errorf("%w: its function has left rows of it open, it seems: close them before it returns: %w", ErrTxMisused, err)
 	default:
 		return err
 	}
-}
-
-// isNetwork reports whether an error that the driver made itself is about the connection.
-func isNetwork(err error) bool {
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout)
 }
