@@ -52,6 +52,7 @@ type Run struct {
 
 	mu       sync.Mutex
 	over     bool               // settled was called
+	expired  bool               // the deadline has passed
 	recorded map[string]*record // by key
 	seq      int                // of the newest step
 	attempts []*attempt         // steps in flight
@@ -179,6 +180,7 @@ var errDeadline = &store.Error{Code: codeDeadline, Message: "the run was not fin
 // expire ends a run whose deadline has passed, whatever its function does.
 func (r *Run) expire() {
 	r.mu.Lock()
+	r.expired = true
 	c := r.call
 	r.mu.Unlock()
 	if c != nil {
