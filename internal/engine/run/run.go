@@ -204,7 +204,8 @@ func (r *Run) conclude(c *call) (again bool) {
 	case mismatched != nil:
 		r.block(mismatched)
 	case errors.Is(stopped, errAgain):
-		return true
+		r.awaitAttempts() // steps of other goroutines: the next call must not execute them once more meanwhile
+		return r.own.Err() == nil || r.conclude(c)
 	case errors.Is(stopped, errParked):
 		return r.park(c)
 	case stopped != nil:
