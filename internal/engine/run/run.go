@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -106,13 +107,22 @@ func (r *Run) Owned() store.Owned { return r.owned }
 // Lose stops the run at once: nothing more of it can be written here.
 func (r *Run) Lose(cause error) {
 	lost := errors.Is(cause, store.ErrRunLost)
-	if lost {
+	switch {
+	case lost:
 		cause = errLost
+	case !errors.Is(cause, ErrInterrupted):
+		cause = fmt.Errorf("%w (%w)", ErrInterrupted, cause)
 	}
 	r.loseOwn(cause)
 	if r.settle(nil) && lost {
 		r.tell(write.Event{Kind: write.RunLost})
 	}
+}
+
+// lost stops the run as Lose does, and returns what its steps return from then on.
+func (r *Run) lost(cause error) error {
+	r.Lose(cause)
+	return context.Cause(r.own)
 }
 
 // settle tells the worker, once, and reports whether this was the time.
