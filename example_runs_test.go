@@ -109,5 +109,5 @@ func ExampleHandle_Result() {
 	fmt.Println(reason)
 	// Output:
 	// true
-	// none of the 0 living workers has registered workflow "nobody's": is Service.Work running anywhere?
+	// no worker is alive to execute workflow "nobody's": is Service.Work running anywhere?
 }
