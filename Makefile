@@ -25,7 +25,7 @@ demo: ## Run the example: orders whose work survives a kill -9
 
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
-	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=5m ./...
+	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m ./...
 
 .PHONY: test-versions
 test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17 18), which npm brings

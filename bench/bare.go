@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,10 +98,10 @@ func recordStatements(ctx context.Context, url, owner string) (texts statements,
 		counter.Take()
 		_, err := st.Write(ctx, writes)
 		_, sent := counter.TakeTexts()
-		if err == nil && len(sent) != 1 {
-			err = fmt.Errorf("%d statements for %d rows", len(sent), len(writes))
+		if err != nil {
+			return "", err
 		}
-		return strings.Join(sent, ""), err
+		return sent[0], nil // after it comes why the rows were not written
 	}
 	for part, sample := range samples {
 		if texts.alone[part], err = record([]store.Write{sample()}); err != nil {
@@ -177,20 +176,20 @@ var errNotWritten = errors.New("bare loop: a row was not written")
 
 func (b *bare) write(ctx context.Context, part int, args ...any) error {
 	if b.rows == nil {
-		return b.send(ctx, b.texts.alone[part], args)
+		return b.send(ctx, b.texts.alone[part], args, 1)
 	}
 	r := row{part: part, args: args, done: make(chan error, 1)}
 	b.rows <- r
 	return <-r.done
 }
 
-// send sends a statement, which answers with the rows that it did not write.
-func (b *bare) send(ctx context.Context, text string, args []any) error {
+// send sends a statement of which the server is to count n rows.
+func (b *bare) send(ctx context.Context, text string, args []any, n int64) error {
 	done, err := b.db.ExecContext(ctx, text, args...)
 	if err != nil {
 		return err
 	}
-	if n, err := done.RowsAffected(); err != nil || n != 0 {
+	if counted, err := done.RowsAffected(); err != nil || counted != n {
 		return errors.Join(err, errNotWritten)
 	}
 	return nil
@@ -212,7 +211,7 @@ func (b *bare) flush() {
 		}
 		var err error
 		if len(batch) == 1 {
-			err = b.send(ctx, b.texts.alone[first.part], first.args)
+			err = b.send(ctx, b.texts.alone[first.part], first.args, 1)
 		} else {
 			err = b.sendAll(ctx, batch)
 		}
@@ -238,7 +237,7 @@ func (b *bare) sendAll(ctx context.Context, batch []row) error {
 	for _, column := range slices.Concat(columns[:]...) {
 		args = append(args, arrayLiteral(column))
 	}
-	return b.send(ctx, b.texts.grouped[set], args)
+	return b.send(ctx, b.texts.grouped[set], args, 0) // it answers with the rows that it did not write
 }
 
 var quote = strings.NewReplacer(`"`, `\"`, `\`, `\\`)

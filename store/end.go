@@ -23,10 +23,10 @@ func (e *End) row() []any {
 }
 
 // ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on
-// the end of a run hangs here.
-func ends(status, output, err string) string {
+// the end of a run hangs here. at is the time, which each statement has read already.
+func ends(status, output, err, at string) string {
 	return `status = ` + status + `, output = ` + output + `, error = ` + err + `, owner = NULL, epoch = run.epoch + 1,
-    run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = {clock_ms}`
+    run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = ` + at
 }
 
 // Cancelled runs keep what was recorded of them.
@@ -38,7 +38,7 @@ var cancelRun = pg.Define("cancel_run", `
 	    {update}
 	), moved AS (
 	    UPDATE {schema}.workflow_runs AS run
-	    SET `+ends("'cancelled'", "run.output", "run.error")+`
+	    SET `+ends("'cancelled'", "run.output", "run.error", "clock.ms")+`
 	    FROM clock, found
 	    WHERE run.id = found.id AND found.status IN ('pending', 'running', 'suspended')
 	    RETURNING run.id

@@ -14,9 +14,9 @@ type kind struct {
 	fields  string // of a row, with their types, in the order of Write.row
 	written string // names what was written
 	write   string // writes the rows. Its guard skips a run that others have locked
-	exists  string // what a row that is written alone does when it exists; among others that is an error
+	alone   string // what is added for a row that is written alone: what it does when it exists. Among others that is an error
+	certain bool   // among others, each row is written unless that is an error of all
 	key     string // columns that tell rows apart, of what is given and of what was written
-	missed  string // tells why a row was not written; run is the run's row as the statement found it
 	runID   string // the given column that names the run
 }
 
@@ -35,7 +35,7 @@ var kinds = []kind{
 		name: "start_run", op: "create run", given: "start", runID: "id",
 		fields: "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint",
 		// As for a claim, only who has a lease may own the run; else it waits for a claim, beyond the epoch under which its starter,
-		// who does not know yet, takes it for its own. See gate for the last line.
+		// who does not know yet, takes it for its own.
 		written: "started", key: "id", write: `
 INSERT INTO {schema}.workflow_runs AS run
     (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at, version)
@@ -45,10 +45,11 @@ SELECT start.id, start.workflow, CASE WHEN worker.id IS NULL THEN 'pending' ELSE
        clock.ms + start.deadline, start.version
 FROM clock
 CROSS JOIN start
-LEFT JOIN {schema}.workflow_workers AS worker ON worker.id = start.worker AND worker.{alive}
-WHERE {gate}`,
-		exists: "ON CONFLICT (id) DO NOTHING",
-		missed: "CASE WHEN run.id IS NOT NULL THEN 'exists' ELSE 'locked' END",
+LEFT JOIN {schema}.workflow_workers AS worker ON worker.id = start.worker AND worker.{alive}`,
+		alone: `
+WHERE {gate}
+ON CONFLICT (id) DO NOTHING`,
+		certain: true,
 	},
 	checkpointKind: {
 		name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
@@ -61,12 +62,11 @@ SELECT step.run_id, step.step_name, 'succeeded', step.result, clock.ms, step.kin
 FROM clock
 CROSS JOIN step
 ` + guard("step", "run_id", "FOR SHARE"),
-		exists: `
+		alone: `
 ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
     kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = EXCLUDED.started_at, wake_at = EXCLUDED.wake_at
 WHERE step.status <> 'succeeded'`,
-		missed: missedStep("step"),
 	},
 	failureKind: {
 		name: "record_failure", op: "record failure of step", given: "failure", runID: "run_id",
@@ -97,7 +97,6 @@ SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at 
              ELSE (step.attempts -> 'failures') - 0
         END || (EXCLUDED.attempts -> 'failures'))
 WHERE step.status <> 'succeeded'`,
-		missed: missedStep("failure"),
 	},
 	parkKind: {
 		name: "park_run", op: "park run", given: "park", runID: "id",
@@ -113,10 +112,6 @@ CROSS JOIN park
 ON CONFLICT (id) DO UPDATE
 SET status = EXCLUDED.status, owner = NULL, epoch = run.epoch + 1, run_at = least(EXCLUDED.run_at, run.deadline_at),
     suspended_for = EXCLUDED.suspended_for, error = NULL, blocked_at = NULL, updated_at = EXCLUDED.updated_at`,
-		missed: `
-CASE WHEN ` + lost("park") + ` THEN 'lost'
-     WHEN run.wake_seq <> park.wake_seq THEN 'woken'
-     ELSE 'locked' END`,
 	},
 	endKind: {
 		name: "end_run", op: "finish run", given: "finish", runID: "id",
@@ -129,8 +124,7 @@ FROM clock
 CROSS JOIN finish
 ` + guard("finish", "id", "FOR NO KEY UPDATE") + `
 ON CONFLICT (id) DO UPDATE
-SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error"),
-		missed: "CASE WHEN " + lost("finish") + " THEN 'lost' ELSE 'locked' END",
+SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
 	},
 	markKind: {
 		name: "mark_step", op: "mark step", given: "step", runID: "run_id",
@@ -145,7 +139,6 @@ ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, updated_at = EXCLUDED.updated_at, kind = EXCLUDED.kind, seq = EXCLUDED.seq,
     started_at = EXCLUDED.started_at
 WHERE step.status <> 'succeeded'`,
-		missed: missedStep("step"),
 	},
 }
 
@@ -159,18 +152,4 @@ func guard(given, id, lock string, more ...string) string {
     WHERE ` + strings.Join(conditions, " AND ") + `
     ` + lock + ` SKIP LOCKED
 ) AS run`
-}
-
-// lost is whether the owner no longer has the run of a given row.
-func lost(given string) string {
-	return "run.epoch IS DISTINCT FROM " + given + ".epoch OR run.status <> 'running'"
-}
-
-// missedStep tells why a step was not written.
-func missedStep(given string) string {
-	return `
-CASE WHEN ` + lost(given) + ` THEN 'lost'
-     WHEN (SELECT status FROM {schema}.workflow_steps WHERE run_id = ` + given + `.run_id AND step_name = ` + given + `.step_name) = 'succeeded'
-     THEN 'exists'
-     ELSE 'locked' END`
 }

@@ -60,7 +60,7 @@ var blockRun = pg.Define("block_run", `
 	    RETURNING run.status
 	), ended AS (
 	    UPDATE {schema}.workflow_runs AS run
-	    SET `+ends("'failed'", "NULL", "$3::jsonb")+`
+	    SET `+ends("'failed'", "NULL", "$3::jsonb", "since.ms")+`
 	    FROM since, free
 	    WHERE run.id = free.id AND since.ms >= since.at + $4::bigint
 	    RETURNING run.status

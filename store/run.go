@@ -116,7 +116,7 @@ type NewRun struct {
 	Delay    time.Duration // before it may be claimed
 	Deadline time.Duration // from its creation on; 0: none
 	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun
-	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them; nil: nobody will
+	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
 }
 
 func (NewRun) kind() int   { return startKind }
@@ -141,7 +141,7 @@ func (s *Store) Gate(runID string) *lock.Key {
 }
 
 // It is a start, as [kinds] defines it, that answers with the run.
-var createRun = pg.Define("create_run", tailedText(kinds[startKind], runColumns, "\nSELECT "+runColumns+"\nFROM started"))
+var createRun = pg.Define("create_run", aloneText(kinds[startKind])+"\nRETURNING "+runColumns)
 
 // CreateRun inserts a pending run, or returns the one that has this id already, if it has the same workflow and input;
 // else ErrRunConflict.

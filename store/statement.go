@@ -10,15 +10,14 @@ import (
 // The statements of [Store.Write]: for one row by its kind, and for rows of several kinds by the set of these, which has a bit
 // for each. What a batch lacks costs it nothing, and a set that no batch has, no memory.
 var (
-	alone   = defineAlone(aloneText)
-	told    = defineAlone(toldText)
+	alone   = defineAlone()
 	grouped = defineGrouped()
 )
 
-func defineAlone(text func(kind) string) []*pg.Query {
+func defineAlone() []*pg.Query {
 	queries := make([]*pg.Query, len(kinds))
 	for i, k := range kinds {
-		queries[i] = pg.DefineLazily(k.name, func() string { return text(k) })
+		queries[i] = pg.DefineLazily(k.name, func() string { return aloneText(k) })
 	}
 	return queries
 }
@@ -36,30 +35,16 @@ const clockClause = "clock AS (\n    SELECT {clock_ms} AS ms{bound}\n)"
 
 // aloneText is the statement for one row: the number of rows that it wrote tells whether it did.
 func aloneText(k kind) string {
-	return "WITH " + clockClause + ", " + k.parameters() + "\n" + k.statement(k.exists)
-}
-
-// toldText does the same and returns why the row was not written, if it was not.
-func toldText(k kind) string {
-	return tailedText(k, k.key, k.tail(0, "NOT EXISTS (SELECT FROM "+k.written+")"))
-}
-
-// tailedText is the statement for one row with a tail, which reads what was written.
-func tailedText(k kind, returning, tail string) string {
-	return "WITH " + clockClause + ", " + k.parameters() + ", " + k.clause(k.exists, returning) + tail
-}
-
-// parameters is the clause with the only row.
-func (k kind) parameters() string {
 	var fields []string
 	for field := range strings.SplitSeq(k.fields, ", ") {
 		name, kind, _ := strings.Cut(field, " ")
 		fields = append(fields, "$"+strconv.Itoa(len(fields)+1)+"::"+kind+" AS "+name)
 	}
-	return k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + ", 1 AS n\n)"
+	return "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + "\n)\n" +
+		strings.TrimSpace(k.write) + "\n" + strings.TrimSpace(k.alone)
 }
 
-// groupedText is the statement for the rows of a set of kinds.
+// groupedText is the statement for the rows of a set of kinds. It returns those that were not written.
 func groupedText(set int) string {
 	clauses := []string{clockClause}
 	var tails []string
@@ -78,25 +63,24 @@ func groupedText(set int) string {
 		}
 		columns := strings.Join(names, ", ")
 		clauses = append(clauses, k.given+" AS (\n    SELECT "+columns+", n\n    FROM unnest("+strings.Join(arrays, ", ")+
-			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", k.clause("", k.key))
-		// Rows are looked for only if one is missing.
-		tails = append(tails, k.tail(i, "(SELECT count(*) FROM "+k.written+") < (SELECT count(*) FROM "+k.given+")\n"+
-			"  AND ("+qualified(k.given, k.key)+") NOT IN (SELECT "+k.key+" FROM "+k.written+")"))
+			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", k.clause())
+		if !k.certain {
+			tails = append(tails, k.tail(i))
+		}
+	}
+	if tails == nil {
+		tails = []string{"\nSELECT 0 AS kind, 0 AS n WHERE false"}
 	}
 	return "WITH " + strings.Join(clauses, ", ") + strings.Join(tails, "\nUNION ALL")
 }
 
 // clause is the clause that writes.
-func (k kind) clause(exists, returning string) string {
-	return k.written + " AS (\n" + k.statement(exists) + "\nRETURNING " + qualified(k.target(), returning) + "\n)"
-}
-
-func (k kind) statement(exists string) string {
-	text := strings.TrimSpace(k.write)
-	if exists != "" {
-		text += "\n" + strings.TrimSpace(exists)
+func (k kind) clause() string {
+	text := k.written + " AS (\n" + strings.TrimSpace(k.write)
+	if !k.certain {
+		text += "\nRETURNING " + k.target() + "." + strings.ReplaceAll(k.key, ", ", ", "+k.target()+".")
 	}
-	return text
+	return text + "\n)"
 }
 
 // target is what write calls the table that it writes.
@@ -107,12 +91,9 @@ func (k kind) target() string {
 	return "step"
 }
 
-func (k kind) tail(i int, where string) string {
-	return "\nSELECT " + strconv.Itoa(i) + " AS kind, " + k.given + ".n, " + strings.TrimSpace(k.missed) + " AS outcome\nFROM " + k.given +
-		"\nLEFT JOIN LATERAL (\n    SELECT id, epoch, status, wake_seq\n    FROM {schema}.workflow_runs\n    WHERE id = " +
-		k.given + "." + k.runID + "\n    OFFSET 0\n) AS run ON true\nWHERE " + where
-}
-
-func qualified(table, columns string) string {
-	return table + "." + strings.ReplaceAll(columns, ", ", ", "+table+".")
+// tail returns the rows that were not written. Rows are looked for only if one is missing.
+func (k kind) tail(i int) string {
+	return "\nSELECT " + strconv.Itoa(i) + " AS kind, n\nFROM " + k.given +
+		"\nWHERE (SELECT count(*) FROM " + k.written + ") < (SELECT count(*) FROM " + k.given + ")\n" +
+		"  AND (" + k.key + ") NOT IN (SELECT " + k.key + " FROM " + k.written + ")"
 }

@@ -35,7 +35,7 @@ var updateRunStatus = pg.Define("update_run_status", `
 	    RETURNING run.id
 	), ended AS (
 	    UPDATE {schema}.workflow_runs AS run
-	    SET `+ends("$2", "$3::jsonb", "$4::jsonb")+`
+	    SET `+ends("$2", "$3::jsonb", "$4::jsonb", "clock.ms")+`
 	    FROM clock, allowed
 	    WHERE run.id = allowed.id AND $2 NOT IN ('running', 'suspended')
 	    RETURNING run.id

@@ -60,8 +60,8 @@ var takeOver = pg.Define("take_over", `
 	    SET take_overs = counted.take_overs, progress_at = counted.progress_at,
 	        `+ends("'failed'", "NULL", `jsonb_build_object(
 	        'code', 'crash_loop',
-	        'message', 'ten workers in a row died while they executed this run, without a new step between')`)+`
-	    FROM counted
+	        'message', 'ten workers in a row died while they executed this run, without a new step between')`, "clock.ms")+`
+	    FROM clock, counted
 	    WHERE run.id = counted.id AND counted.take_overs >= 10
 	    RETURNING run.id
 	), moved AS (

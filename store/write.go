@@ -43,8 +43,8 @@ func (o Outcome) String() string {
 	return "written"
 }
 
-// Write writes rows in one statement and returns what became of each. No row waits for a lock, alone or with others.
-// An error concerns all rows: they were written all, or none.
+// Write writes rows in one statement and returns what became of each; if some were not written, another one asks why. No
+// row waits for a lock, alone or with others. An error concerns all rows: they were written all, or none.
 //
 // Rows that are written with others are expected to be new: if one of the runs or steps exists, that is an error of all
 // ([IsPermanent]), because an INSERT that provides for it costs half as much again. A row that is written alone may
@@ -60,32 +60,32 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 	if err := s.db.List(ctx, &missed, grouped[b.set], b.args()...); err != nil {
 		return written, pg.Problem(fmt.Sprintf("write %d rows", len(writes)), err)
 	}
-	for _, m := range missed {
-		written[b.places[m.Kind][m.N-1]] = outcomes[m.Outcome]
+	if len(missed) == 0 {
+		return written, nil
+	}
+	places, rows := make([]int, len(missed)), make([]Write, len(missed))
+	for i, m := range missed {
+		places[i] = b.places[m.Kind][m.N-1]
+		rows[i] = writes[places[i]]
+	}
+	for i, outcome := range s.why(ctx, rows) {
+		written[places[i]] = outcome
 	}
 	return written, nil
 }
 
-// writeOne asks why a row was not written by writing it once more: a statement that can tell costs more than one that
-// cannot, and hardly a row is missed.
 func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
-	row := w.row()
-	written, err := s.db.Exec(ctx, alone[w.kind()], row...)
+	written, err := s.db.Exec(ctx, alone[w.kind()], w.row()...)
 	if err != nil || written == 1 {
 		return Written, err
 	}
-	var missed []missedRow
-	if err := s.db.List(ctx, &missed, told[w.kind()], row...); err != nil || len(missed) == 0 {
-		return Written, err
-	}
-	return outcomes[missed[0].Outcome], nil
+	return s.why(ctx, []Write{w})[0], nil
 }
 
-// A missedRow says why a row was not written.
+// A missedRow is one that was not written.
 type missedRow struct {
-	Kind    int    `db:"kind"`
-	N       int    `db:"n"`
-	Outcome string `db:"outcome"`
+	Kind int `db:"kind"`
+	N    int `db:"n"` // among those of its kind, from 1
 }
 
 // A batch is the arguments of a statement with many rows: an array for each field of each kind.

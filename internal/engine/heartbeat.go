@@ -86,9 +86,6 @@ func (h *heart) once(ctx context.Context) error {
 	return nil
 }
 
-// maxHanging bounds how many steps a heartbeat names.
-const maxHanging = 100
-
 // look returns the steps that have been in flight for longer than an interval, the longest first, and warns of code that goes
 // on although its context has ended.
 func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long []store.HangingStep) {
@@ -103,8 +100,16 @@ func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long [
 			r.ReportHangs()
 		}
 	}
-	slices.SortFunc(long, func(a, b store.HangingStep) int { return cmp.Compare(b.Took, a.Took) })
-	return long[:min(len(long), maxHanging)]
+	return longest(long)
+}
+
+// maxHanging bounds how many steps a heartbeat names: a worker may have thousands of slow ones.
+const maxHanging = 100
+
+// longest returns the steps that a heartbeat names.
+func longest(steps []store.HangingStep) []store.HangingStep {
+	slices.SortFunc(steps, func(a, b store.HangingStep) int { return cmp.Compare(b.Took, a.Took) })
+	return steps[:min(len(steps), maxHanging)]
 }
 
 // connect makes sure that there is a connection.

@@ -83,8 +83,7 @@ func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, 
 		}
 		return recorded, nil
 	case !errors.As(err, &failed):
-		r.Lose(err)
-		return nil, context.Cause(r.own)
+		return nil, r.lost(err)
 	case cause == nil, failed.err.Code == codeRefused:
 		return nil, failed
 	case errors.Is(cause, errStepTimeout):
@@ -123,9 +122,9 @@ func (a *attempt) mark() error {
 		return nil
 	})
 	if err != nil {
-		r.Lose(err)
+		return r.lost(err)
 	}
-	return err
+	return nil
 }
 
 // success is the record of a result.
@@ -167,9 +166,9 @@ func (s *step) read() (*store.Step, error) {
 func (a *attempt) exact() (*store.Step, error) {
 	recorded, err := a.read()
 	if err != nil {
-		a.call.run.Lose(err)
+		return nil, a.call.run.lost(err)
 	}
-	return recorded, err
+	return recorded, nil
 }
 
 // transact tries a transactional step: f's writes and the record commit together.
@@ -229,8 +228,7 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	case isRefusal(err): // no record of this step can be made
 		return a.call.doom(refused(err))
 	case err != nil:
-		r.Lose(err)
-		return err
+		return r.lost(err)
 	case outcome == store.Exists: // it had succeeded, as the answer to an earlier write would have said
 		recorded, err := a.exact()
 		if err == nil {
