@@ -40,6 +40,9 @@ func (h *heart) beat(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
+		if ctx.Err() != nil { // both were ready
+			return
+		}
 		if err := h.once(ctx); err != nil && ctx.Err() == nil {
 			h.worker.trouble("heartbeat", err)
 			h.hangUp() // a new connection next time
