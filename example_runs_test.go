@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -110,4 +111,29 @@ func ExampleHandle_Result() {
 	// Output:
 	// true
 	// no worker is alive to execute workflow "nobody's": is Service.Work running anywhere?
+}
+
+// A step that has not come back is told from outside, with the process that it hangs in.
+func ExampleService_StepsInFlight() {
+	release := make(chan struct{})
+	slow := workflow.Define("slow", func(ctx context.Context, _ int) (string, error) {
+		return workflow.Do(ctx, "charge", func(context.Context) (string, error) { <-release; return "charged", nil })
+	})
+	svc, _, closeAll := workingWith(workflow.Config{Lease: time.Second}, slow) // the default lease tells a step after 5 to 10 s
+	defer closeAll()
+
+	handle, err := slow.Start(ctx, svc, 0, workflow.WithRunID("order 17"))
+	must(err)
+	var steps []workflow.StepInFlight
+	for look := time.Tick(20 * time.Millisecond); len(steps) == 0; <-look {
+		steps, err = svc.StepsInFlight(ctx, "") // of all runs
+		must(err)
+	}
+	for _, step := range steps {
+		fmt.Println(step.RunID, step.Step, step.For > 100*time.Millisecond, step.PID == os.Getpid())
+	}
+	close(release)
+	_, err = handle.Result(ctx)
+	must(err)
+	// Output: order 17 charge true true
 }

@@ -31,6 +31,7 @@ func TestDutyComesEarly(t *testing.T) {
 			early <- 9 * time.Second
 			due := at + 9*time.Second + earlyMargin
 			time.Sleep(due + time.Millisecond - time.Since(began))
+			synctest.Wait()
 			found := false
 			for _, turn := range turns {
 				found = found || turn == due
