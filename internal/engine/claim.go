@@ -70,11 +70,12 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	sent := time.Now()
 	// Not cut short by the end of ctx: if nobody hears the answer to a claim, nobody hands its runs back.
 	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: asked.from, Limit: n, Suspects: suspects})
+	now := time.Now()
+	marks.looked(asked, now.Sub(sent), now, int(w.fleet.Load()))
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	marks.saw(asked, n, found, now.Sub(sent), now, int(w.fleet.Load()))
+	marks.saw(asked, n, found)
 	w.mu.Lock()
 	w.slots.claimed(before, n, len(found.Runs))
 	w.mu.Unlock()

@@ -43,8 +43,15 @@ func (m *marks) ask(workflows []string, now time.Time) look {
 	return l
 }
 
-// saw notes what a look for up to limit runs found, after it took so long, in a fleet of so many workers.
-func (m *marks) saw(l look, limit int, found store.Claim, took time.Duration, now time.Time, workers int) {
+// looked notes how long a look took, whatever came of it, in a fleet of so many workers.
+func (m *marks) looked(l look, took time.Duration, now time.Time, workers int) {
+	if l.full {
+		m.next = now.Add(min(time.Duration(fullShare*max(workers, 1))*took, maxFullPause))
+	}
+}
+
+// saw notes what a look for up to limit runs found.
+func (m *marks) saw(l look, limit int, found store.Claim) {
 	if m.at == nil {
 		m.at = make(map[string]int64)
 	}
@@ -54,11 +61,8 @@ func (m *marks) saw(l look, limit int, found store.Claim, took time.Duration, no
 			m.at[name] = max(m.at[name], nearest)
 		}
 	}
-	for i := range found.Runs { // a backlog is walked from its oldest entry on
+	for i := range found.Runs { // a backlog is walked from its oldest entry on; more of it may have the same time
 		run := &found.Runs[i]
-		m.at[run.Workflow] = max(m.at[run.Workflow], min(run.RunAt, nearest))
-	}
-	if l.full {
-		m.next = now.Add(min(time.Duration(fullShare*max(workers, 1))*took, maxFullPause))
+		m.at[run.Workflow] = max(m.at[run.Workflow], min(run.RunAt-1, nearest))
 	}
 }
