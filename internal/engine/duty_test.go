@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +18,12 @@ func TestDutyComesEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const every = 10 * time.Second // jittered: from 5 s to 15 s
 		early := make(chan time.Duration, 1)
+		var mu sync.Mutex
 		var turns []time.Duration
 		began := time.Now()
 		d := &duty{every: every, bound: time.Second, early: early, do: func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
 			turns = append(turns, time.Since(began))
 			return nil
 		}}
@@ -32,13 +37,11 @@ func TestDutyComesEarly(t *testing.T) {
 			due := at + 9*time.Second + earlyMargin
 			time.Sleep(due + time.Millisecond - time.Since(began))
 			synctest.Wait()
-			found := false
-			for _, turn := range turns {
-				found = found || turn == due
-			}
-			if !found {
+			mu.Lock()
+			if !slices.Contains(turns, due) {
 				t.Errorf("told at %s: no turn at %s: %v", at, due, turns[max(0, len(turns)-3):])
 			}
+			mu.Unlock()
 		}
 		stop()
 		synctest.Wait()
