@@ -63,9 +63,12 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	if id == "" || len(names) == 0 {
 		return errCannotClaim
 	}
-	asked := marks.ask(names, time.Now())
-	before, suspects := w.claiming()
+	before, suspects, left := w.claiming()
 	defer w.claimed()
+	if left {
+		marks.lookAtAll()
+	}
+	asked := marks.ask(names, time.Now())
 
 	sent := time.Now()
 	// Not cut short by the end of ctx: if nobody hears the answer to a claim, nobody hands its runs back.
@@ -119,7 +122,8 @@ func (w *worker) leaveSuspect(hold *write.Hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.suspect == hold {
-		w.suspect = nil
+		w.suspect, w.suspectLeft = nil, true
+		w.slots.more = true
 	}
 }
 
@@ -171,12 +175,14 @@ func (w *worker) returnSlots(n int) {
 	w.slots.give(n)
 }
 
-// claiming counts a claim that is sent, and returns what was known before, and whether it may bring a suspect.
-func (w *worker) claiming() (before slots, suspects bool) {
+// claiming counts a claim that is sent, and returns what was known before, whether it may bring a suspect, and whether one has left
+// since the claim before: the marks have passed those that wait for its place.
+func (w *worker) claiming() (before slots, suspects, left bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.claims.sent++
-	return w.slots, w.suspect == nil
+	left, w.suspectLeft = w.suspectLeft, false
+	return w.slots, w.suspect == nil, left
 }
 
 func (w *worker) claimed() {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
@@ -43,6 +44,9 @@ func (m *marks) ask(workflows []string, now time.Time) look {
 	return l
 }
 
+// lookAtAll makes the next look a full one.
+func (m *marks) lookAtAll() { m.next = time.Time{} }
+
 // looked notes how long a look took, whatever came of it, in a fleet of so many workers.
 func (m *marks) looked(l look, took time.Duration, now time.Time, workers int) {
 	if l.full {
@@ -56,7 +60,8 @@ func (m *marks) saw(l look, limit int, found store.Claim) {
 		m.at = make(map[string]int64)
 	}
 	nearest := found.Now - markSlack.Milliseconds()
-	if len(found.Runs) < limit { // nobody older waits
+	passed := slices.ContainsFunc(found.Runs, store.ClaimedRun.Suspect) // others may have been passed over for it
+	if len(found.Runs) < limit && !passed {                             // nobody older waits
 		for name := range l.from {
 			m.at[name] = max(m.at[name], nearest)
 		}

@@ -30,6 +30,8 @@ type worker struct {
 	slots   slots
 	claims  claims
 	suspect *write.Hold // at most one run is held that workers may have died of
+
+	suspectLeft bool // since the last claim
 }
 
 // claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
