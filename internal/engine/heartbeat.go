@@ -70,6 +70,10 @@ func (h *heart) once(ctx context.Context) error {
 
 	asked := time.Now()
 	pulse, err := h.conn.Heartbeat(ctx, beat)
+	if store.IsPermanent(err) && beat.Hanging != nil { // the name of a step, perhaps: it must not cost the lease
+		beat.Hanging, asked = nil, time.Now()
+		pulse, err = h.conn.Heartbeat(ctx, beat)
+	}
 	if err != nil {
 		return err
 	}
