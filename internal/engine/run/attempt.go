@@ -121,10 +121,14 @@ func (a *attempt) mark() error {
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case isRefusal(err): // no record of this step can be made
+		return a.call.doom(refused(err))
+	case err != nil:
 		return r.lost(err)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // success is the record of a result.
