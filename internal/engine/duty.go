@@ -36,8 +36,8 @@ func (d *duty) keep(ctx context.Context, observer *write.Observer) {
 			return
 		case in := <-d.early:
 			timer.Stop()
-			if in > 0 {
-				early = time.Now().Add(in + earlyMargin)
+			if soon := time.Now().Add(in + earlyMargin); in > 0 && (early.IsZero() || soon.Before(early)) {
+				early = soon
 			}
 			continue
 		case now := <-timer.C:
