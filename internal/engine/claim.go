@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/engine/write"
@@ -83,33 +82,36 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	w.slots.claimed(before, n, len(found.Runs))
 	w.mu.Unlock()
 
-	runs := w.oneSuspect(found.Runs)
-	steps, runs := w.load(context.WithoutCancel(ctx), runs)
-	used = len(runs)
-	for _, c := range runs {
-		hold := write.NewHold()
-		if c.Suspect() {
-			w.holdSuspect(hold)
+	// A history that is slow to load holds up nobody: what needs none begins first, and what could not be loaded before comes last.
+	ctx = context.WithoutCancel(ctx)
+	for _, runs := range byHistory(found.Runs) {
+		steps, runs := w.load(ctx, runs)
+		used += len(runs)
+		for _, c := range runs {
+			hold := write.NewHold()
+			if c.Suspect() { // a claim brings one at most
+				w.holdSuspect(hold)
+			}
+			w.execute(lease, hold, c, steps[c.RunID])
 		}
-		w.execute(lease, hold, c, steps[c.RunID])
 	}
 	return nil
 }
 
-// oneSuspect hands back all but one of the runs that workers may have died of, so that a death caused by one is not blamed on
-// another. They come back at spread times.
-func (w *worker) oneSuspect(claimed []store.ClaimedRun) []store.ClaimedRun {
-	kept, suspects := claimed[:0], 0
+// byHistory parts claimed runs by what loading them may cost: those without steps, those with steps, and each that was blocked.
+func byHistory(claimed []store.ClaimedRun) [][]store.ClaimedRun {
+	parts := make([][]store.ClaimedRun, 2, 3)
 	for _, c := range claimed {
-		if c.Suspect() {
-			if suspects++; suspects > 1 {
-				w.release(c.Owned, time.Second+rand.N(w.config.Lease))
-				continue
-			}
+		switch {
+		case c.Blocked:
+			parts = append(parts, []store.ClaimedRun{c})
+		case c.Begun:
+			parts[1] = append(parts[1], c)
+		default:
+			parts[0] = append(parts[0], c)
 		}
-		kept = append(kept, c)
 	}
-	return kept
+	return parts
 }
 
 func (w *worker) holdSuspect(hold *write.Hold) {
@@ -160,12 +162,19 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 }
 
 func (w *worker) cannotLoad(ctx context.Context, c store.ClaimedRun, cause error) {
-	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause))
+	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause)).Reduced()
 	problem.Code = "history"
-	if _, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor); err != nil {
+	failed, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor)
+	if err != nil {
+		w.trouble("block run", err)
 		w.release(c.Owned, time.Second)
+		return
 	}
-	w.engine.observer.Observe(write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem})
+	event := write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem}
+	if failed {
+		event.Kind = write.RunFailed
+	}
+	w.engine.observer.Observe(event)
 }
 
 // returnSlots gives back what the claim loop took and did not need; it looks at them itself.

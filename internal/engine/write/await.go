@@ -108,7 +108,7 @@ const lastLook = time.Second
 // explain returns why ctx ended, with what the run was waiting for. A caller that cancelled wants to be gone; only one whose time
 // is over gets a look-up.
 func (a *Awaiter) explain(ctx context.Context, id string) error {
-	cause := context.Cause(ctx)
+	cause := store.Why(ctx)
 	a.mu.Lock()
 	trouble := a.trouble
 	a.mu.Unlock()
