@@ -19,7 +19,7 @@ type attempt struct {
 	*step
 	number  int // from 1
 	started time.Time
-	over    <-chan struct{} // closed when its context ends; guarded, as what follows, by the run's mu
+	ctx     context.Context // while the application has it, nil before and after; guarded, as what follows, by the run's mu
 	reports
 }
 
@@ -28,9 +28,18 @@ func attemptOf(ctx context.Context) *attempt {
 	return a
 }
 
+func (s *step) newAttempt() *attempt {
+	a := &s.first
+	if a.step != nil {
+		a = new(attempt)
+	}
+	*a = attempt{step: s, number: 1, started: time.Now()}
+	return a
+}
+
 // attempt tries the step once and records the outcome, good or bad.
 func (s *step) attempt(ctx context.Context, o *Options, once try) error {
-	a := &attempt{step: s, number: 1, started: time.Now()}
+	a := s.newAttempt()
 	if s.recorded != nil && s.recorded.Attempts != nil {
 		a.number += s.recorded.Attempts.Count
 	}
@@ -99,7 +108,7 @@ var errStepTimeout = &store.Error{Code: codeStepTimeout, Message: "the attempt t
 func (a *attempt) back() {
 	a.call.run.mu.Lock()
 	defer a.call.run.mu.Unlock()
-	a.over = nil
+	a.ctx = nil
 }
 
 // mark writes that a suspect's step is about to be called: if the worker dies now, this step is to blame. Steps of other runs are
@@ -292,7 +301,7 @@ func (a *attempt) context(ctx context.Context, timeout time.Duration) (context.C
 		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
 	}
 	c.run.mu.Lock()
-	a.over = attempt.Done()
+	a.ctx = attempt
 	c.run.mu.Unlock()
 	return attempt, func() {
 		stopTimeout()

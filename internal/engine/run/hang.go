@@ -33,7 +33,7 @@ func (r *Run) hangs() []write.Event {
 	defer r.mu.Unlock()
 	var events []write.Event
 	for _, a := range r.attempts {
-		if a.over == nil || !isClosed(a.over) {
+		if a.ctx == nil || a.ctx.Err() == nil {
 			continue
 		}
 		if a.due() {

@@ -25,7 +25,7 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 }
 
 func (s *step) beginSleep(ctx context.Context, d time.Duration) error {
-	a := &attempt{step: s, number: 1, started: time.Now()}
+	a := s.newAttempt()
 	if err := s.call.begin(ctx, a); err != nil {
 		return err
 	}
