@@ -25,7 +25,7 @@ demo: ## Run the example: orders whose work survives a kill -9
 
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
-	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=5m ./...
+	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m ./...
 
 .PHONY: test-versions
 test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17 18), which npm brings
@@ -37,6 +37,10 @@ test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
 	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=15m ./...
 	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=10m . ./store_test
+
+.PHONY: soak
+soak: .bin/with-postgres ## Test the fleet at full sizes, such as a rolling deploy of 200 runs
+	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=60m ./fleet_test
 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 

@@ -71,9 +71,10 @@
 //
 // # Looking at it
 //
-// [State.GetRun], [State.ListRuns] and [State.ListSteps], which a Service has too, read what is recorded. [Service.AwaitRun] waits for
-// a run of any type, [Service.Stats] counts. When a context ends before a result is there, the error says what the run was waiting for. Problems
-// that no caller is waiting for go to [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
+// [State.GetRun], [State.ListRuns] and [State.ListSteps], which a Service has too, read what is recorded. [Service.AwaitRun]
+// waits for a run of any type, [Service.Stats] counts, and [Service.StepsInFlight] tells what hangs where. When a context ends
+// before a result is there, the error says what the run was waiting for. Problems that no caller is waiting for go to
+// [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
 //
 // # The state API
 //

@@ -2,12 +2,14 @@ package workflow_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -64,8 +66,9 @@ func testsIn(t *testing.T, folder string) string {
 }
 
 var (
-	link   = regexp.MustCompile(`\]\(([^)#\s]+)`)
+	link   = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?\)`)
 	source = regexp.MustCompile("`((?:[a-z_]+/)+[a-z_]+\\.[a-z]+)`")
+	title  = regexp.MustCompile(`(?m)^#+ (.+)$`)
 )
 
 // What a document links to is there, and so are the files that it speaks of.
@@ -74,20 +77,44 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
 	kit.Must(t, err)
 	for _, path := range append(documents, "README.md", "CONTRIBUTING.md", "CHANGELOG.md") {
-		for _, found := range link.FindAllStringSubmatch(document(t, path), -1) {
+		text := document(t, path)
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor := filepath.Join(filepath.Dir(path), found[1]), found[2]
+			if found[1] == "" {
+				target = path
+			}
 			if strings.Contains(found[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), found[1])); err != nil {
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: %v", path, err)
+			} else if anchor != "" && !slices.Contains(anchors(document(t, target)), anchor) {
+				t.Errorf("%s: %s has no section #%s", path, target, anchor)
 			}
 		}
-		for _, found := range source.FindAllStringSubmatch(document(t, path), -1) {
+		for _, found := range source.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(found[1]); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
 	}
+}
+
+// anchors returns what the sections of a document are linked by.
+func anchors(text string) (all []string) {
+	for _, found := range title.FindAllStringSubmatch(text, -1) {
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			case r == ' ':
+				return '-'
+			default:
+				return -1
+			}
+		}, found[1]))
+	}
+	return all
 }
 
 // The README is read in one go.
@@ -98,26 +125,76 @@ func TestReadmeIsShort(t *testing.T) {
 	}
 }
 
-var figure = regexp.MustCompile(`\d[\d,.]*\d|\d`)
+var update = flag.Bool("update", false, "rewrite the tables of docs/speed.md from bench/RESULTS.md")
 
-// Figures are those of the bench, as it wrote them down.
+// A figure is the median; the bench writes its spread behind it.
+var figure = regexp.MustCompile(`^\**([^*(]+?)\**(?: \(.*\))?$`)
+
+// rows returns the rows of the tables in a document, by the first line of the table and the first cell of the row.
+func rows(text string) map[string]map[string][]string {
+	tables := make(map[string]map[string][]string)
+	head := ""
+	for line := range strings.SplitSeq(text, "\n") {
+		cells := cellsOf(line)
+		switch {
+		case cells == nil:
+			head = ""
+		case head == "":
+			head = line
+			tables[head] = make(map[string][]string)
+		default:
+			tables[head][cells[0]] = cells[1:]
+		}
+	}
+	return tables
+}
+
+func cellsOf(line string) (cells []string) {
+	if !strings.HasPrefix(line, "|") {
+		return nil
+	}
+	for cell := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
+		cells = append(cells, figure.ReplaceAllString(strings.TrimSpace(cell), "$1"))
+	}
+	return cells
+}
+
+// Figures are those of the bench, as it wrote them down: in docs/speed.md cell by cell, and in the README each of them somewhere.
 func TestFiguresAreTheBenchs(t *testing.T) {
 	t.Parallel()
-	measured := make(map[string]bool)
-	for _, number := range figure.FindAllString(document(t, "bench/RESULTS.md"), -1) {
-		measured[number] = true
+	results := document(t, "bench/RESULTS.md")
+	measured, head := rows(results), ""
+	lines := strings.Split(document(t, "docs/speed.md"), "\n")
+	for i, line := range lines {
+		cells := cellsOf(line)
+		switch {
+		case cells == nil:
+			head = ""
+			continue
+		case head == "":
+			head = line
+			continue
+		case strings.HasPrefix(cells[0], "---"):
+			continue
+		}
+		want, found := measured[head][cells[0]]
+		if !found {
+			t.Errorf("docs/speed.md: %q is not in bench/RESULTS.md under %q", cells[0], head)
+			continue
+		}
+		lines[i] = "| " + cells[0] + " | " + strings.Join(want, " | ") + " |"
+		if lines[i] != line && !*update {
+			t.Errorf("docs/speed.md has    %s\nbench/RESULTS.md has %s", line, lines[i])
+		}
 	}
-	for _, path := range []string{"README.md", "docs/speed.md"} {
-		for line := range strings.SplitSeq(document(t, path), "\n") {
-			cells := strings.Split(line, "|")
-			if len(cells) < 4 || path == "README.md" && !strings.Contains(cells[1], "runs/s") {
-				continue
-			}
-			for _, cell := range cells[2:] {
-				for _, number := range figure.FindAllString(cell, -1) {
-					if !measured[number] {
-						t.Errorf("%s: %s is not in bench/RESULTS.md: %s", path, number, line)
-					}
+	if *update {
+		kit.Must(t, os.WriteFile("docs/speed.md", []byte(strings.Join(lines, "\n")), 0o644))
+	}
+	for line := range strings.SplitSeq(document(t, "README.md"), "\n") {
+		if cells := cellsOf(line); len(cells) > 1 && strings.Contains(cells[0], "runs/s") {
+			for _, number := range regexp.MustCompile(`\d[\d,.]*`).FindAllString(strings.Join(cells[1:], " "), -1) {
+				if !regexp.MustCompile(`[ *]` + regexp.QuoteMeta(number) + `[ *]`).MatchString(results) {
+					t.Errorf("README.md: %s is not in bench/RESULTS.md: %s", number, line)
 				}
 			}
 		}

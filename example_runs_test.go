@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
@@ -92,22 +94,46 @@ func ExampleCode() {
 	// true false true panic
 }
 
-// Who waits in vain is told what for.
+// Whoever waits in vain is told what the run was waiting for.
 func ExampleHandle_Result() {
 	nobody := workflow.Define[int, int]("nobody's", nil) // this process starts it only
 	svc, _, closeAll := newService()
 	defer closeAll()
 
-	handle, err := nobody.Start(ctx, svc, 0, workflow.WithDelay(time.Hour), workflow.WithRunID("n"))
+	handle, err := nobody.Start(ctx, svc, 0, workflow.WithRunID("n"))
 	must(err)
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	_, err = handle.Result(short)
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))
-	run, err := svc.GetRun(ctx, "n")
-	must(err)
-	fmt.Println(run.Status)
+	_, reason, _ := strings.Cut(err.Error(), "; ")
+	fmt.Println(reason)
 	// Output:
 	// true
-	// pending
+	// no worker is alive to execute workflow "nobody's": is Service.Work running anywhere?
+}
+
+// A step that has not come back is told from outside, with the process that it hangs in.
+func ExampleService_StepsInFlight() {
+	release := make(chan struct{})
+	slow := workflow.Define("slow", func(ctx context.Context, _ int) (string, error) {
+		return workflow.Do(ctx, "charge", func(context.Context) (string, error) { <-release; return "charged", nil })
+	})
+	svc, _, closeAll := workingWith(workflow.Config{Lease: time.Second}, slow) // the default lease tells a step after 5 to 10 s
+	defer closeAll()
+
+	handle, err := slow.Start(ctx, svc, 0, workflow.WithRunID("order 17"))
+	must(err)
+	var steps []workflow.StepInFlight
+	for look := time.Tick(20 * time.Millisecond); len(steps) == 0; <-look {
+		steps, err = svc.StepsInFlight(ctx, "") // of all runs
+		must(err)
+	}
+	for _, step := range steps {
+		fmt.Println(step.RunID, step.Step, step.For > 100*time.Millisecond, step.PID == os.Getpid())
+	}
+	close(release)
+	_, err = handle.Result(ctx)
+	must(err)
+	// Output: order 17 charge true true
 }

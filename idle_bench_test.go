@@ -13,16 +13,16 @@ import (
 )
 
 // BenchmarkIdle is what workers cost that have nothing to do, at the defaults and among 100,000 finished runs: docs/operations.md
-// has the figures. Each has two connections, and they all need room on a server that nobody else uses meanwhile:
+// has the figures. Each keeps three connections, and they need a server that nobody else uses meanwhile:
 //
-//	.bin/with-postgres -set max_connections=300 -- go test . -run '^$' -bench Idle -benchtime 1x
+//	.bin/with-postgres -set max_connections=400 -- go test . -run '^$' -bench Idle -benchtime 1x
 func BenchmarkIdle(b *testing.B) {
 	nothing := workflow.Define("nothing", func(context.Context, int) (int, error) { return 0, nil })
 	for _, workers := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
 			pg := pgtest.New(b)
 			side := pg.Open(b, pgtest.PGX)
-			if free := kit.One[int](b, side, "SELECT current_setting('max_connections')::int"); free < 2*workers+10 {
+			if free := kit.One[int](b, side, "SELECT current_setting('max_connections')::int"); free < 3*workers+10 {
 				b.Skipf("the server has max_connections = %d", free)
 			}
 			kit.Exec(b, side, `

@@ -16,6 +16,8 @@ import (
 // One step of a branch is in flight at a time: goroutines that share a branch would be numbered by chance.
 func TestGoroutinesNeedBranches(t *testing.T) {
 	t.Parallel()
+	b := setup(t)
+	kit.Work(t, b.svc)
 	for name, second := range map[string]func(context.Context, *atomic.Int32) error{
 		"the same name": func(ctx context.Context, called *atomic.Int32) error {
 			_, err := workflow.Do(ctx, "first", func(context.Context) (int, error) { called.Add(1); return 1, nil })
@@ -39,11 +41,8 @@ func TestGoroutinesNeedBranches(t *testing.T) {
 			" with a cause": func(ctx context.Context) context.Context { return context.WithValue(ctx, testKey{}, 1) },
 		} {
 			t.Run(name+where, func(t *testing.T) {
-				t.Parallel()
-				b := setup(t)
-				kit.Work(t, b.svc)
 				var called atomic.Int32
-				_, _, _ = run(b, "shares", func(ctx context.Context, _ int) (int, error) {
+				_, _, _ = run(b.with(t), name+where, func(ctx context.Context, _ int) (int, error) {
 					inside, release := make(chan struct{}), make(chan struct{})
 					var first sync.WaitGroup
 					first.Go(func() {

@@ -34,6 +34,7 @@ func in(branch string, stages ...stage) []stage {
 
 // code is a workflow's function as one release has it.
 type code struct {
+	workflow string // its name; "" for a common one
 	release  string
 	stages   []stage
 	swallows bool // the errors of its steps
@@ -53,7 +54,10 @@ type release struct {
 
 func (b *bench) release(c code) *release {
 	r := &release{b: b, code: c, held: make(chan struct{}, 1000)}
-	r.w = workflow.Define("deployed", r.call)
+	if c.workflow == "" {
+		c.workflow = "deployed"
+	}
+	r.w = workflow.Define(c.workflow, r.call)
 	return r
 }
 
@@ -113,27 +117,47 @@ var errMismatch = &workflow.Error{Code: "nondeterministic"}
 // deploy makes a worker of the release work, until the test ends or the function that it returns is called.
 func (r *release) deploy(changes ...func(*workflow.Config)) (stop func()) {
 	r.b.t.Helper()
+	return r.b.deploy([]*release{r}, changes...)
+}
+
+// deploy makes a worker of releases of several workflows.
+func (b *bench) deploy(releases []*release, changes ...func(*workflow.Config)) (stop func()) {
+	b.t.Helper()
 	changes = append(changes, func(c *workflow.Config) { c.Drain = 10 * time.Millisecond })
-	svc := r.b.service(changes...)
-	svc.Register(r.w)
-	return kit.Work(r.b.t, svc)
+	svc := b.service(changes...)
+	for _, r := range releases {
+		svc.Register(r.w)
+	}
+	return kit.Work(b.t, svc)
 }
 
 // history executes a run by a release that holds in its end, and takes that away again.
 func (r *release) history() (handle *workflow.Handle[int]) {
 	r.b.t.Helper()
-	handle, err := r.w.Start(r.b.t.Context(), r.b.svc, 7)
-	if err != nil {
-		r.b.t.Fatal(err)
+	return r.b.history([]*release{r})[0]
+}
+
+// history executes a run by each of several releases.
+func (b *bench) history(releases []*release) (handles []*workflow.Handle[int]) {
+	b.t.Helper()
+	for _, r := range releases {
+		handle, err := r.w.Start(b.t.Context(), b.svc, 7)
+		kit.Must(b.t, err)
+		handles = append(handles, handle)
 	}
-	stop := r.deploy()
-	select {
-	case <-r.held:
-	case <-kit.Within(r.b.t, 20*testLease).Done():
-		r.b.t.Fatal("the first release did not come to its end")
+	stop := b.deploy(releases)
+	for _, r := range releases {
+		kit.Receive(b.t, "the first release comes to its end", r.held)
 	}
 	stop()
-	return handle
+	return handles
+}
+
+// with returns the bench for a subtest.
+func (b *bench) with(t *testing.T) *bench {
+	c := *b
+	c.t = t
+	return &c
 }
 
 // blocked waits until the run is suspended by a mismatch, and returns it.

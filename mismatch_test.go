@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -48,46 +49,62 @@ var mismatches = map[string]struct {
 // is not failed: it waits, and the code that fits goes on with it.
 func TestMismatchBlocksBeforeAnyEffect(t *testing.T) {
 	t.Parallel()
+	b := setup(t)
+	var names []string
+	var old, wrong, fitting []*release
 	for name, change := range mismatches {
 		for how, swallows := range map[string]bool{"returned": false, "swallowed": true} {
-			t.Run(name+", "+how, func(t *testing.T) {
-				t.Parallel()
-				b := setup(t)
-				handle := b.release(code{release: "old", stages: change.old, holds: true}).history()
-				wrong := b.release(code{release: "new", stages: change.deployed, swallows: swallows})
-				stop := wrong.deploy()
-				run := b.blocked(handle.RunID())
-				if !errors.Is(run.Err, errMismatch) || !regexp.MustCompile(`\b`+change.names+`\b`).MatchString(run.Err.Error()) {
-					t.Errorf("error %v, want code nondeterministic and step %q named", run.Err, change.names)
-				}
-				if run.Owner != "" || !run.RunAt.After(run.UpdatedAt) {
-					t.Errorf("owner %q, tried again %s after it was blocked; want none, and later", run.Owner, run.RunAt.Sub(run.UpdatedAt))
-				}
-				stop()
-				if n := b.by("new", handle.RunID()); n != 0 {
-					t.Errorf("%d effects of code that does not match: %v", n, b.effects(handle.RunID()))
-				}
-
-				fits := b.release(code{release: "fits", stages: change.old})
-				fits.deploy()
-				if got, err := handle.Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
-					t.Errorf("by code that matches: %d, %v", got, err)
-				}
-				if n := b.by("fits", handle.RunID()); n != 0 {
-					t.Errorf("%d effects of steps that were recorded", n)
-				}
-				b.once(t, handle.RunID())
-				if run := b.get(handle.RunID()); run.Err != nil {
-					t.Errorf("a completed run keeps the error %v", run.Err)
-				}
-			})
+			name := name + ", " + how
+			names = append(names, name)
+			old = append(old, b.release(code{workflow: name, release: "old", stages: change.old, holds: true}))
+			wrong = append(wrong, b.release(code{workflow: name, release: "new", stages: change.deployed, swallows: swallows}))
+			fitting = append(fitting, b.release(code{workflow: name, release: "fits", stages: change.old}))
 		}
+	}
+	handles := b.history(old)
+	stop := b.deploy(wrong)
+	for i, handle := range handles {
+		t.Run(names[i]+", is blocked", func(t *testing.T) {
+			run := b.with(t).blocked(handle.RunID())
+			change, _, _ := strings.Cut(names[i], ", returned")
+			change, _, _ = strings.Cut(change, ", swallowed")
+			if step := mismatches[change].names; !errors.Is(run.Err, errMismatch) || !regexp.MustCompile(`\b`+step+`\b`).MatchString(run.Err.Error()) {
+				t.Errorf("error %v, want code nondeterministic and step %q named", run.Err, step)
+			}
+			if run.Owner != "" || !run.RunAt.After(run.UpdatedAt) {
+				t.Errorf("owner %q, tried again %s after it was blocked; want none, and later", run.Owner, run.RunAt.Sub(run.UpdatedAt))
+			}
+		})
+	}
+	stop()
+	for i, handle := range handles {
+		if n := b.by("new", handle.RunID()); n != 0 {
+			t.Errorf("%s: %d effects of code that does not match: %v", names[i], n, b.effects(handle.RunID()))
+		}
+	}
+
+	b.deploy(fitting)
+	for i, handle := range handles {
+		t.Run(names[i]+", is healed", func(t *testing.T) {
+			b := b.with(t)
+			if got, err := handle.Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
+				t.Errorf("by code that matches: %d, %v", got, err)
+			}
+			if n := b.by("fits", handle.RunID()); n != 0 {
+				t.Errorf("%d effects of steps that were recorded", n)
+			}
+			b.once(t, handle.RunID())
+			if run := b.get(handle.RunID()); run.Err != nil {
+				t.Errorf("a completed run keeps the error %v", run.Err)
+			}
+		})
 	}
 }
 
 // What matches goes on, and takes effect once.
 func TestChangesThatFit(t *testing.T) {
 	t.Parallel()
+	b := setup(t)
 	for name, change := range map[string]struct{ old, deployed []stage }{
 		"the same":         {[]stage{plain("a"), inTx("b"), nap("c")}, []stage{plain("a"), inTx("b"), nap("c")}},
 		"one more":         {[]stage{plain("a"), plain("b")}, []stage{plain("a"), plain("b"), plain("c")}},
@@ -96,16 +113,12 @@ func TestChangesThatFit(t *testing.T) {
 		"branches in another order": {
 			append(in("k", plain("a")), in("l", plain("b"))...), append(in("l", plain("b"), plain("c")), in("k", plain("a"))...)},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			handle := b.release(code{release: "old", stages: change.old, holds: true}).history()
-			b.release(code{release: "new", stages: change.deployed}).deploy()
-			if got, err := handle.Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
-				t.Errorf("result %d, %v", got, err)
-			}
-			b.once(t, handle.RunID())
-		})
+		handle := b.release(code{workflow: name, release: "old", stages: change.old, holds: true}).history()
+		b.release(code{workflow: name, release: "new", stages: change.deployed}).deploy()
+		if got, err := handle.Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
+			t.Errorf("%s: %d, %v", name, got, err)
+		}
+		b.once(t, handle.RunID())
 	}
 }
 

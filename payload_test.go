@@ -175,7 +175,7 @@ func refusableAfter(text []byte) string {
 	}
 }
 
-// isNumeric reports whether PostgreSQL's numeric holds a number: 131,072 digits before the point, 16,383 behind it.
+// isNumeric reports whether PostgreSQL's numeric holds a number: 131,072 digits before the point, 16,383 after it.
 func isNumeric(number string) bool {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(number, "-")), "e")
 	integer, fraction, _ := strings.Cut(mantissa, ".")

@@ -96,9 +96,11 @@ func (c *till) fails() error {
 	return errors.New("of the function itself")
 }
 
-// What later records depend on is never done again: a run that is resumed goes on behind it.
+// What later records depend on is never done again: a run that is resumed goes on after it.
 func TestResumeKeepsWhatLaterStepsDependOn(t *testing.T) {
 	t.Parallel()
+	b := setup(t)
+	kit.Work(t, b.svc)
 	for name, c := range map[string]struct {
 		fn     func(context.Context, *till) error
 		cancel bool // it waits, and is cancelled there
@@ -189,11 +191,8 @@ func TestResumeKeepsWhatLaterStepsDependOn(t *testing.T) {
 		}, want: map[string]int{"sibling": 1, "mail": 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			kit.Work(t, b.svc)
 			counts := new(till)
-			w := workflow.Define("order", func(ctx context.Context, n int) (int, error) { return n, c.fn(ctx, counts) })
+			w := workflow.Define(name, func(ctx context.Context, n int) (int, error) { return n, c.fn(ctx, counts) })
 			b.svc.Register(w)
 			handle, err := w.Start(t.Context(), b.svc, 7)
 			kit.Must(t, err)

@@ -50,12 +50,10 @@ type Run struct {
 	UpdatedAt    time.Time // last change of the row; steps have times of their own
 }
 
-func runOf(r store.Run) Run {
-	return Run{
-		ID: r.ID, Workflow: r.Workflow, Status: r.Status, SuspendedFor: r.Suspended, Input: r.Input, Output: r.Output,
-		Err: errorOf(r.Err), Owner: r.Owner, Version: r.Version, RunAt: r.RunAt, BlockedAt: r.BlockedAt,
-		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
-	}
+func runOf(row store.Run) Run {
+	run := Run(row)
+	run.Err = errorOf(row.Err)
+	return run
 }
 
 // DecodeInput stores the input in the value that v points to, as [json.Unmarshal] does.

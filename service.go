@@ -75,10 +75,15 @@ func (s *Service) AwaitRun(ctx context.Context, id string) (Run, error) {
 	if err := s.readyRun(ctx, "await run", id); err != nil {
 		return Run{}, err
 	}
-	if _, err := s.engine.AwaitRow(ctx, id); err != nil {
-		return Run{}, fmt.Errorf("workflow: await run %q: %w", id, err)
-	}
-	return s.GetRun(ctx, id)
+	for {
+		if _, err := s.engine.AwaitRow(ctx, id); err != nil {
+			return Run{}, fmt.Errorf("workflow: await run %q: %w", id, err)
+		}
+		run, err := s.GetRun(ctx, id)
+		if err != nil || run.Status.Finished() {
+			return run, err
+		}
+	} // it was resumed meanwhile
 }
 
 // Work executes runs of the registered workflows until ctx ends: up to Config.Concurrency at a time, its own and those

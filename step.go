@@ -112,7 +112,7 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 	if err := checkStep(ctx, name); err != nil {
 		return err
 	}
-	return run.Sleep(ctx, name, d)
+	return stepError(run.Sleep(ctx, name, d))
 }
 
 // Branch returns a context for one goroutine of a workflow: step names reached with it are counted by themselves and

@@ -28,7 +28,7 @@ func TestMisuseOfAStepsTransaction(t *testing.T) {
 		_, err := book("s")(ctx, tx)
 		return err
 	}
-	for _, misuse := range []struct {
+	misuses := []struct {
 		name    string
 		effects int      // at most
 		says    []string // one of them
@@ -63,40 +63,43 @@ func TestMisuseOfAStepsTransaction(t *testing.T) {
 			rows.Next()
 			return rows.Err()
 		}},
-	} {
-		for _, access := range []pgtest.Access{pgtest.PGX, pgtest.PQ} {
-			t.Run(misuse.name+" on "+access.Name, func(t *testing.T) {
-				t.Parallel()
-				b := setup(t).on(access)
-				b.one()
-				var calls atomic.Int32
-				handle, _, err := run(b, "misuse", func(ctx context.Context, _ int) (int, error) {
-					return workflow.DoTx(ctx, "s", func(ctx context.Context, tx *sql.Tx) (int, error) {
-						calls.Add(1)
-						return 1, misuse.f(ctx, tx)
-					}, quickly(3))
+	}
+	for _, access := range []pgtest.Access{pgtest.PGX, pgtest.PQ} {
+		t.Run(access.Name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t).on(access)
+			b.one()
+			for _, misuse := range misuses {
+				t.Run(misuse.name, func(t *testing.T) {
+					var calls atomic.Int32
+					handle, _, err := run(b.with(t), misuse.name, func(ctx context.Context, _ int) (int, error) {
+						return workflow.DoTx(ctx, "s", func(ctx context.Context, tx *sql.Tx) (int, error) {
+							calls.Add(1)
+							return 1, misuse.f(ctx, tx)
+						}, quickly(3))
+					})
+					var failed *workflow.Error
+					if !errors.As(err, &failed) || failed.Step != "s" {
+						t.Fatalf("result %v, want a run that failed in the step", err)
+					}
+					says := strings.ToLower(failed.Message)
+					if !containsAny(says, misuse.says) || !strings.Contains(says, "transaction") {
+						t.Errorf("the error does not name the mistake: %v", err)
+					}
+					// Rows that were left open may look like a connection that is lost, which is worth another attempt.
+					if calls.Load() != 1 && misuse.name != "leaves rows open" {
+						t.Errorf("f was called %d times, want once: it will do no better the next time", calls.Load())
+					}
+					if n := len(b.effects(handle.RunID())["s"]); n > misuse.effects {
+						t.Errorf("%d effects, want at most %d", n, misuse.effects)
+					}
+					kit.Until(t, "all connections are back in the pool but the worker's own", func() bool {
+						return b.db.Stats().InUse <= 2
+					})
 				})
-				var failed *workflow.Error
-				if !errors.As(err, &failed) || failed.Step != "s" {
-					t.Fatalf("result %v, want a run that failed in the step", err)
-				}
-				says := strings.ToLower(failed.Message)
-				if !containsAny(says, misuse.says) || !strings.Contains(says, "transaction") {
-					t.Errorf("the error does not name the mistake: %v", err)
-				}
-				// Rows that were left open may look like a connection that is lost, which is worth another attempt.
-				if calls.Load() != 1 && misuse.name != "leaves rows open" {
-					t.Errorf("f was called %d times, want once: it will do no better the next time", calls.Load())
-				}
-				if n := len(b.effects(handle.RunID())["s"]); n > misuse.effects {
-					t.Errorf("%d effects, want at most %d", n, misuse.effects)
-				}
-				b.stillWorks()
-				kit.Until(t, "all connections are back in the pool but the worker's own", func() bool {
-					return b.db.Stats().InUse <= 2
-				})
-			})
-		}
+			}
+			b.stillWorks()
+		})
 	}
 }
 

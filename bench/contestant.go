@@ -76,7 +76,7 @@ const (
 var contestants = []contestant{
 	libraryContestant(oursPGX, "pgx", "", workflow.StatementsAuto, "defaults"),
 	libraryContestant(oursPQFast, "postgres", "binary_parameters=yes", workflow.StatementsSingle,
-		"`binary_parameters=yes`, `Statements: Single`, as the README advises for direct connections"),
+		"`binary_parameters=yes`, `StatementsSingle`, as docs/operations.md advises for direct connections"),
 	libraryContestant(oursPQ, "postgres", "", workflow.StatementsAuto,
 		"defaults: each statement in a transaction of its own, which is safe behind any pooler"),
 	{name: groupedPGX, settings: "one flusher, no engine", open: openGrouped("pgx", "")},

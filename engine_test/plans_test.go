@@ -94,9 +94,13 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
 		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context()); return err }},
 		{"heartbeat", "heartbeat", func() error {
-			_, err := st.Heartbeat(t.Context(), store.Beat{ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}}})
+			_, err := st.Heartbeat(t.Context(), store.Beat{
+				ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}},
+				Hanging: []store.HangingStep{{RunID: "owned2", Step: "x"}, {RunID: "done7", Step: "step3"}},
+			})
 			return err
 		}},
+		{"steps_in_flight", "steps_in_flight", func() error { _, err := st.StepsInFlight(t.Context(), ""); return err }},
 	} {
 		kit.Must(t, path.do())
 		s, found := p.newest(path.label)

@@ -38,8 +38,8 @@ type StepInFlight struct {
 	PID    int
 }
 
-// What a worker said with its last heartbeat may be over by now: the run has another owner, or what became of the attempt
-// is recorded, which was after it began. (A row with the status running is the mark that the attempt itself has made.) Such
+// What a worker said with its last heartbeat may be over by now: the run has another owner, or an outcome of the step was
+// recorded after the attempt began. (A row with the status running is the mark that the attempt itself has made.) Such
 // steps are few, so the limit only bounds a disaster.
 var stepsInFlight = pg.DefineRead("steps_in_flight", `
 	SELECT said.run_id, said.step, said.since, {now_ms} - said.since AS age, worker.id AS worker, worker.host, worker.pid
@@ -61,8 +61,8 @@ var stepsInFlight = pg.DefineRead("steps_in_flight", `
 	ORDER BY said.since, said.run_id, said.step
 	LIMIT 1000`)
 
-// StepsInFlight returns the steps of a run, or of all runs for "", that have been in flight for long: those that have been so
-// for the longest first, at most 1,000.
+// StepsInFlight returns the steps of a run, or of all runs for "", that have been in flight for long: the oldest first, at most
+// 1,000.
 func (s *Store) StepsInFlight(ctx context.Context, runID string) ([]StepInFlight, error) {
 	var rows []struct {
 		RunID  string         `db:"run_id"`

@@ -34,8 +34,8 @@ var kinds = []kind{
 	startKind: {
 		name: "start_run", op: "create run", given: "start", runID: "id",
 		fields: "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint",
-		// As for a claim, only who has a lease may own the run; else it waits for a claim, beyond the epoch under which its starter,
-		// who does not know yet, takes it for its own.
+		// As for a claim, only a worker with a lease may own the run. Else the run waits for a claim, at an epoch beyond the one under
+		// which its starter, which does not know yet, takes it for its own.
 		written: "started", key: "id", write: `
 INSERT INTO {schema}.workflow_runs AS run
     (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at, version)

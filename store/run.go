@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -43,65 +45,58 @@ func (s RunStatus) Finished() bool {
 // Run is one execution of a workflow, as its row stands. Payloads are equal to what was written as JSON, not byte for
 // byte: PostgreSQL normalises JSONB.
 type Run struct {
-	ID        string
-	Workflow  string
-	Status    RunStatus
-	Input     json.RawMessage
-	Output    json.RawMessage // nil: none recorded
-	Err       error           // nil, or an *Error: why it failed, or what blocks it or last blocked it
-	Owner     string          // the worker that executes the run; "" when nobody does
-	Version   string          // of the application that started it, as it calls itself; "" when it does not
-	Suspended SuspendReason   // what a suspended run waits for
-	BlockedAt time.Time       // when it was first blocked, without a new step since; zero: it is not blocked
-	RunAt     time.Time       // when a worker may claim the run; zero: never
-	CreatedAt time.Time       // by the database's clock, to the millisecond
-	UpdatedAt time.Time
-}
-
-// DecodeInput stores the input in the value that v points to, as [json.Unmarshal] does.
-func (r Run) DecodeInput(v any) error { return decode("input of run", r.ID, r.Input, v) }
-
-// DecodeOutput stores the output in the value that v points to, as [json.Unmarshal] does. It is an error when none was
-// recorded.
-func (r Run) DecodeOutput(v any) error { return decode("output of run", r.ID, r.Output, v) }
-
-func decode(what, id string, payload json.RawMessage, v any) error {
-	if payload == nil {
-		return fmt.Errorf("workflow: decode %s %q: none is recorded", what, id)
-	}
-	if err := json.Unmarshal(payload, v); err != nil {
-		return fmt.Errorf("workflow: decode %s %q: %w", what, id, err)
-	}
-	return nil
+	ID           string
+	Workflow     string
+	Status       RunStatus
+	SuspendedFor SuspendReason // "" unless suspended
+	Input        json.RawMessage
+	Output       json.RawMessage // nil: none recorded
+	Err          error           // nil, or an *Error: why it failed, or what blocks it or last blocked it
+	Owner        string          // the worker that executes the run; "" when nobody does
+	Version      string          // of the application that started it, as it calls itself; "" when it does not
+	RunAt        time.Time       // when a worker may claim the run; zero: never
+	BlockedAt    time.Time       // when it was first blocked, without a new step since; zero: it is not blocked
+	CreatedAt    time.Time       // by the database's clock, to the millisecond
+	UpdatedAt    time.Time
 }
 
 // runColumns are the columns of a runRow.
-const runColumns = `id, workflow, status, input, output, error, owner, version, suspended_for, blocked_at, run_at, created_at, updated_at`
+var runColumns = columnsOf(runRow{})
+
+// columnsOf lists the columns that a row is scanned from, by its tags.
+func columnsOf(row any) string {
+	t := reflect.TypeOf(row)
+	columns := make([]string, t.NumField())
+	for i := range columns {
+		columns[i] = t.Field(i).Tag.Get("db")
+	}
+	return strings.Join(columns, ", ")
+}
 
 type runRow struct {
-	ID        string         `db:"id"`
-	Workflow  string         `db:"workflow"`
-	Status    RunStatus      `db:"status"`
-	Input     pg.JSONB       `db:"input"`
-	Output    pg.JSONB       `db:"output"`
-	Error     pg.JSONB       `db:"error"`
-	Owner     sql.NullString `db:"owner"`
-	Version   sql.NullString `db:"version"`
-	Suspended sql.NullString `db:"suspended_for"`
-	BlockedAt sql.NullInt64  `db:"blocked_at"`
-	RunAt     sql.NullInt64  `db:"run_at"`
-	CreatedAt int64          `db:"created_at"`
-	UpdatedAt int64          `db:"updated_at"`
+	ID           string         `db:"id"`
+	Workflow     string         `db:"workflow"`
+	Status       RunStatus      `db:"status"`
+	Input        pg.JSONB       `db:"input"`
+	Output       pg.JSONB       `db:"output"`
+	Error        pg.JSONB       `db:"error"`
+	Owner        sql.NullString `db:"owner"`
+	Version      sql.NullString `db:"version"`
+	SuspendedFor sql.NullString `db:"suspended_for"`
+	BlockedAt    sql.NullInt64  `db:"blocked_at"`
+	RunAt        sql.NullInt64  `db:"run_at"`
+	CreatedAt    int64          `db:"created_at"`
+	UpdatedAt    int64          `db:"updated_at"`
 }
 
 func (r runRow) run() Run {
 	run := Run{
 		ID: r.ID, Workflow: r.Workflow, Status: r.Status,
 		Input: json.RawMessage(r.Input), Output: json.RawMessage(r.Output), Err: decodeError(r.Error),
-		Owner: r.Owner.String, Version: r.Version.String, Suspended: SuspendReason(r.Suspended.String), RunAt: timeOf(r.RunAt),
+		Owner: r.Owner.String, Version: r.Version.String, SuspendedFor: SuspendReason(r.SuspendedFor.String), RunAt: timeOf(r.RunAt),
 		CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
 	}
-	if run.Suspended == ForBlocked { // a run that is tried again keeps its time
+	if run.SuspendedFor == ForBlocked { // a run that is tried again keeps its time
 		run.BlockedAt = timeOf(r.BlockedAt)
 	}
 	return run

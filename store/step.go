@@ -70,12 +70,6 @@ type RetryPolicy struct {
 	Jitter      float64       // part of a delay that is random, 0 to 1. Defaults to 0.2; negative for none
 }
 
-// DecodeResult stores the result in the value that v points to, as [json.Unmarshal] does. It is an error when the step
-// has not succeeded.
-func (s Step) DecodeResult(v any) error {
-	return decode(fmt.Sprintf("result of step %q of run", s.Name), s.RunID, s.Result, v)
-}
-
 var getStep = pg.DefineRead("get_step", `
 	SELECT `+stepColumns+`
 	FROM {schema}.workflow_runs AS run

@@ -50,7 +50,7 @@ func judge(ctx context.Context, svc *workflow.Service, db *sql.DB, text string) 
 }
 
 // The library takes nothing that the server would refuse, and refuses little that the server would take: deep nesting,
-// and a zero before the point with a huge exponent behind it.
+// and a zero before the point with a huge exponent after it.
 func TestPayloadsAgainstServer(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgtest.PGX)

@@ -147,7 +147,7 @@ func TestOldSnapshotElsewhere(t *testing.T) {
 	if marked := pages(poll, "me", "{w}", "{20000}", "10", "f"); marked > 12 {
 		t.Errorf("a poll with marks read %d pages, want 12 at most; a full look %d", marked, all)
 	}
-	if got := pages(beat, "me", "60000", "{w}", "null", "{held,gone}", "{1,1}"); got > 20 {
+	if got := pages(beat, "me", "60000", "{w}", "{held,gone}", "{1,1}", "{held}", "{step}", "{9000}"); got > 20 {
 		t.Errorf("a heartbeat read %d pages, want 20 at most", got)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// Resume edits nothing that later records depend on: a failed step is attempted again only if nothing was recorded behind it in
+// Resume edits nothing that later records depend on: a failed step is attempted again only if nothing was recorded after it in
 // its branch, around it or within it.
 func TestResumeAttemptsAgain(t *testing.T) {
 	tests := map[string]struct {
@@ -23,7 +23,7 @@ func TestResumeAttemptsAgain(t *testing.T) {
 		"the last step":            {`('a', 'succeeded', 1, 1), ('b', 'failed', 2, 2)`, []string{"b"}},
 		"a handled failure":        {`('card', 'failed', 1, 1), ('invoice', 'succeeded', 2, 2)`, nil},
 		"a wait before it":         {`('a', 'succeeded', 1, 1), ('b', 'pending', 2, 2)`, []string{"b"}},
-		"a wait behind it":         {`('card', 'failed', 1, 1), ('remind', 'pending', 2, 2)`, []string{"remind"}},
+		"a wait after it":          {`('card', 'failed', 1, 1), ('remind', 'pending', 2, 2)`, []string{"remind"}},
 		"another branch's steps":   {`('x/a', 'failed', 1, 1), ('y/a', 'succeeded', 2, 2), ('xy/a', 'succeeded', 3, 3)`, []string{"x/a"}},
 		"failures in two branches": {`('x/a', 'failed', 1, 1), ('y/a', 'failed', 2, 2)`, []string{"x/a", "y/a"}},
 		"its own branch's steps":   {`('x/a', 'failed', 1, 1), ('x/b', 'succeeded', 2, 2), ('y/a', 'failed', 3, 3)`, []string{"y/a"}},

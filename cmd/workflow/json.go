@@ -12,29 +12,42 @@ import (
 // What --json prints: the columns of the tables under their names, times in RFC 3339.
 type (
 	runJSON struct {
-		ID        string             `json:"id"`
-		Workflow  string             `json:"workflow"`
-		Status    workflow.RunStatus `json:"status"`
-		Input     json.RawMessage    `json:"input"`
-		Output    json.RawMessage    `json:"output,omitempty"`
-		Error     *workflow.Error    `json:"error,omitempty"`
-		Owner     string             `json:"owner,omitempty"`
-		RunAt     time.Time          `json:"run_at,omitzero"`
-		CreatedAt time.Time          `json:"created_at"`
-		UpdatedAt time.Time          `json:"updated_at"`
+		ID           string                 `json:"id"`
+		Workflow     string                 `json:"workflow"`
+		Version      string                 `json:"version,omitempty"`
+		Status       workflow.RunStatus     `json:"status"`
+		SuspendedFor workflow.SuspendReason `json:"suspended_for,omitempty"`
+		Input        json.RawMessage        `json:"input"`
+		Output       json.RawMessage        `json:"output,omitempty"`
+		Error        *workflow.Error        `json:"error,omitempty"`
+		Owner        string                 `json:"owner,omitempty"`
+		RunAt        time.Time              `json:"run_at,omitzero"`
+		BlockedAt    time.Time              `json:"blocked_at,omitzero"`
+		CreatedAt    time.Time              `json:"created_at"`
+		UpdatedAt    time.Time              `json:"updated_at"`
 	}
-	runWithStepsJSON struct {
+	recordJSON struct {
 		runJSON
-		Steps []stepJSON `json:"steps"`
+		InFlight []inFlightJSON `json:"in_flight"`
+		Steps    []stepJSON     `json:"steps"`
+	}
+	inFlightJSON struct {
+		Step   string    `json:"step"`
+		Since  time.Time `json:"since"`
+		Worker string    `json:"worker"`
+		Host   string    `json:"host,omitempty"`
+		PID    int       `json:"pid,omitempty"`
 	}
 	stepJSON struct {
 		Name      string              `json:"name"`
 		Status    workflow.StepStatus `json:"status"`
 		Kind      workflow.StepKind   `json:"kind,omitempty"`
+		Seq       int                 `json:"seq,omitempty"`
 		Result    json.RawMessage     `json:"result,omitempty"`
 		Error     *workflow.Error     `json:"error,omitempty"`
 		Attempts  *attemptsJSON       `json:"attempts,omitempty"`
 		WakeAt    time.Time           `json:"wake_at,omitzero"`
+		StartedAt time.Time           `json:"started_at,omitzero"`
 		UpdatedAt time.Time           `json:"updated_at"`
 	}
 	attemptsJSON struct {
@@ -65,17 +78,23 @@ func encodeRuns(runs []workflow.Run) []runJSON {
 
 func encodeRun(run workflow.Run) runJSON {
 	return runJSON{
-		ID: run.ID, Workflow: run.Workflow, Status: run.Status, Input: run.Input, Output: run.Output, Error: stored(run.Err),
-		Owner: run.Owner, RunAt: utc(run.RunAt), CreatedAt: utc(run.CreatedAt), UpdatedAt: utc(run.UpdatedAt),
+		ID: run.ID, Workflow: run.Workflow, Version: run.Version, Status: run.Status, SuspendedFor: run.SuspendedFor,
+		Input: run.Input, Output: run.Output, Error: stored(run.Err), Owner: run.Owner,
+		RunAt: utc(run.RunAt), BlockedAt: utc(run.BlockedAt), CreatedAt: utc(run.CreatedAt), UpdatedAt: utc(run.UpdatedAt),
 	}
 }
 
-func encodeRunWithSteps(run workflow.Run, steps []workflow.Step) runWithStepsJSON {
-	encoded := runWithStepsJSON{runJSON: encodeRun(run), Steps: make([]stepJSON, len(steps))}
-	for i, step := range steps {
+func encodeRecord(r record) recordJSON {
+	encoded := recordJSON{
+		runJSON: encodeRun(r.run), InFlight: make([]inFlightJSON, len(r.inFlight)), Steps: make([]stepJSON, len(r.steps)),
+	}
+	for i, step := range r.inFlight {
+		encoded.InFlight[i] = inFlightJSON{Step: step.Step, Since: utc(step.Since), Worker: step.Worker, Host: step.Host, PID: step.PID}
+	}
+	for i, step := range r.steps {
 		encoded.Steps[i] = stepJSON{
-			Name: step.Name, Status: step.Status, Kind: step.Kind, Result: step.Result, Error: stored(step.Err),
-			Attempts: encodeAttempts(step.Attempts), WakeAt: utc(step.WakeAt), UpdatedAt: utc(step.UpdatedAt),
+			Name: step.Name, Status: step.Status, Kind: step.Kind, Seq: step.Seq, Result: step.Result, Error: stored(step.Err),
+			Attempts: encodeAttempts(step.Attempts), WakeAt: utc(step.WakeAt), StartedAt: utc(step.StartedAt), UpdatedAt: utc(step.UpdatedAt),
 		}
 	}
 	return encoded

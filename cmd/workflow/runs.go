@@ -12,26 +12,30 @@ import (
 
 const runsUsage = `Usage: workflow runs [flags]
 
-List runs, newest first. The last column tells why a run failed, who executes it, or when it goes on.
+List runs, newest first. The last column tells why a run failed or is blocked, who executes it, or what it waits for.
 `
+
+const statusNames = "pending, running, suspended, completed, failed or cancelled"
 
 func (c *cli) runs(ctx context.Context, args []string) int {
 	t := newTarget("runs", runsUsage)
-	of := t.String("workflow", "", "only runs of the workflow with this `name`")
-	status := t.String("status", "", "only runs with this `status`, such as running or failed")
+	var filter workflow.RunFilter
+	t.StringVar(&filter.Workflow, "workflow", "", "only runs of the workflow with this `name`")
+	t.Func("status", "only runs with one of these `statuses`, such as failed,cancelled", func(list string) error {
+		for name := range strings.SplitSeq(list, ",") {
+			status := workflow.RunStatus(strings.TrimSpace(name))
+			if !status.Valid() {
+				return fmt.Errorf("%q is no status: use %s, or several of them with commas between", status, statusNames)
+			}
+			filter.Statuses = append(filter.Statuses, status)
+		}
+		return nil
+	})
 	limit := t.Int("limit", 20, "list at most `N` runs")
 	asJSON := t.Bool("json", false, "print a JSON array, with inputs and outputs")
 	return c.onState(ctx, t, args, func(service *workflow.Service) error {
-		filter := workflow.RunFilter{Workflow: *of}
 		if *limit < 1 {
 			return fmt.Errorf("%w: --limit must be at least 1", workflow.ErrInvalidArgument)
-		}
-		if *status != "" {
-			filter.Statuses = []workflow.RunStatus{workflow.RunStatus(*status)}
-		}
-		if *status != "" && !filter.Statuses[0].Valid() {
-			return fmt.Errorf("%w: --status %q: use pending, running, suspended, completed, failed or cancelled",
-				workflow.ErrInvalidArgument, *status)
 		}
 		runs, more, err := newest(ctx, service, filter, *limit)
 		if err != nil {
@@ -96,25 +100,44 @@ func printRuns(w io.Writer, runs []workflow.Run) error {
 	rows := [][]string{{"RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "CHANGED (UTC)", "NOTE"}}
 	for _, run := range runs {
 		rows = append(rows, []string{
-			printable(run.ID), printable(run.Workflow), string(run.Status), moment(run.CreatedAt), moment(run.UpdatedAt),
-			cut(note(run)),
+			printable(run.ID), printable(run.Workflow), string(run.Status), moment(run.CreatedAt), moment(run.UpdatedAt), note(run),
 		})
 	}
 	return printTable(w, rows)
 }
 
-// note says what there is to say about a run in its state.
+// note says in a line what there is to say about a run in its state.
 func note(run workflow.Run) string {
-	switch {
-	case run.Err != nil:
-		return failure(stored(run.Err))
-	case run.Owner != "":
-		return "by worker " + run.Owner
-	case run.RunAt.After(run.UpdatedAt):
-		return "goes on at " + moment(run.RunAt) + " UTC"
-	case run.RunAt.IsZero() && !run.Status.Finished():
-		return "driven by hand"
+	switch err := cut(failure(stored(run.Err))); {
+	case run.Status.Finished():
+		return err
+	case run.SuspendedFor == workflow.SuspendedBlocked:
+		return standing(run) + ": " + err
 	default:
-		return ""
+		return standing(run)
+	}
+}
+
+// standing says who has an unfinished run, or what it waits for.
+func standing(run workflow.Run) string {
+	switch {
+	case run.Status == workflow.RunRunning && run.Owner == "":
+		return "driven by hand"
+	case run.Status == workflow.RunRunning:
+		return "by worker " + printable(run.Owner)
+	case run.Status == workflow.RunPending && run.RunAt.After(run.UpdatedAt):
+		return "waits until " + moment(run.RunAt) + " UTC"
+	case run.Status == workflow.RunPending:
+		return "waits for a worker"
+	}
+	switch run.SuspendedFor {
+	case workflow.SuspendedForTime:
+		return "goes on at " + moment(run.RunAt) + " UTC"
+	case workflow.SuspendedByHand:
+		return "suspended by hand"
+	case workflow.SuspendedBlocked:
+		return "blocked since " + moment(run.BlockedAt) + ", tried again at " + moment(run.RunAt) + " UTC"
+	default: // of a later release
+		return "waits for " + printable(string(run.SuspendedFor))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,9 +12,19 @@ import (
 
 const showUsage = `Usage: workflow show RUN [flags]
 
-Show a run and its steps, in the order of their last change, those of a branch under its name. Under
-a step stand its attempts that failed and were followed by another. Long values are cut to a line.
+Show a run and its steps, in the order in which the run reached them, those of a branch under its name;
+then those that were written by hand. CHANGED is when the newest attempt of a step ended, and TOOK how
+long that took; under the step stand its attempts that failed and were followed by another. A step that
+a worker is executing is named above them, as in flight, from about the second heartbeat of the worker
+on (a third of its lease). Long values are cut to a line.
 `
+
+// A record is what is shown of a run.
+type record struct {
+	run      workflow.Run
+	steps    []workflow.Step
+	inFlight []workflow.StepInFlight
+}
 
 func (c *cli) show(ctx context.Context, args []string) int {
 	t := newTarget("show", showUsage)
@@ -25,19 +34,43 @@ func (c *cli) show(ctx context.Context, args []string) int {
 		if id == "" {
 			return fmt.Errorf("%w: a run is missing", workflow.ErrInvalidArgument)
 		}
-		run, err := service.GetRun(ctx, id)
-		if err != nil {
-			return err
-		}
-		steps, err := service.ListSteps(ctx, id)
+		found, err := look(ctx, service, id)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			return printJSON(c.stdout, encodeRunWithSteps(run, steps))
+			return printJSON(c.stdout, encodeRecord(found))
 		}
-		return printRun(c.stdout, run, steps)
+		return printRecord(c.stdout, found)
 	})
+}
+
+// look reads the steps after the run, so that none of a finished run is missing.
+func look(ctx context.Context, service *workflow.Service, id string) (found record, err error) {
+	if found.run, err = service.GetRun(ctx, id); err != nil {
+		return record{}, err
+	}
+	if found.run.Owner != "" {
+		if found.inFlight, err = service.StepsInFlight(ctx, id); err != nil {
+			return record{}, err
+		}
+	}
+	if found.steps, err = service.ListSteps(ctx, id); err != nil {
+		return record{}, err
+	}
+	if found.run.Status.Finished() {
+		waitNoMore(found.steps)
+	}
+	return found, nil
+}
+
+// waitNoMore takes from the steps of a finished run the times for which some of them were waiting: they will not come.
+func waitNoMore(steps []workflow.Step) {
+	for i := range steps {
+		if steps[i].Status != workflow.StepSucceeded {
+			steps[i].WakeAt = time.Time{}
+		}
+	}
 }
 
 // takeWord takes the word that is not a flag, first or last, out of a command line; what else is wrong with that is for
@@ -52,21 +85,18 @@ func takeWord(t *target, args []string) (word string, rest []string) {
 	return "", args
 }
 
-func printRun(w io.Writer, run workflow.Run, steps []workflow.Step) error {
-	if err := printTable(w, about(run)); err != nil {
+func printRecord(w io.Writer, r record) error {
+	if err := printTable(w, about(r)); err != nil {
 		return err
 	}
-	if run.Status.Finished() {
-		waitNoMore(steps)
-	}
-	if len(steps) > 0 {
+	if len(r.steps) > 0 {
 		fmt.Fprintln(w)
-		rows := [][]string{{"STEP", "STATUS", "KIND", "TIME (UTC)", "ATTEMPTS", "RESULT"}}
-		if err := printTable(w, tree(steps).rows("", rows)); err != nil {
+		rows := [][]string{{"STEP", "STATUS", "KIND", "CHANGED (UTC)", "TOOK", "ATTEMPTS", "RESULT"}}
+		if err := printTable(w, tree(r.steps).rows("", rows)); err != nil {
 			return err
 		}
 	}
-	if e := stored(run.Err); e != nil && e.Stack != "" {
+	if e := stored(r.run.Err); e != nil && e.Stack != "" {
 		fmt.Fprintln(w, "\nThe error came from")
 		for line := range strings.Lines(e.Stack) {
 			fmt.Fprintln(w, "  "+strings.TrimRight(printable(strings.ReplaceAll(line, "\t", "    ")), " "))
@@ -75,131 +105,49 @@ func printRun(w io.Writer, run workflow.Run, steps []workflow.Step) error {
 	return nil
 }
 
-// waitNoMore takes from the steps of a finished run the times for which some of them were waiting: they will not come.
-func waitNoMore(steps []workflow.Step) {
-	for i := range steps {
-		if steps[i].Status != workflow.StepSucceeded {
-			steps[i].WakeAt = time.Time{}
-		}
-	}
-}
-
-func about(run workflow.Run) [][]string {
+func about(r record) [][]string {
+	run := r.run
 	rows := [][]string{
 		{"run", printable(run.ID)},
 		{"workflow", printable(run.Workflow)},
 		{"status", string(run.Status)},
-		{"created", moment(run.CreatedAt) + " UTC"},
 	}
+	add := func(label, text string) { rows = append(rows, []string{label, text}) }
+	if run.Version != "" {
+		add("version", printable(run.Version))
+	}
+	add("created", moment(run.CreatedAt)+" UTC")
 	if run.Status.Finished() {
-		rows = append(rows, []string{"ended", fmt.Sprintf("%s UTC, after %s", moment(run.UpdatedAt), run.UpdatedAt.Sub(run.CreatedAt))})
+		add("ended", fmt.Sprintf("%s UTC, after %s", moment(run.UpdatedAt), run.UpdatedAt.Sub(run.CreatedAt)))
 	} else {
-		rows = append(rows, []string{"changed", moment(run.UpdatedAt) + " UTC"})
-		if text := note(run); text != "" {
-			rows = append(rows, []string{"note", text})
-		}
+		add("changed", moment(run.UpdatedAt)+" UTC")
+		add("note", standing(run))
 	}
-	rows = append(rows, []string{"input", cut(printable(string(run.Input)))})
+	for _, step := range r.inFlight {
+		add("in flight", fmt.Sprintf("step %q for %s, worker %s (process %d on %s)",
+			step.Step, lasted(step.For), printable(step.Worker), step.PID, printable(step.Host)))
+	}
+	add("input", cut(printable(string(run.Input))))
 	if run.Output != nil {
-		rows = append(rows, []string{"output", cut(printable(string(run.Output)))})
+		add("output", cut(printable(string(run.Output))))
 	}
 	if e := stored(run.Err); e != nil {
 		if e.Step != "" {
-			rows = append(rows, []string{"failed in", "step " + printable(e.Step)})
+			add(place(run), "step "+printable(e.Step))
 		}
-		rows = append(rows, []string{"error", failure(e)})
+		add("error", failure(e))
 	}
 	return rows
 }
 
-// A node is a step, or a branch, or both when they have the same name.
-type node struct {
-	name     string // without the branch
-	step     *workflow.Step
-	children []*node
-}
-
-// tree puts the steps of a branch under it. A branch stands where its first step stands.
-func tree(steps []workflow.Step) *node {
-	root := &node{}
-	nodes := map[string]*node{"": root} // by key
-	var find func(key string) *node
-	find = func(key string) *node {
-		if found := nodes[key]; found != nil {
-			return found
-		}
-		i := strings.LastIndex(key, "/")
-		n := &node{name: key[i+1:]}
-		nodes[key] = n
-		parent := find(key[:max(i, 0)])
-		parent.children = append(parent.children, n)
-		return n
-	}
-	for _, step := range steps {
-		find(step.Name).step = &step
-	}
-	return root
-}
-
-// rows appends what is under n: its attempts that failed and were followed by another, and its children.
-func (n *node) rows(indent string, rows [][]string) [][]string {
-	var attempts workflow.Attempts
-	if n.step != nil && n.step.Attempts != nil {
-		attempts = *n.step.Attempts
-	}
-	failures := attempts.Failures
-	if len(failures) > 0 && n.step.Status == workflow.StepFailed { // the last one is the step's own line
-		failures = failures[:len(failures)-1]
-	}
-	under := len(failures) + len(n.children)
-	branch := func() (this, below string) {
-		if under--; under == 0 {
-			return indent + "└─ ", indent + "   "
-		}
-		return indent + "├─ ", indent + "│  "
-	}
-	for _, f := range failures {
-		this, _ := branch()
-		rows = append(rows, []string{this + "attempt", "failed", "", moment(f.At), "", cut(failure(f.Err))})
-	}
-	for _, child := range n.children {
-		this, below := branch()
-		cells := make([]string, 5) // empty, for a branch alone
-		if child.step != nil {
-			cells = columns(*child.step)
-		}
-		rows = child.rows(below, append(rows, append([]string{this + printable(child.name)}, cells...)))
-	}
-	return rows
-}
-
-// columns are those of a step's line after its name.
-func columns(step workflow.Step) []string {
-	attempts, result := 0, ""
-	if step.Attempts != nil {
-		attempts = step.Attempts.Count
-	}
-	switch step.Status {
-	case workflow.StepSucceeded:
-		attempts++
-		result = printable(string(step.Result))
-	case workflow.StepFailed:
-		attempts = max(attempts, 1)
-		result = failure(stored(step.Err))
+// place says how the step of a run's error is called.
+func place(run workflow.Run) string {
+	switch {
+	case run.Status == workflow.RunFailed:
+		return "failed in"
+	case run.SuspendedFor == workflow.SuspendedBlocked:
+		return "blocked at"
 	default:
-		if !step.WakeAt.IsZero() {
-			result = "tried again at " + moment(step.WakeAt)
-		}
+		return "error in"
 	}
-	number := strconv.Itoa(attempts)
-	if attempts == 0 {
-		number = ""
-	}
-	if step.Kind == "sleep" {
-		number, result = "", ""
-		if !step.WakeAt.IsZero() {
-			result = "until " + moment(step.WakeAt)
-		}
-	}
-	return []string{string(step.Status), string(step.Kind), moment(step.UpdatedAt), number, cut(result)}
 }

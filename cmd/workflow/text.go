@@ -31,6 +31,14 @@ func printTable(w io.Writer, rows [][]string) error {
 // moment shows a time to the millisecond; heads of columns say that it is UTC.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
+// lasted shows a duration, a long one to the second.
+func lasted(d time.Duration) string {
+	if d >= 10*time.Second {
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
 // failure shows an error in one line, its code first.
 func failure(e *workflow.Error) string {
 	switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/engine/write"
@@ -63,49 +62,56 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	if id == "" || len(names) == 0 {
 		return errCannotClaim
 	}
-	asked := marks.ask(names, time.Now())
-	before, suspects := w.claiming()
+	before, suspects, left := w.claiming()
 	defer w.claimed()
+	if left {
+		marks.lookAtAll()
+	}
+	asked := marks.ask(names, time.Now())
 
 	sent := time.Now()
 	// Not cut short by the end of ctx: if nobody hears the answer to a claim, nobody hands its runs back.
 	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: asked.from, Limit: n, Suspects: suspects})
+	now := time.Now()
+	marks.looked(asked, now.Sub(sent), now, int(w.fleet.Load()))
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	marks.saw(asked, n, found, now.Sub(sent), now, int(w.fleet.Load()))
+	marks.saw(asked, n, found)
 	w.mu.Lock()
 	w.slots.claimed(before, n, len(found.Runs))
 	w.mu.Unlock()
 
-	runs := w.oneSuspect(found.Runs)
-	steps, runs := w.load(context.WithoutCancel(ctx), runs)
-	used = len(runs)
-	for _, c := range runs {
-		hold := write.NewHold()
-		if c.Suspect() {
-			w.holdSuspect(hold)
+	// A history that is slow to load holds up nobody: what needs none begins first, and what could not be loaded before comes last.
+	ctx = context.WithoutCancel(ctx)
+	for _, runs := range byHistory(found.Runs) {
+		steps, runs := w.load(ctx, runs)
+		used += len(runs)
+		for _, c := range runs {
+			hold := write.NewHold()
+			if c.Suspect() { // a claim brings one at most
+				w.holdSuspect(hold)
+			}
+			w.execute(lease, hold, c, steps[c.RunID])
 		}
-		w.execute(lease, hold, c, steps[c.RunID])
 	}
 	return nil
 }
 
-// oneSuspect hands back all but one of the runs that workers may have died of, so that a death caused by one is not blamed on
-// another. They come back at spread times.
-func (w *worker) oneSuspect(claimed []store.ClaimedRun) []store.ClaimedRun {
-	kept, suspects := claimed[:0], 0
+// byHistory parts claimed runs by what loading them may cost: those without steps, those with steps, and each that was blocked.
+func byHistory(claimed []store.ClaimedRun) [][]store.ClaimedRun {
+	parts := make([][]store.ClaimedRun, 2, 3)
 	for _, c := range claimed {
-		if c.Suspect() {
-			if suspects++; suspects > 1 {
-				w.release(c.Owned, time.Second+rand.N(w.config.Lease))
-				continue
-			}
+		switch {
+		case c.Blocked:
+			parts = append(parts, []store.ClaimedRun{c})
+		case c.Begun:
+			parts[1] = append(parts[1], c)
+		default:
+			parts[0] = append(parts[0], c)
 		}
-		kept = append(kept, c)
 	}
-	return kept
+	return parts
 }
 
 func (w *worker) holdSuspect(hold *write.Hold) {
@@ -118,7 +124,8 @@ func (w *worker) leaveSuspect(hold *write.Hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.suspect == hold {
-		w.suspect = nil
+		w.suspect, w.suspectLeft = nil, true
+		w.slots.more = true
 	}
 }
 
@@ -155,12 +162,19 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 }
 
 func (w *worker) cannotLoad(ctx context.Context, c store.ClaimedRun, cause error) {
-	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause))
+	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause)).Reduced()
 	problem.Code = "history"
-	if _, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor); err != nil {
+	failed, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor)
+	if err != nil {
+		w.trouble("block run", err)
 		w.release(c.Owned, time.Second)
+		return
 	}
-	w.engine.observer.Observe(write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem})
+	event := write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem}
+	if failed {
+		event.Kind = write.RunFailed
+	}
+	w.engine.observer.Observe(event)
 }
 
 // returnSlots gives back what the claim loop took and did not need; it looks at them itself.
@@ -170,12 +184,14 @@ func (w *worker) returnSlots(n int) {
 	w.slots.give(n)
 }
 
-// claiming counts a claim that is sent, and returns what was known before, and whether it may bring a suspect.
-func (w *worker) claiming() (before slots, suspects bool) {
+// claiming counts a claim that is sent, and returns what was known before, whether it may bring a suspect, and whether one has left
+// since the claim before: the marks have passed those that wait for its place.
+func (w *worker) claiming() (before slots, suspects, left bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.claims.sent++
-	return w.slots, w.suspect == nil
+	left, w.suspectLeft = w.suspectLeft, false
+	return w.slots, w.suspect == nil, left
 }
 
 func (w *worker) claimed() {

@@ -23,19 +23,27 @@ const earlyMargin = 20 * time.Millisecond
 
 // keep sees to the duty until ctx ends.
 func (d *duty) keep(ctx context.Context, observer *write.Observer) {
+	var early time.Time // holds until it has passed, whatever turns come before
 	for due := time.Now().Add(jittered(d.every)); ; {
-		timer := time.NewTimer(time.Until(due))
+		next := due
+		if !early.IsZero() && early.Before(due) {
+			next = early
+		}
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case in := <-d.early:
 			timer.Stop()
-			if soon := time.Now().Add(in + earlyMargin); in > 0 && soon.Before(due) {
-				due = soon
+			if soon := time.Now().Add(in + earlyMargin); in > 0 && (early.IsZero() || soon.Before(early)) {
+				early = soon
 			}
 			continue
-		case <-timer.C:
+		case now := <-timer.C:
+			if !early.After(now) {
+				early = time.Time{}
+			}
 		}
 		if err := d.turn(ctx); err != nil && ctx.Err() == nil {
 			observer.Observe(write.Event{Kind: write.Trouble, Op: d.name, Err: err})

@@ -40,6 +40,9 @@ func (h *heart) beat(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
+		if ctx.Err() != nil { // both were ready
+			return
+		}
 		if err := h.once(ctx); err != nil && ctx.Err() == nil {
 			h.worker.trouble("heartbeat", err)
 			h.hangUp() // a new connection next time
@@ -67,6 +70,10 @@ func (h *heart) once(ctx context.Context) error {
 
 	asked := time.Now()
 	pulse, err := h.conn.Heartbeat(ctx, beat)
+	if store.IsPermanent(err) && beat.Hanging != nil { // the name of a step, perhaps: it must not cost the lease
+		beat.Hanging, asked = nil, time.Now()
+		pulse, err = h.conn.Heartbeat(ctx, beat)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,9 +93,6 @@ func (h *heart) once(ctx context.Context) error {
 	return nil
 }
 
-// maxHanging bounds how many steps a heartbeat names.
-const maxHanging = 100
-
 // look returns the steps that have been in flight for longer than an interval, the longest first, and warns of code that goes
 // on although its context has ended.
 func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long []store.HangingStep) {
@@ -103,8 +107,16 @@ func (h *heart) look(held map[store.Owned]write.Held, over []write.Held) (long [
 			r.ReportHangs()
 		}
 	}
-	slices.SortFunc(long, func(a, b store.HangingStep) int { return cmp.Compare(b.Took, a.Took) })
-	return long[:min(len(long), maxHanging)]
+	return longest(long)
+}
+
+// maxHanging bounds how many steps a heartbeat names: a worker may have thousands of slow ones.
+const maxHanging = 100
+
+// longest returns the steps that a heartbeat names.
+func longest(steps []store.HangingStep) []store.HangingStep {
+	slices.SortFunc(steps, func(a, b store.HangingStep) int { return cmp.Compare(b.Took, a.Took) })
+	return steps[:min(len(steps), maxHanging)]
 }
 
 // connect makes sure that there is a connection.

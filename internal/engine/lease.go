@@ -96,15 +96,21 @@ func (l *lease) expire(id string) {
 // lose ends the lease of a worker's id, and with it the contexts of its runs. It is not taken up again: if the row still
 // lives, it runs out.
 func (l *lease) lose(id string) {
+	if l.drop(id) { // the log's handler is the application's, and may take its time
+		l.observer.Observe(write.Event{Kind: write.LeaseLost, Worker: id, Err: errLeaseLost})
+	}
+}
+
+func (l *lease) drop(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.worker != id {
-		return
+		return false
 	}
 	l.worker = ""
 	l.watchdog.Stop()
 	l.end(store.ErrRunLost)
-	l.observer.Observe(write.Event{Kind: write.LeaseLost, Worker: id, Err: errLeaseLost})
+	return true
 }
 
 // settle ends what the lease holds, once no run is left to need it.

@@ -73,3 +73,31 @@ func TestWatchdogOfAnOlderLease(t *testing.T) {
 		}
 	})
 }
+
+// A handler of the application's hears of the end of a lease while nothing is locked: it may ask, and it may hang.
+func TestLeaseIsFreeWhileItsEndIsLogged(t *testing.T) {
+	t.Parallel()
+	l, asked, free := heldLease("w"), false, false
+	l.observer = write.NewObserver(slog.New(askingHandler{slog.DiscardHandler, func() {
+		asked = true
+		if free = l.mu.TryLock(); free {
+			l.mu.Unlock()
+		}
+	}}))
+	l.lose("w")
+	if !asked || !free {
+		t.Errorf("asked %t, free %t; want both", asked, free)
+	}
+}
+
+type askingHandler struct {
+	slog.Handler
+	ask func()
+}
+
+func (askingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h askingHandler) Handle(context.Context, slog.Record) error {
+	h.ask()
+	return nil
+}

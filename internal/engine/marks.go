@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
@@ -20,7 +21,8 @@ const (
 	markSlack = 5 * time.Second
 	// fullShare bounds the part of the time that full looks of the whole fleet take: one in so many.
 	fullShare = 100
-	// maxFullPause is how long a run that appeared behind the marks waits at most, should a full look have waited for a connection.
+	// maxFullPause bounds how long a run that appeared before the marks waits, even if a full look took long only because it
+	// waited for a connection.
 	maxFullPause = 5 * time.Minute
 )
 
@@ -42,22 +44,30 @@ func (m *marks) ask(workflows []string, now time.Time) look {
 	return l
 }
 
-// saw notes what a look for up to limit runs found, after it took so long, in a fleet of so many workers.
-func (m *marks) saw(l look, limit int, found store.Claim, took time.Duration, now time.Time, workers int) {
+// lookAtAll makes the next look a full one.
+func (m *marks) lookAtAll() { m.next = time.Time{} }
+
+// looked notes how long a look took, whatever came of it, in a fleet of so many workers.
+func (m *marks) looked(l look, took time.Duration, now time.Time, workers int) {
+	if l.full {
+		m.next = now.Add(min(time.Duration(fullShare*max(workers, 1))*took, maxFullPause))
+	}
+}
+
+// saw notes what a look for up to limit runs found.
+func (m *marks) saw(l look, limit int, found store.Claim) {
 	if m.at == nil {
 		m.at = make(map[string]int64)
 	}
 	nearest := found.Now - markSlack.Milliseconds()
-	if len(found.Runs) < limit { // nobody older waits
+	passed := slices.ContainsFunc(found.Runs, store.ClaimedRun.Suspect) // others may have been passed over for it
+	if len(found.Runs) < limit && !passed {                             // nobody older waits
 		for name := range l.from {
 			m.at[name] = max(m.at[name], nearest)
 		}
 	}
-	for i := range found.Runs { // a backlog is walked from its oldest entry on
+	for i := range found.Runs { // a backlog is walked from its oldest entry on; more of it may have the same time
 		run := &found.Runs[i]
-		m.at[run.Workflow] = max(m.at[run.Workflow], min(run.RunAt, nearest))
-	}
-	if l.full {
-		m.next = now.Add(min(time.Duration(fullShare*max(workers, 1))*took, maxFullPause))
+		m.at[run.Workflow] = max(m.at[run.Workflow], min(run.RunAt-1, nearest))
 	}
 }

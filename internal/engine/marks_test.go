@@ -29,17 +29,24 @@ func TestMarks(t *testing.T) {
 
 	// The first look is a full one. It costs its hundredth for each worker of the fleet until the next.
 	asked := ask(true, map[string]int64{"a": 0, "b": 0})
-	m.saw(asked, 10, at(100_000), 2*time.Millisecond, now, 3)
+	m.looked(asked, 2*time.Millisecond, now, 3)
+	m.saw(asked, 10, at(100_000))
 	asked = ask(false, map[string]int64{"a": 100_000 - slack, "b": 100_000 - slack})
 
-	// A backlog of one workflow moves its mark, not that of another.
-	m.saw(asked, 2, at(110_000, due("a", 98_000), due("a", 99_000)), time.Millisecond, now, 3)
-	asked = ask(false, map[string]int64{"a": 99_000, "b": 95_000})
+	// A backlog of one workflow moves its mark, not that of another. It stays behind the last run that was claimed: others may have
+	// the same time.
+	m.saw(asked, 2, at(110_000, due("a", 98_000), due("a", 99_000)))
+	asked = ask(false, map[string]int64{"a": 98_999, "b": 95_000})
 
 	// No mark comes nearer to now than the slack, nor goes back.
-	m.saw(asked, 2, at(120_000, due("a", 119_000), due("b", 94_000)), time.Millisecond, now, 3)
+	m.saw(asked, 2, at(120_000, due("a", 119_000), due("b", 94_000)))
 	ask(false, map[string]int64{"a": 120_000 - slack, "b": 95_000})
 
 	now = now.Add(600 * time.Millisecond)
+	ask(true, map[string]int64{"a": 0, "b": 0})
+
+	// A full look that waited for a connection does not put off the next one for hours; one that failed counts as well.
+	m.looked(look{full: true}, time.Minute, now, 20)
+	now = now.Add(maxFullPause)
 	ask(true, map[string]int64{"a": 0, "b": 0})
 }

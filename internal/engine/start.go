@@ -33,7 +33,8 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 		}
 		run.ID = fresh.String()
 	} else {
-		send = e.writer.Alone // the insert may wait for somebody who creates the same run, and others must not
+		send = e.writer.Alone           // there may be such a run
+		run.Gate = e.store.Gate(run.ID) // or somebody's open transaction that creates it: CreateRun waits for that, without a slot
 	}
 
 	place := here.takePlace(&run)

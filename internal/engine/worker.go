@@ -30,6 +30,8 @@ type worker struct {
 	slots   slots
 	claims  claims
 	suspect *write.Hold // at most one run is held that workers may have died of
+
+	suspectLeft bool // since the last claim
 }
 
 // claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
@@ -82,7 +84,7 @@ func (w *worker) work(ctx context.Context) error {
 	return w.signOff(ctx)
 }
 
-// register takes the first lease. A database that is away for now is waited for, as one that goes away later is; one that
+// register takes the first lease. It waits for a database that is away, as the worker does for one that goes away later. One that
 // refuses, for lack of a right or a table, is an error: the program has just been started, and somebody is there to read it.
 func (w *worker) register(ctx context.Context) error {
 	for pause := firstRegisterPause; ; pause = min(2*pause, maxRegisterPause) {
@@ -101,7 +103,7 @@ const (
 	maxRegisterPause   = 5 * time.Second
 )
 
-// introduction is what others are told of this worker.
+// introduction is what this worker tells others about itself.
 func (w *worker) introduction() store.Worker {
 	return store.Worker{Version: w.config.Version, Host: w.engine.host, PID: w.engine.pid, Workflows: w.engine.known()}
 }
@@ -122,7 +124,7 @@ func (w *worker) created() {
 	w.nudge()
 }
 
-// lookAgain says that runs of others may wait.
+// lookAgain says that runs may wait that this process does not know of.
 func (w *worker) lookAgain() {
 	w.mu.Lock()
 	w.slots.more = true
@@ -168,8 +170,8 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	})
 }
 
-// release makes a run pending again if it is still this worker's. Should that fail, the run waits for the release of what is
-// owned and not held, or for the end of the lease.
+// release makes a run pending again if it is still this worker's. Should that fail, the run waits for the duty that releases
+// what is owned and not held, or for the end of the lease.
 func (w *worker) release(owned store.Owned, delay time.Duration) {
 	err := w.store.ReleaseRun(context.Background(), owned, delay)
 	switch {

@@ -28,9 +28,18 @@ func attemptOf(ctx context.Context) *attempt {
 	return a
 }
 
+func (s *step) newAttempt() *attempt {
+	a := &s.first
+	if a.step != nil {
+		a = new(attempt)
+	}
+	*a = attempt{step: s, number: 1, started: time.Now()}
+	return a
+}
+
 // attempt tries the step once and records the outcome, good or bad.
 func (s *step) attempt(ctx context.Context, o *Options, once try) error {
-	a := &attempt{step: s, number: 1, started: time.Now()}
+	a := s.newAttempt()
 	if s.recorded != nil && s.recorded.Attempts != nil {
 		a.number += s.recorded.Attempts.Count
 	}
@@ -83,8 +92,7 @@ func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, 
 		}
 		return recorded, nil
 	case !errors.As(err, &failed):
-		r.Lose(err)
-		return nil, context.Cause(r.own)
+		return nil, r.lost(err)
 	case cause == nil, failed.err.Code == codeRefused:
 		return nil, failed
 	case errors.Is(cause, errStepTimeout):
@@ -122,10 +130,14 @@ func (a *attempt) mark() error {
 		}
 		return nil
 	})
-	if err != nil {
-		r.Lose(err)
+	switch {
+	case isRefusal(err): // no record of this step can be made
+		return a.call.doom(refused(err))
+	case err != nil:
+		return r.lost(err)
+	default:
+		return nil
 	}
-	return err
 }
 
 // success is the record of a result.
@@ -167,9 +179,9 @@ func (s *step) read() (*store.Step, error) {
 func (a *attempt) exact() (*store.Step, error) {
 	recorded, err := a.read()
 	if err != nil {
-		a.call.run.Lose(err)
+		return nil, a.call.run.lost(err)
 	}
-	return recorded, err
+	return recorded, nil
 }
 
 // transact tries a transactional step: f's writes and the record commit together.
@@ -229,8 +241,7 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	case isRefusal(err): // no record of this step can be made
 		return a.call.doom(refused(err))
 	case err != nil:
-		r.Lose(err)
-		return err
+		return r.lost(err)
 	case outcome == store.Exists: // it had succeeded, as the answer to an earlier write would have said
 		recorded, err := a.exact()
 		if err == nil {

@@ -69,6 +69,9 @@ func (r *Run) newCall(before *call) *call {
 		}
 	}
 	r.call = c
+	if r.expired { // between two calls
+		c.interrupt(errDeadline)
+	}
 	return c
 }
 
@@ -86,6 +89,9 @@ func (c *call) close() (stopped error, doomed, mismatched *store.Error) { //noli
 	c.run.mu.Lock()
 	defer c.run.mu.Unlock()
 	c.closed = true
+	if c.run.expired { // perhaps after the call was interrupted for another reason
+		stopped = errDeadline
+	}
 	return stopped, c.doomed, c.mismatch
 }
 

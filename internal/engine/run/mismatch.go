@@ -21,7 +21,7 @@ func (r *Run) unreached(c *call) *store.Error {
 	return nil
 }
 
-// mismatch is what a run is blocked with whose function does not do what it did before.
+// mismatch is the error of a run that is blocked because its function does not do what it did before.
 func mismatch(format string, args ...any) *store.Error {
 	return &store.Error{Code: codeNondeterministic, Message: fmt.Sprintf(format, args...) +
 		" (a workflow's function must do the same each time: use Patched for a change while runs are unfinished, or give a changed workflow another name)"}
@@ -30,11 +30,12 @@ func mismatch(format string, args ...any) *store.Error {
 // prefixOf returns the branch that a key belongs to.
 func prefixOf(key string) string { return key[:strings.LastIndexByte(key, '/')+1] }
 
-// countsAsAhead reports whether the function must come by a recorded step: one that it has reached before. Rows of the state
-// API have no seq, and what Patched notes may go with the code that asked.
+// countsAsAhead reports whether the function must come to a recorded step again. Rows of the state API have no seq and do not
+// count; nor do the markers of Patched, which go with the code that asked.
 func countsAsAhead(step *store.Step) bool { return step.Seq > 0 && step.Kind != store.PatchStep }
 
-// mismatched ends the call with what does not match the record, whatever the function makes of it. It expects mu to be held.
+// mismatched ends the call because something does not match the record, whatever the function makes of the error. It expects mu
+// to be held.
 func (c *call) mismatched(problem *store.Error) error {
 	if c.mismatch == nil {
 		c.mismatch = problem

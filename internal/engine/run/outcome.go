@@ -37,7 +37,7 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	r.settle(final)
 }
 
-// refused is what a run or a step fails with whose row the server refuses.
+// refused is the failure of a run or a step whose row the server refuses.
 func refused(err error) *store.Error {
 	e := store.NewError(fmt.Errorf("the database refuses what is to be recorded: %w", err)).Reduced()
 	e.Code = codeRefused
@@ -58,11 +58,10 @@ func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, 
 
 // block suspends a run that cannot go on as things are. It is tried again, with growing pauses, until its time is over.
 func (r *Run) block(problem *store.Error) {
-	failed := false
-	err := r.repeat("block run", func(ctx context.Context) (err error) {
-		failed, err = r.env.Store.BlockRun(ctx, r.owned, problem, r.env.BlockedFor)
-		return err
-	})
+	failed, err := r.writeBlock(problem)
+	if isRefusal(err) { // its text cannot be stored, perhaps
+		failed, err = r.writeBlock(problem.Reduced())
+	}
 	switch {
 	case err != nil:
 		r.release(err, refusedPause)
@@ -73,6 +72,14 @@ func (r *Run) block(problem *store.Error) {
 		r.tell(write.Event{Kind: write.RunBlocked, Err: problem})
 		r.settle(nil)
 	}
+}
+
+func (r *Run) writeBlock(problem *store.Error) (failed bool, err error) {
+	err = r.repeat("block run", func(ctx context.Context) (err error) {
+		failed, err = r.env.Store.BlockRun(ctx, r.owned, problem, r.env.BlockedFor)
+		return err
+	})
+	return failed, err
 }
 
 // park suspends the run until the earliest of its waits, unless another goroutine of it had something to do: then it is called

@@ -23,11 +23,11 @@ func Patched(ctx context.Context, name string, bad error) bool {
 		_ = s.call.doom(store.NewError(&store.Error{Code: codeMisuse, Message: bad.Error()}))
 		return false
 	}
-	answer, err := s.askPatch(ctx, name)
+	answer, err := s.askPatch(name)
 	return answer && err == nil
 }
 
-func (s *scope) askPatch(ctx context.Context, name string) (bool, error) {
+func (s *scope) askPatch(name string) (bool, error) {
 	key := s.prefix + "#" + name // no step has such a key
 	if answer, known := s.patched(key); known {
 		return answer, nil
@@ -37,7 +37,7 @@ func (s *scope) askPatch(ctx context.Context, name string) (bool, error) {
 		return false, err
 	}
 	a := &attempt{step: st, number: 1}
-	if err := s.call.begin(ctx, a); err != nil {
+	if err := s.call.begin(s.call.ctx, a); err != nil { // a context of the function's own must not decide the answer
 		return false, err
 	}
 	defer s.call.done(a)

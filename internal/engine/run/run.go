@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type Run struct {
 
 	mu       sync.Mutex
 	over     bool               // settled was called
+	expired  bool               // the deadline has passed
 	recorded map[string]*record // by key
 	seq      int                // of the newest step
 	attempts []*attempt         // steps in flight
@@ -105,13 +107,22 @@ func (r *Run) Owned() store.Owned { return r.owned }
 // Lose stops the run at once: nothing more of it can be written here.
 func (r *Run) Lose(cause error) {
 	lost := errors.Is(cause, store.ErrRunLost)
-	if lost {
+	switch {
+	case lost:
 		cause = errLost
+	case !errors.Is(cause, ErrInterrupted):
+		cause = fmt.Errorf("%w (%w)", ErrInterrupted, cause)
 	}
 	r.loseOwn(cause)
 	if r.settle(nil) && lost {
 		r.tell(write.Event{Kind: write.RunLost})
 	}
+}
+
+// lost stops the run as Lose does, and returns what its steps return from then on.
+func (r *Run) lost(cause error) error {
+	r.Lose(cause)
+	return context.Cause(r.own)
 }
 
 // settle tells the worker, once, and reports whether this was the time.
@@ -179,6 +190,7 @@ var errDeadline = &store.Error{Code: codeDeadline, Message: "the run was not fin
 // expire ends a run whose deadline has passed, whatever its function does.
 func (r *Run) expire() {
 	r.mu.Lock()
+	r.expired = true
 	c := r.call
 	r.mu.Unlock()
 	if c != nil {
@@ -202,7 +214,8 @@ func (r *Run) conclude(c *call) (again bool) {
 	case mismatched != nil:
 		r.block(mismatched)
 	case errors.Is(stopped, errAgain):
-		return true
+		r.awaitAttempts() // steps of other goroutines: the next call must not execute them once more meanwhile
+		return r.own.Err() == nil || r.conclude(c)
 	case errors.Is(stopped, errParked):
 		return r.park(c)
 	case stopped != nil:

@@ -81,6 +81,7 @@ type step struct {
 	kind     store.StepKind
 	seq      int
 	recorded *record // nil: nothing is
+	first    attempt // room for the first one, which mostly is the only one
 }
 
 func hasEnded(step *store.Step) bool {

@@ -25,7 +25,7 @@ func Sleep(ctx context.Context, name string, d time.Duration) error {
 }
 
 func (s *step) beginSleep(ctx context.Context, d time.Duration) error {
-	a := &attempt{step: s, number: 1, started: time.Now()}
+	a := s.newAttempt()
 	if err := s.call.begin(ctx, a); err != nil {
 		return err
 	}
@@ -46,8 +46,7 @@ func (s *step) unrecorded(err error) error {
 	if errors.As(err, &refused) {
 		return s.call.doom(refused.err)
 	}
-	s.call.run.Lose(err)
-	return context.Cause(s.call.run.own)
+	return s.call.run.lost(err)
 }
 
 // waitUntil waits for a time of the monotonic clock. A long wait parks the run, once no other goroutine of it is in a step.

@@ -61,8 +61,8 @@ func NewAwaiter(st *store.Store, holds *Holds) *Awaiter {
 	}
 }
 
-// Await returns the run once it is finished. The hold, if there is one, is of an execution here, and knows the end of a run that
-// is completed already; a failed one may have been resumed since. When ctx ends first, the error says what the run was
+// Await returns the run once it is finished. The hold, if there is one, is of an execution here. It knows the end of a run that is
+// completed already; a failed one may have been resumed since. When ctx ends first, the error says what the run was
 // waiting for, and why look-ups failed if they did.
 func (a *Awaiter) Await(ctx context.Context, id string, hold *Hold) (store.Run, error) {
 	if hold == nil || isClosed(hold.ended) && (hold.final == nil || hold.final.Status != store.RunCompleted) {
@@ -108,7 +108,7 @@ const lastLook = time.Second
 // explain returns why ctx ended, with what the run was waiting for. A caller that cancelled wants to be gone; only one whose time
 // is over gets a look-up.
 func (a *Awaiter) explain(ctx context.Context, id string) error {
-	cause := context.Cause(ctx)
+	cause := store.Why(ctx)
 	a.mu.Lock()
 	trouble := a.trouble
 	a.mu.Unlock()

@@ -26,6 +26,7 @@ type Hold struct {
 	run   Held // nil until it is attached
 	ended chan struct{}
 	final *store.Run // once ended is closed; nil: the run goes on elsewhere
+	gone  bool       // the function has returned; guarded by the mu of Holds
 }
 
 // Held is a run that is executed here.
@@ -101,7 +102,9 @@ func (h *Holds) Settle(hold *Hold, final *store.Run) {
 		e.held = nil
 		h.tidy(hold.Owned.RunID, e)
 	}
-	h.left[hold] = true
+	if !hold.gone { // else it returned while another goroutine was about to say this
+		h.left[hold] = true
+	}
 	hold.final = final
 	close(hold.ended)
 }
@@ -110,6 +113,7 @@ func (h *Holds) Settle(hold *Hold, final *store.Run) {
 func (h *Holds) Leave(hold *Hold) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	hold.gone = true
 	delete(h.left, hold)
 }
 

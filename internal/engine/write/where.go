@@ -28,11 +28,13 @@ func describe(w store.Whereabouts) string {
 	default:
 		text += fmt.Sprintf(" and has waited to be claimed for %s", until(w.WakeIn))
 	}
-	if w.Serving == 0 {
+	switch {
+	case w.Workers == 0:
+		text += fmt.Sprintf("; no worker is alive to execute workflow %q: is Service.Work running anywhere?", w.Workflow)
+	case w.Workers == 1 && w.Serving == 0:
+		text += fmt.Sprintf("; the only living worker has not registered workflow %q", w.Workflow)
+	case w.Serving == 0:
 		text += fmt.Sprintf("; none of the %d living workers has registered workflow %q", w.Workers, w.Workflow)
-		if w.Workers == 0 {
-			text += ": is Service.Work running anywhere?"
-		}
 	}
 	return text
 }

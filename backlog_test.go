@@ -1,0 +1,70 @@
+package workflow_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/internal/kit"
+)
+
+// Runs of an old backlog that all have one time, as those of a dead worker or of one INSERT have, are claimed as soon as there
+// are slots: polls do not leave those behind that the first claim had no slot for.
+func TestBacklogOfOneTime(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const runs = 200
+	kit.Exec(t, b.db, `
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
+		SELECT 'run ' || n, 'w', 'pending', '1', 1, 1, 1000 FROM generate_series(1, $1::int) AS n`, runs)
+	b.slowFirstLook()
+	svc := b.service(func(c *workflow.Config) { c.Concurrency = 5 })
+	svc.Register(workflow.Define("w", func(context.Context, int) (int, error) { return 0, nil }))
+	began := time.Now()
+	kit.Work(t, svc)
+	kit.Until(t, "all runs have completed", func() bool {
+		return kit.One[int](t, b.db, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'") == runs
+	})
+	if took := time.Since(began); took > 40*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// Suspects are executed one after another, and not one in each full look; what is behind more of them than a claim takes is not
+// kept waiting either.
+func TestBacklogOfSuspects(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kit.Exec(t, b.db, `
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, take_overs, epoch)
+		SELECT 'run ' || n, 'w', 'pending', '1', 1, 1, 1000 + n, CASE WHEN n <= 5 THEN 2 ELSE 0 END, 3
+		FROM generate_series(1, 8) AS n`)
+	b.slowFirstLook()
+	svc := b.service(func(c *workflow.Config) { c.Concurrency = 4 })
+	svc.Register(workflow.Define("w", func(context.Context, int) (int, error) { return 0, nil }))
+	began := time.Now()
+	kit.Work(t, svc)
+	kit.Until(t, "all runs have completed", func() bool {
+		return kit.One[int](t, b.db, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'") == 8
+	})
+	if took := time.Since(began); took > 40*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// slowFirstLook makes the first claim slow, so that the next full look is minutes away: polls have to find what waits.
+func (b *bench) slowFirstLook() {
+	b.t.Helper()
+	kit.Exec(b.t, b.db, `
+		CREATE FUNCTION slow_at_first() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+		    IF NOT EXISTS (SELECT FROM workflows.workflow_runs WHERE status = 'completed') THEN
+		        PERFORM pg_sleep(0.6);
+		    END IF;
+		    RETURN NEW;
+		END $$`)
+	kit.Exec(b.t, b.db, `
+		CREATE TRIGGER slow_at_first BEFORE UPDATE ON workflows.workflow_runs
+		FOR EACH ROW WHEN (NEW.owner IS NOT NULL) EXECUTE FUNCTION slow_at_first()`)
+}
