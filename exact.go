@@ -61,6 +61,9 @@ func holdsInterfaces(t reflect.Type) bool {
 // remembered reports whether a type, or one that it is made of, is what is says; that it does not know of a type leaves the
 // answer to what that is made of.
 func remembered(memory *sync.Map, t reflect.Type, is func(reflect.Type) (is, known bool)) bool {
+	if basic := t.Kind() <= reflect.Complex128 || t.Kind() == reflect.String; basic && t.PkgPath() == "" {
+		return false // string, int and the like, which most steps return
+	}
 	if known, ok := memory.Load(t); ok {
 		return known.(bool) //nolint:forcetypeassert // nothing else is stored
 	}
