@@ -20,7 +20,7 @@ func TestBlockedRunFailsInTheEnd(t *testing.T) {
 	b := setup(t)
 	handle := b.release(code{release: "old", stages: []stage{plain("a")}, holds: true}).history()
 	b.svc = b.service()
-	b.release(code{release: "new", stages: []stage{plain("A")}}).deploy(func(c *workflow.Config) { c.BlockedFor = 2 * time.Second })
+	stop := b.release(code{release: "new", stages: []stage{plain("A")}}).deploy(func(c *workflow.Config) { c.BlockedFor = 2 * time.Second })
 	blocked := b.blocked(handle.RunID())
 	stats, err := b.svc.Stats(t.Context())
 	kit.Must(t, err)
@@ -43,7 +43,8 @@ func TestBlockedRunFailsInTheEnd(t *testing.T) {
 		t.Errorf("Stats tells of %d blocked runs, want none", stats.Suspended[workflow.SuspendedBlocked])
 	}
 
-	// Resume gives it to code that fits.
+	// Resume gives it to code that fits, once the code that would fail it again is gone.
+	stop()
 	kit.Must(t, b.svc.Resume(t.Context(), handle.RunID()))
 	b.release(code{release: "fits", stages: []stage{plain("a")}}).deploy()
 	kit.Until(t, "the resumed run is completed", func() bool { return b.get(handle.RunID()).Status == workflow.RunCompleted })
