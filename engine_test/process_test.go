@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
@@ -115,13 +115,10 @@ var (
 	looking = map[string]bool{"find_orphans": true, "take_over": true, "claim_runs": true}
 )
 
-// Every statement carries its name.
-var nameInText = regexp.MustCompile(`/\* workflow (\w+) \*/`)
-
 func classify(text string) statement {
-	label := strings.Join(strings.Fields(text)[:2], " ")
-	if name := nameInText.FindStringSubmatch(text); name != nil {
-		label = name[1]
+	label := pg.NameOf(text)
+	if label == "" { // not one of ours
+		label = strings.Join(strings.Fields(text)[:2], " ")
 	}
 	return statement{label: label, lease: ofTheLease[label], looks: looking[label]}
 }
