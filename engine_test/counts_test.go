@@ -23,6 +23,7 @@ type costs map[string]int
 type counted struct {
 	way     way
 	svc     *workflow.Service
+	db      *sql.DB // of svc
 	side    *sql.DB
 	counter *counting.Counter
 
@@ -42,7 +43,7 @@ func count(t *testing.T, way way, change func(*workflow.Config)) *counted {
 	svc, err := workflow.New(config)
 	kit.Must(t, err)
 	t.Cleanup(func() { kit.Must(t, svc.Close()) })
-	return &counted{way: way, svc: svc, side: pg.Open(t, pgtest.PQ), counter: counter, costs: make(costs)}
+	return &counted{way: way, svc: svc, db: db, side: pg.Open(t, pgtest.PQ), counter: counter, costs: make(costs)}
 }
 
 // sofar adds what was sent since it was last asked.
@@ -117,8 +118,10 @@ func (c *counted) settle(t *testing.T) {
 	c.forget()
 }
 
-// settled reports whether no transaction is open, by the counts so far.
-func (c *counted) settled() bool { return c.total.Begins == c.total.Commits+c.total.Rollbacks }
+// settled reports whether nothing is under way: no statement, and by the counts so far no transaction.
+func (c *counted) settled() bool {
+	return c.db.Stats().InUse == 0 && c.total.Begins == c.total.Commits+c.total.Rollbacks
+}
 
 func (c *counted) forget() {
 	c.sofar()

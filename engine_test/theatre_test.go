@@ -206,6 +206,10 @@ func (s *stage) takeOvers(t *testing.T) int {
 	return n
 }
 
+// lostLeases returns how often the first process had to ask for a new lease, on a machine too busy for its heartbeats. What it
+// was doing may be done again then, whether its run is taken over or handed back when Work ends.
+func (s *stage) lostLeases() int { return max(0, s.first.registrations()-1) }
+
 func (s *stage) await(t *testing.T) chan error {
 	result := make(chan error, 1)
 	go func() {
