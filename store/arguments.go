@@ -25,14 +25,6 @@ func number(n int) any {
 	return int64(n)
 }
 
-// milliseconds is NULL for nil.
-func milliseconds(d *time.Duration) any {
-	if d == nil {
-		return nil
-	}
-	return d.Milliseconds()
-}
-
 // runs are two arrays: ids and epochs.
 func runs(all []Owned) (ids, epochs string) {
 	var texts, numbers pg.Array

@@ -32,10 +32,15 @@ type Checkpoint struct {
 func (*Checkpoint) kind() int   { return checkpointKind }
 func (c *Checkpoint) size() int { return len(c.Result) }
 
-func (c *Checkpoint) row() []any {
-	return []any{
-		c.RunID, c.Epoch, c.Name, text(string(c.Kind)), number(c.Seq), c.Took.Milliseconds(), pg.JSON(c.Result), milliseconds(c.WakeIn),
-	}
+func (c *Checkpoint) fill(row *fields) {
+	row.text(c.RunID)
+	row.number(c.Epoch)
+	row.text(c.Name)
+	row.textOrNull(string(c.Kind))
+	row.numberOrNull(c.Seq)
+	row.number(c.Took.Milliseconds())
+	row.json(c.Result)
+	row.duration(c.WakeIn)
 }
 
 // Step returns the step as the checkpoint writes it, but for its times, which are the database's.

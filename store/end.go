@@ -18,8 +18,12 @@ type End struct {
 
 func (*End) kind() int   { return endKind }
 func (e *End) size() int { return len(e.Output) }
-func (e *End) row() []any {
-	return []any{e.RunID, e.Epoch, string(e.Status), pg.JSON(e.Output), encodeError(e.Err)}
+func (e *End) fill(row *fields) {
+	row.text(e.RunID)
+	row.number(e.Epoch)
+	row.text(string(e.Status))
+	row.json(e.Output)
+	row.json(encodeError(e.Err))
 }
 
 // ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on

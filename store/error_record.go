@@ -89,7 +89,7 @@ func storable(s string, limit int) string {
 }
 
 // encodeError returns the column's value: NULL for nil.
-func encodeError(e *Error) any {
+func encodeError(e *Error) json.RawMessage {
 	if e == nil {
 		return nil
 	}
@@ -97,7 +97,7 @@ func encodeError(e *Error) any {
 	if err != nil { // of four strings it is never
 		panic(err)
 	}
-	return string(text)
+	return text
 }
 
 // decodeError returns the error in a column, nil for NULL. Rows written by hand may hold any JSON: it becomes the message.

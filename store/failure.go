@@ -23,11 +23,18 @@ func (f *Failure) size() int {
 	return len(f.Err.Message) + len(f.Err.Stack)
 }
 
-func (f *Failure) row() []any {
-	return []any{
-		f.RunID, f.Epoch, f.Name, text(string(f.Kind)), number(f.Seq), f.Took.Milliseconds(), string(f.status()), encodeError(f.Err),
-		int64(f.Count), encodePolicy(f.Policy), milliseconds(f.RetryIn),
-	}
+func (f *Failure) fill(row *fields) {
+	row.text(f.RunID)
+	row.number(f.Epoch)
+	row.text(f.Name)
+	row.textOrNull(string(f.Kind))
+	row.numberOrNull(f.Seq)
+	row.number(f.Took.Milliseconds())
+	row.text(string(f.status()))
+	row.json(encodeError(f.Err))
+	row.number(int64(f.Count))
+	row.json(encodePolicy(f.Policy))
+	row.duration(f.RetryIn)
 }
 
 func (f *Failure) status() StepStatus {

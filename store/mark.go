@@ -12,8 +12,12 @@ type mark struct {
 
 func (mark) kind() int { return markKind }
 func (mark) size() int { return 0 }
-func (m mark) row() []any {
-	return []any{m.RunID, m.Epoch, m.name, text(string(m.stepKind)), number(m.seq)}
+func (m mark) fill(row *fields) {
+	row.text(m.RunID)
+	row.number(m.Epoch)
+	row.text(m.name)
+	row.textOrNull(string(m.stepKind))
+	row.numberOrNull(m.seq)
 }
 
 // MarkStep records durably that a step of an owned run is about to be called (its status is running then), so that whoever

@@ -37,7 +37,7 @@ var whyMissed = pg.DefineRead("why_missed", `
 func (s *Store) why(ctx context.Context, missed []Write) []Outcome {
 	var runIDs, epochs, steps, wakeSeqs pg.Array
 	for _, w := range missed {
-		k, row := kinds[w.kind()], w.row()
+		k, row := kinds[w.kind()], arguments(w)
 		runIDs.Add(k.value(row, k.runID))
 		epochs.Add(k.value(row, "epoch"))
 		steps.Add(k.value(row, "step_name"))

@@ -22,6 +22,10 @@ type Park struct {
 
 func (*Park) kind() int { return parkKind }
 func (*Park) size() int { return 0 }
-func (p *Park) row() []any {
-	return []any{p.RunID, p.Epoch, milliseconds(p.WakeIn), text(string(p.For)), p.WakeSeq}
+func (p *Park) fill(row *fields) {
+	row.text(p.RunID)
+	row.number(p.Epoch)
+	row.duration(p.WakeIn)
+	row.textOrNull(string(p.For))
+	row.number(p.WakeSeq)
 }

@@ -72,7 +72,7 @@ var blockRun = pg.Define("block_run", `
 // doubles from a second to ten minutes. One that has been blocked for blockedFor, without a new step between, fails with
 // that error instead. Errors as of [Store.ReleaseRun].
 func (s *Store) BlockRun(ctx context.Context, run Owned, why *Error, blockedFor time.Duration) (failed bool, err error) {
-	status, err := s.giveUp(ctx, blockRun, run, encodeError(why), blockedFor.Milliseconds())
+	status, err := s.giveUp(ctx, blockRun, run, pg.JSON(encodeError(why)), blockedFor.Milliseconds())
 	return status == RunFailed, pg.Problem(fmt.Sprintf("block run %q", run.RunID), err)
 }
 

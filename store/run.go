@@ -117,15 +117,23 @@ type NewRun struct {
 func (NewRun) kind() int   { return startKind }
 func (r NewRun) size() int { return len(r.Input) }
 
-func (r NewRun) row() []any {
-	var deadline, gate any
+func (r NewRun) fill(row *fields) {
+	row.text(r.ID)
+	row.text(r.Workflow)
+	row.textOrNull(r.Version)
+	row.json(r.Input)
+	row.textOrNull(r.Owner)
+	row.number(r.Delay.Milliseconds())
 	if r.Deadline != 0 {
-		deadline = r.Deadline.Milliseconds()
+		row.number(r.Deadline.Milliseconds())
+	} else {
+		row.null()
 	}
 	if r.Gate != nil {
-		gate = int64(*r.Gate)
+		row.number(int64(*r.Gate))
+	} else {
+		row.null()
 	}
-	return []any{r.ID, r.Workflow, text(r.Version), pg.JSON(r.Input), text(r.Owner), r.Delay.Milliseconds(), deadline, gate}
 }
 
 // Gate returns the lock that stands for a run's id. Whoever creates or deletes a run in a transaction of the caller's takes
@@ -174,7 +182,7 @@ func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
 	}
 	insert := func(ctx context.Context) (runRow, error) {
 		var row runRow
-		if err := s.db.Get(ctx, &row, createRun, run.row()...); err != nil { // a call that was left behind may still write to row
+		if err := s.db.Get(ctx, &row, createRun, arguments(run)...); err != nil { // a call that was left behind may still write to row
 			return runRow{}, err
 		}
 		return row, nil

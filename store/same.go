@@ -94,9 +94,9 @@ func decimalOf(number string) decimal {
 
 // sameError compares an error that was read with one that would have been written.
 func sameError(column pg.JSONB, e *Error) bool {
-	encoded, _ := encodeError(e).(string)
-	if encoded == "" {
+	encoded := encodeError(e)
+	if encoded == nil {
 		return column == nil
 	}
-	return sameJSON(json.RawMessage(column), json.RawMessage(encoded))
+	return sameJSON(json.RawMessage(column), encoded)
 }

@@ -58,7 +58,7 @@ func (s *Store) UpdateRunStatus(
 		Output pg.JSONB  `db:"output"`
 		Error  pg.JSONB  `db:"error"`
 	}
-	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), pg.JSON(output), encodeError(failure))
+	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), pg.JSON(output), pg.JSON(encodeError(failure)))
 	switch {
 	case err != nil:
 		return pg.Problem(op, err)

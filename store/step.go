@@ -161,7 +161,7 @@ func (s *Store) setStep(ctx context.Context, step NewStep) error {
 		Owned   bool      `db:"owned"`
 		Written bool      `db:"written"`
 	}
-	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), pg.JSON(step.Result), encodeError(step.Err))
+	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), pg.JSON(step.Result), pg.JSON(encodeError(step.Err)))
 	switch {
 	case err != nil:
 		return err

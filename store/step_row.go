@@ -80,10 +80,10 @@ func decodeAttempts(column pg.JSONB) *Attempts {
 	return a
 }
 
-func encodePolicy(p RetryPolicy) any {
+func encodePolicy(p RetryPolicy) json.RawMessage {
 	text, err := json.Marshal(policyRow(p))
 	if err != nil { // a factor or jitter that is no number: the root refuses it
 		return nil
 	}
-	return string(text)
+	return text
 }

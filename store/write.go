@@ -11,9 +11,9 @@ import (
 // ([*Checkpoint]), a failed attempt of one ([*Failure]), a run that begins to wait ([*Park]) or the outcome of a run
 // ([*End]).
 type Write interface {
-	kind() int  // its place in kinds
-	row() []any // the values of kind.fields: strings, int64s and nils
-	size() int  // bytes of its payloads
+	kind() int // its place in kinds
+	fill(row *fields)
+	size() int // bytes of its payloads
 }
 
 // Size returns about how many bytes of payload a write has.
@@ -75,7 +75,7 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 }
 
 func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
-	written, err := s.db.Exec(ctx, alone[w.kind()], w.row()...)
+	written, err := s.db.Exec(ctx, alone[w.kind()], arguments(w)...)
 	if err != nil || written == 1 {
 		return Written, err
 	}
@@ -97,18 +97,22 @@ type batch struct {
 
 func newBatch(writes []Write) batch {
 	b := batch{places: make([][]int, len(kinds)), arrays: make([][]pg.Array, len(kinds))}
+	row := fields{ends: make([]int, 0, 16)}
 	for place, w := range writes {
-		i, row := w.kind(), w.row()
+		i := w.kind()
+		row.reset()
+		w.fill(&row)
 		if b.arrays[i] == nil {
 			b.set |= 1 << i
-			b.arrays[i] = make([]pg.Array, len(row))
+			b.arrays[i] = make([]pg.Array, len(row.ends))
 		}
 		b.places[i] = append(b.places[i], place)
-		for field, value := range row {
-			if text, ok := value.(string); ok {
-				b.arrays[i][field].Reserve(len(writes), text) // as the others will be alike
-			}
-			b.arrays[i][field].Add(value)
+		begin := 0
+		for field, end := range row.ends {
+			element := row.elements[begin:end]
+			b.arrays[i][field].Reserve(len(writes), element) // as the others will be alike
+			b.arrays[i][field].AddElement(element)
+			begin = end
 		}
 	}
 	return b

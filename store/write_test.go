@@ -26,7 +26,7 @@ func TestGroupedText(t *testing.T) {
 		}
 	}
 	for i, w := range []Write{NewRun{}, new(Checkpoint), new(Failure), new(Park), new(End), mark{}} {
-		if got := len(w.row()); w.kind() != i || got != fields(kinds[i]) {
+		if got := len(arguments(w)); w.kind() != i || got != fields(kinds[i]) {
 			t.Errorf("%T: kind %d with %d fields, want kind %d with %d", w, w.kind(), got, i, fields(kinds[i]))
 		}
 		alone := aloneText(kinds[i])

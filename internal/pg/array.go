@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,43 +11,55 @@ import (
 // string, they all send alike.
 type Array struct{ text strings.Builder }
 
-// Reserve makes room for n texts that are as long as the first one, unless there is some already.
-func (a *Array) Reserve(n int, first string) {
+// Reserve makes room for n elements that are about as long as the first one, unless there is some already.
+func (a *Array) Reserve(n int, first []byte) {
 	if a.text.Len() == 0 {
-		a.text.Grow((len(first) + 8) * n)
+		a.text.Grow((len(first) + 4) * n)
 	}
 }
 
 // Add appends a string, an int64 or nil.
 func (a *Array) Add(value any) {
+	element := make([]byte, 0, 64)
+	switch v := value.(type) {
+	case nil:
+		element = append(element, "NULL"...)
+	case int64:
+		element = AppendNumber(element, v)
+	case string:
+		element = AppendText(element, v)
+	default:
+		panic(fmt.Sprintf("a row has a %T", value))
+	}
+	a.AddElement(element)
+}
+
+// AddElement appends what AppendText or AppendNumber has made, or NULL.
+func (a *Array) AddElement(element []byte) {
 	if a.text.Len() == 0 {
 		a.text.WriteByte('{')
 	} else {
 		a.text.WriteByte(',')
 	}
-	switch v := value.(type) {
-	case nil:
-		a.text.WriteString("NULL")
-	case int64:
-		var digits [20]byte
-		a.text.Write(strconv.AppendInt(digits[:0], v, 10))
-	case string:
-		a.text.WriteByte('"')
-		for {
-			i := strings.IndexAny(v, `"\`)
-			if i < 0 {
-				break
-			}
-			a.text.WriteString(v[:i])
-			a.text.WriteByte('\\')
-			a.text.WriteByte(v[i])
-			v = v[i+1:]
+	a.text.Write(element)
+}
+
+// AppendNumber appends a number as an array literal has it.
+func AppendNumber(to []byte, n int64) []byte { return strconv.AppendInt(to, n, 10) }
+
+// AppendText appends a text as an array literal has it: in quotes, with those in it escaped.
+func AppendText[T string | json.RawMessage](to []byte, text T) []byte {
+	to = append(to, '"')
+	plain := 0 // where what is not appended yet begins
+	for i := range len(text) {
+		if c := text[i]; c == '"' || c == '\\' {
+			to = append(to, text[plain:i]...)
+			to = append(to, '\\')
+			plain = i
 		}
-		a.text.WriteString(v)
-		a.text.WriteByte('"')
-	default:
-		panic(fmt.Sprintf("a row has a %T", value))
 	}
+	to = append(to, text[plain:]...)
+	return append(to, '"')
 }
 
 // Literal ends the array.
