@@ -29,6 +29,9 @@ var required = []struct {
 	{3, "workflow_runs", "epoch run_at deadline_at progress_at blocked_at dispatched_at take_overs wake_seq priority owner" +
 		" suspended_for waits_for queue partition_key unique_key parent_id parent_step version meta"},
 	{3, "workflow_steps", "wake_at started_at seq waiting kind attempts child_id"},
+	{4, "workflow_signals", "seq sent_at run_id name key payload"},
+	{4, "workflow_runs", "depth abandoned"},
+	{4, "workflow_steps", "signal_seq request"},
 }
 
 // check compares the state with what its version promises.
