@@ -35,8 +35,12 @@ type Step struct {
 	Seq       int             // rank in the order in which the run reached its steps, from 1 on; 0: written by the state API
 	StartedAt time.Time       // when the newest attempt began; zero: written by the state API
 	Attempts  *Attempts       // nil when no attempt has failed
-	WakeAt    time.Time       // end of a sleep, or time of the next attempt
+	WakeAt    time.Time       // end of a sleep, time of the next attempt, or when a scheduled step is no longer waited for
 	WakeIn    time.Duration   // WakeAt from the time of reading, by the database's clock
+	Request   json.RawMessage // what a scheduled step asks for; nil: nothing in particular
+	ChildID   string          // the run that the step has started, the first of them; "": none
+	Waiting   int             // how many of the runs that it waits for are unfinished
+	SignalSeq int64           // the signal that it has taken; 0: none
 }
 
 // StepKind tells steps of the engine apart.
