@@ -117,8 +117,8 @@ func (s *shared) newRun(ctx context.Context, workflow string, input any, options
 	if run.InFunction(ctx) {
 		return store.NewRun{}, fmt.Errorf("workflow: start a run of %q: %w", workflow, ErrStartOutsideStep)
 	}
-	if o.delay < 0 || o.deadline < 0 {
-		return store.NewRun{}, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)
+	if err := o.check(); err != nil {
+		return store.NewRun{}, fmt.Errorf("workflow: start: %w", err)
 	}
 	if o.chosen {
 		if err := checkRunID(o.runID); err != nil {
