@@ -30,6 +30,7 @@ const (
 	fanOutKind
 	checkpointKind
 	failureKind
+	takeKind
 	parkKind
 	endKind
 	childEndKind // after what the parent does
@@ -111,20 +112,38 @@ SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at 
         END || (EXCLUDED.attempts -> 'failures'))
 WHERE step.status <> 'succeeded'`,
 	},
+	takeKind: {
+		name: "take_step", op: "take for step", given: "take", runID: "run_id",
+		fields: "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, status text, result jsonb, error jsonb, " +
+			"signal_seq bigint, wake_seq bigint",
+		written: "taken", key: "run_id, step_name", write: `
+INSERT INTO {schema}.workflow_steps AS step
+    (run_id, step_name, status, result, error, updated_at, kind, seq, started_at, signal_seq)
+SELECT take.run_id, take.step_name, take.status, take.result, take.error, clock.ms, take.kind, take.seq,
+       clock.ms - take.took, take.signal_seq
+FROM clock
+CROSS JOIN take
+` + guard("take", "run_id", "FOR SHARE", "wake_seq = coalesce(take.wake_seq, wake_seq)") + `
+ON CONFLICT (run_id, step_name) DO UPDATE
+SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error, updated_at = EXCLUDED.updated_at,
+    kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = coalesce(step.started_at, EXCLUDED.started_at),
+    signal_seq = EXCLUDED.signal_seq
+WHERE step.status <> 'succeeded'`,
+	},
 	parkKind: {
 		name: "park_run", op: "park run", given: "park", runID: "id",
-		fields: "id text, epoch bigint, wake_in bigint, reason text, wake_seq bigint",
+		fields: "id text, epoch bigint, wake_in bigint, reason text, wake_seq bigint, waits_for text",
 		// The run exists and is locked, so this always ends in the update. An UPDATE would join instead, and a plan from
 		// when the table was small would read all of it.
 		written: "parked", key: "id", write: `
-INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, run_at, suspended_for)
-SELECT park.id, '', 'suspended', 'null', 0, clock.ms, clock.ms + park.wake_in, park.reason
+INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, run_at, suspended_for, waits_for)
+SELECT park.id, '', 'suspended', 'null', 0, clock.ms, clock.ms + park.wake_in, park.reason, park.waits_for::text[]
 FROM clock
 CROSS JOIN park
 ` + guard("park", "id", "FOR NO KEY UPDATE", "wake_seq = park.wake_seq") + `
 ON CONFLICT (id) DO UPDATE
 SET status = EXCLUDED.status, owner = NULL, epoch = run.epoch + 1, run_at = least(EXCLUDED.run_at, run.deadline_at),
-    suspended_for = EXCLUDED.suspended_for, error = NULL, blocked_at = NULL, updated_at = EXCLUDED.updated_at`,
+    suspended_for = EXCLUDED.suspended_for, waits_for = EXCLUDED.waits_for, error = NULL, blocked_at = NULL, updated_at = EXCLUDED.updated_at`,
 	},
 	endKind: {
 		name: "end_run", op: "finish run", given: "finish", runID: "id",
