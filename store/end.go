@@ -14,9 +14,17 @@ type End struct {
 	Status RunStatus
 	Output json.RawMessage
 	Err    *Error
+
+	ParentID, ParentStep string // the step that awaits the run, which is told; "": none does
 }
 
-func (*End) kind() int   { return endKind }
+func (e *End) kind() int {
+	if e.ParentStep != "" {
+		return childEndKind
+	}
+	return endKind
+}
+
 func (e *End) size() int { return len(e.Output) }
 func (e *End) fill(row *fields) {
 	row.text(e.RunID)
@@ -24,6 +32,10 @@ func (e *End) fill(row *fields) {
 	row.text(string(e.Status))
 	row.json(e.Output)
 	row.json(encodeError(e.Err))
+	if e.ParentStep != "" {
+		row.text(e.ParentID)
+		row.text(e.ParentStep)
+	}
 }
 
 // ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on

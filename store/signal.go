@@ -16,6 +16,9 @@ const (
 	ApprovalStep StepKind = "approval" // asks somebody, who decides by a signal
 )
 
+// waitKinds are the kinds of steps that stay scheduled until something comes.
+const waitKinds = "'signal', 'approval', 'call'"
+
 // Signal is what was sent to a run.
 type Signal struct {
 	RunID   string
@@ -57,7 +60,7 @@ var sendSignal = pg.Define("send_signal", `
 	    WHERE run.id = sent.run_id
 	)
 	SELECT status, EXISTS (SELECT FROM sent) AS sent
-	FROM found`)
+	FROM clock, found`)
 
 // SendSignal sends a signal to a run that is not finished, and makes it runnable if it waits for that. It returns false for a
 // key that was sent before, also if the run has finished since; ErrRunNotFound, ErrRunFinished.
