@@ -179,7 +179,11 @@ func recorded(err error) error {
 	if err == nil || !errors.As(err, &own) {
 		return err
 	}
-	return &coded{error: err, stored: own.stored()}
+	stored := own.stored()
+	if step := calledIn(err); step != "" && stored != nil {
+		stored.Step = step
+	}
+	return &coded{error: err, stored: stored}
 }
 
 type coded struct {

@@ -179,6 +179,16 @@ func checkFilter(filter *RunFilter) error {
 			return err
 		}
 	}
+	if filter.ParentID != "" {
+		if err := checkRunID(filter.ParentID); err != nil {
+			return err
+		}
+	}
+	if filter.SuspendedFor != "" {
+		if err := checkName("RunFilter.SuspendedFor", string(filter.SuspendedFor), maxName); err != nil {
+			return err
+		}
+	}
 	if filter.Cursor != "" {
 		return checkName("RunFilter.Cursor", filter.Cursor, 2*maxName)
 	}
