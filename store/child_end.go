@@ -66,11 +66,3 @@ counted_down AS (
     SET ` + wakesAny("EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
 )`,
 }
-
-// wakesAny is wakes for any of several reasons, an array, at a time that the statement has read.
-func wakesAny(reasons, at string) string {
-	return `wake_seq = run.wake_seq + 1,
-        run_at = CASE WHEN run.status = 'suspended' AND run.waits_for && ` + reasons + ` THEN least(run.run_at, ` + at + `)
-                      ELSE run.run_at
-                 END`
-}
