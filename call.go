@@ -29,7 +29,7 @@ func Call[In, Out any](ctx context.Context, name string, w *Workflow[In, Out], i
 	if err != nil {
 		return out, stepError(err)
 	}
-	result := resultOf[Out](name, child)
+	result := resultOf[Out](child)
 	return result.Value, result.Err
 }
 
@@ -51,7 +51,7 @@ func CallAll[In, Out any](
 	}
 	results := make([]Result[Out], len(ended))
 	for i := range ended {
-		results[i] = resultOf[Out](name, ended[i])
+		results[i] = resultOf[Out](ended[i])
 	}
 	return results, nil
 }
@@ -100,13 +100,13 @@ type Result[Out any] struct {
 	Err   error // a *RunError, or ErrRunCancelled
 }
 
-func resultOf[Out any](step string, child run.Child) Result[Out] {
+func resultOf[Out any](child run.Child) Result[Out] {
 	result := Result[Out]{RunID: child.RunID}
 	switch {
 	case child.Status == RunCancelled:
-		result.Err = &callError{step: step, err: fmt.Errorf("run %q: %w", child.RunID, ErrRunCancelled)}
+		result.Err = &callError{step: child.Step, err: fmt.Errorf("run %q: %w", child.RunID, ErrRunCancelled)}
 	case child.Status == RunFailed:
-		result.Err = &callError{step: step, err: &RunError{RunID: child.RunID, Err: storedError(child.Err)}}
+		result.Err = &callError{step: child.Step, err: &RunError{RunID: child.RunID, Err: storedError(child.Err)}}
 	default:
 		result.Err = decode(fmt.Sprintf("output of run %q as %s", child.RunID, typeName[Out]()), child.Output, &result.Value)
 	}
