@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
@@ -14,11 +15,14 @@ type InboxRequest struct {
 	Steps []string         // the scheduled steps wanted
 }
 
+// InboxLimit is how many signals of one name [Store.ReadInbox] returns at most.
+const InboxLimit = 100
+
 // Inbox is what has come for a run.
 type Inbox struct {
 	WakeSeq  int64      // of which this is what had come
 	Now      int64      // the database's time, Unix milliseconds
-	Signals  []Signal   // oldest first; of each name at most 100
+	Signals  []Signal   // oldest first; of each name at most InboxLimit
 	Steps    []Step     // as they stand
 	Children []ChildEnd // of the wanted steps whose children have all ended, in no particular order
 }
@@ -40,7 +44,7 @@ var readInbox = pg.DefineRead("read_inbox", `
 	    FROM {schema}.workflow_signals
 	    WHERE run_id = run.id AND name = wanted.signal AND seq > wanted.after
 	    ORDER BY seq
-	    LIMIT 100
+	    LIMIT `+strconv.Itoa(InboxLimit)+`
 	) AS signal ON true
 	LEFT JOIN LATERAL (
 	    SELECT *

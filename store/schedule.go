@@ -78,3 +78,20 @@ CROSS JOIN wait
 ` + guard("wait", "run_id", "FOR SHARE"),
 	alone: scheduleAgain,
 }
+
+// Step returns the step as the schedule writes it, but for its times, which are the database's.
+func (s *Schedule) Step() *Step {
+	step := &Step{RunID: s.RunID, Name: s.Name, Status: StepScheduled, Kind: s.Kind, Seq: s.Seq, Request: s.Request}
+	if s.WakeIn != nil {
+		step.WakeIn = *s.WakeIn
+	}
+	if c := s.Children; c != nil {
+		step.ChildID = c.IDs[0]
+		if c.Awaited {
+			step.Waiting = len(c.IDs)
+		} else {
+			step.Status = StepSucceeded
+		}
+	}
+	return step
+}

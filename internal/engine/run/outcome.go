@@ -55,7 +55,7 @@ func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, 
 	if failure != nil {
 		final.Status, final.Output, final.Err = store.RunFailed, nil, failure
 	}
-	_, err := r.persist(&store.End{Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure, ParentStep: r.awaited})
+	_, err := r.persist(&store.End{Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure, ParentID: r.parentID, ParentStep: r.awaited})
 	return final, err
 }
 
