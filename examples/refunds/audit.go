@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sqlworkflow/workflow"
+)
+
+// printAudit tells of each refund who was asked, who has decided what and when, what has come for it and who took that, and
+// which runs it has started: all of it from the database.
+func printAudit(ctx context.Context, out io.Writer, shop *shop) error {
+	for _, a := range asked {
+		t := &audit{service: shop.service, runID: "refund-" + a[0]}
+		if err := t.read(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintln(out)
+		t.print(out)
+	}
+	return nil
+}
+
+// An audit is what is recorded of a run.
+type audit struct {
+	service  *workflow.Service
+	runID    string
+	run      workflow.Run
+	steps    []workflow.Step
+	signals  []workflow.SentSignal
+	children []workflow.Run
+}
+
+func (t *audit) read(ctx context.Context) (err error) {
+	if t.run, err = t.service.GetRun(ctx, t.runID); err != nil {
+		return err
+	}
+	if t.steps, err = t.service.ListSteps(ctx, t.runID); err != nil {
+		return err
+	}
+	if t.signals, err = t.service.ListSignals(ctx, t.runID); err != nil {
+		return err
+	}
+	page, err := t.service.ListRuns(ctx, workflow.RunFilter{ParentID: t.runID})
+	t.children = page.Runs
+	return err
+}
+
+func (t *audit) print(out io.Writer) {
+	var request Request
+	var receipt Receipt
+	_ = t.run.DecodeInput(&request)
+	_ = t.run.DecodeOutput(&receipt) // of a run that has completed
+	fmt.Fprintf(out, "%s  %s, %d.%02d €, %q: %s\n", t.runID, request.Customer, request.Cents/100, request.Cents%100,
+		request.Reason, strings.TrimSpace(string(receipt.Outcome)+" "+string(t.run.Status)))
+	for i, step := range t.steps {
+		branch, below := "├─ ", "│  "
+		if i == len(t.steps)-1 {
+			branch, below = "└─ ", "   "
+		}
+		text, lines := t.step(step)
+		fmt.Fprintf(out, "%s%-9s %s\n", branch, step.Name, text)
+		for _, line := range lines {
+			fmt.Fprintf(out, "%s   %s\n", below, line)
+		}
+	}
+}
+
+// step returns what is to be said of a step, and of what belongs to it.
+func (t *audit) step(step workflow.Step) (text string, lines []string) {
+	switch step.Kind {
+	case workflow.ApprovalStep:
+		return t.approval(step)
+	case workflow.SignalStep:
+		for _, signal := range t.signals {
+			if signal.TakenBy == step.Name {
+				lines = append(lines, fmt.Sprintf("%s  signal %q, key %q: %s", clock(signal.SentAt), signal.Name, signal.Key, signal.Payload))
+			}
+		}
+		return result(step), lines
+	case workflow.CallStep:
+		for _, child := range t.children {
+			var message Message
+			_ = child.DecodeInput(&message)
+			line := fmt.Sprintf("%-10s  run %s: %s", message.To, child.ID, child.Status)
+			if child.Err != nil {
+				line += ", " + child.Err.Error()
+			}
+			lines = append(lines, line)
+		}
+		slices.Sort(lines)
+		return fmt.Sprintf("%d runs", len(lines)), lines
+	default:
+		return result(step), nil
+	}
+}
+
+// approval tells who was asked, and judges each decision that was sent as the workflow did: the signal that the step has taken
+// is the one that counts.
+func (t *audit) approval(step workflow.Step) (text string, lines []string) {
+	var asked struct{ From []string }
+	_ = workflow.Step{Result: step.Request}.DecodeResult(&asked)
+	text = fmt.Sprintf("%s asked at %s, until %s: %s", strings.Join(asked.From, " and "), clock(step.StartedAt), clock(step.WakeAt), result(step))
+	for _, signal := range t.signals {
+		if signal.Name != "approval:"+step.Name {
+			continue
+		}
+		var decision struct {
+			By    string
+			Value bool
+		}
+		_ = workflow.Step{Result: signal.Payload}.DecodeResult(&decision)
+		verdict := "too late"
+		switch {
+		case signal.TakenBy == step.Name:
+			verdict = "this counts"
+		case !slices.Contains(asked.From, decision.By):
+			verdict = "was not asked"
+		}
+		lines = append(lines, fmt.Sprintf("%s  %-8s %-4s %s", clock(signal.SentAt), decision.By, yesNo(decision.Value), verdict))
+	}
+	return text, lines
+}
+
+func result(step workflow.Step) string {
+	switch step.Status {
+	case workflow.StepSucceeded:
+		return string(step.Result)
+	case workflow.StepFailed:
+		return "failed: " + step.Err.Error()
+	default:
+		return string(step.Status)
+	}
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
