@@ -12,11 +12,24 @@ import (
 type Wait struct {
 	Step    string // its name
 	Kind    store.StepKind
-	Signal  string
+	Signal  string          // its name; "": that of the step's key after its kind, as in approval:<key>
 	Timeout time.Duration   // from when the step is first reached; 0: for ever
 	Request json.RawMessage // what is asked for, kept with the open step; nil: nothing in particular
-	// Accept says whether a signal is what the step waits for, and must always say the same; nil: any. What it refuses stays unread.
-	Accept func(store.Signal) bool
+	// Accept says whether a signal is what the step waits for, given the request as it was recorded, and must always say the same; nil: any.
+	// What it refuses stays unread.
+	Accept func(request json.RawMessage, signal store.Signal) bool
+}
+
+// accept is Accept for the step as it is recorded.
+func (w *Wait) accept(recorded *record) func(store.Signal) bool {
+	switch {
+	case w.Accept == nil:
+		return nil
+	case recorded == nil:
+		return func(signal store.Signal) bool { return w.Accept(nil, signal) }
+	default:
+		return func(signal store.Signal) bool { return w.Accept(recorded.Request, signal) }
+	}
 }
 
 // Await returns the payload of the oldest signal of its name that no step has taken, which the step takes then, or waits for
@@ -27,6 +40,9 @@ func Await(ctx context.Context, w Wait) (json.RawMessage, error) {
 		return nil, err
 	}
 	defer s.leave()
+	if w.Signal == "" {
+		w.Signal = string(w.Kind) + ":" + s.key
+	}
 	if s.recorded == nil || !hasEnded(&s.recorded.Step) {
 		if err := s.await(ctx, w); err != nil {
 			return nil, err
@@ -46,19 +62,23 @@ func (s *step) await(ctx context.Context, w Wait) error {
 			return err
 		}
 	}
-	open := &wait{cause: signalCause + w.Signal}
-	if s.recorded != nil && w.Timeout > 0 {
-		open.at = s.recorded.at.Add(s.recorded.WakeIn)
+	open := &wait{causes: []string{signalCause + w.Signal}}
+	if s.recorded != nil { // anybody may complete it
+		open.causes = append(open.causes, stepCause+s.key)
+		if w.Timeout > 0 {
+			open.at = s.recorded.at.Add(s.recorded.WakeIn)
+		}
 	}
-	r := s.call.run
+	r, accept := s.call.run, w.accept(s.recorded)
 	for s.recorded == nil || !hasEnded(&s.recorded.Step) {
 		err := s.call.wait(ctx, open, func() bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return r.inbox.find(w.Signal, w.Accept) >= 0
+			return r.inbox.arrived[s.key] != nil || r.inbox.find(w.Signal, accept) >= 0
 		})
 		if err == nil {
-			err = s.takeSignal(ctx, w, !open.at.IsZero())
+			over := !open.at.IsZero() && !time.Now().Before(open.at) // else another branch may have taken what was there
+			err = s.takeSignal(ctx, w.Signal, accept, over)
 		}
 		if err != nil {
 			return err
@@ -69,7 +89,7 @@ func (s *step) await(ctx context.Context, w Wait) error {
 
 // takeSignal ends the step with a signal, or with the time-out. That holds only if nothing has come since the last look: else the
 // step stays as it is, and the next look is due.
-func (s *step) takeSignal(ctx context.Context, w Wait, ends bool) error {
+func (s *step) takeSignal(ctx context.Context, name string, accept func(store.Signal) bool, over bool) error {
 	r := s.call.run
 	a := s.newAttempt()
 	if err := s.call.begin(ctx, a); err != nil {
@@ -77,15 +97,24 @@ func (s *step) takeSignal(ctx context.Context, w Wait, ends bool) error {
 	}
 	defer s.call.done(a)
 	r.mu.Lock()
-	signal, found := r.inbox.take(w.Signal, w.Accept)
+	arrived := r.inbox.arrived[s.key]
+	delete(r.inbox.arrived, s.key)
+	var signal store.Signal
+	found := false
+	if arrived == nil {
+		signal, found = r.inbox.take(name, accept)
+	}
 	seen := r.inbox.seen
 	r.mu.Unlock()
 	switch {
+	case arrived != nil:
+		s.remember(&arrived.step)
+		return nil
 	case found:
 		return s.close(a, &store.Take{Result: signal.Payload, SignalSeq: signal.Seq})
-	case ends:
+	case over:
 		return s.close(a, &store.Take{WakeSeq: &seen, Err: &store.Error{
-			Code: codeTimeout, Message: "nothing came in time: signal " + w.Signal,
+			Code: codeTimeout, Message: "nothing came in time: signal " + name,
 		}})
 	default:
 		return nil
@@ -111,7 +140,7 @@ func Poll(ctx context.Context, name, signal string) (payload json.RawMessage, fo
 
 func (s *step) poll(ctx context.Context, signal string) error {
 	c, r := s.call, s.call.run
-	w := &wait{cause: signalCause + signal}
+	w := &wait{causes: []string{signalCause + signal}}
 	if err := c.open(w); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type Child struct {
 	Status store.RunStatus `json:"status"`
 	Output json.RawMessage `json:"output,omitempty"` // of a completed one
 	Err    *store.Error    `json:"error,omitempty"`  // of a failed one
+	Step   string          `json:"-"`                // that waited for it, by key
 }
 
 // MaxDepth is how many ancestors a run may have.
@@ -48,7 +49,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 		return Child{}, err
 	}
 	recorded := &s.recorded.Step
-	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result}
+	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result, Step: s.key}
 	if recorded.Status == store.StepFailed {
 		child.Status, child.Output = store.RunFailed, nil
 		if !errors.As(recorded.Err, &child.Err) {
@@ -79,6 +80,9 @@ func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
 	if err := json.Unmarshal(result, &children); err != nil {
 		return nil, fmt.Errorf("workflow: step %q: its result is not that of children: %w", s.key, err)
 	}
+	for i := range children {
+		children[i].Step = s.key
+	}
 	return children, nil
 }
 
@@ -105,7 +109,7 @@ func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.
 		}
 	}
 	r := s.call.run
-	w := &wait{cause: stepCause + s.key}
+	w := &wait{causes: []string{stepCause + s.key}}
 	for !hasEnded(&s.recorded.Step) {
 		err := s.call.wait(ctx, w, func() bool {
 			r.mu.Lock()

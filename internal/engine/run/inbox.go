@@ -86,7 +86,7 @@ func (r *Run) Awaits() bool {
 		return false
 	}
 	for w := range r.call.waits {
-		if w.cause != "" {
+		if len(w.causes) > 0 {
 			return true
 		}
 	}
@@ -127,10 +127,12 @@ func (c *call) look() error {
 func (c *call) request() store.InboxRequest {
 	request := store.InboxRequest{RunID: c.run.id, After: make(map[string]int64)}
 	for w := range c.waits {
-		if name, ok := strings.CutPrefix(w.cause, signalCause); ok {
-			request.After[name] = c.run.inbox.after[name]
-		} else if key, ok := strings.CutPrefix(w.cause, stepCause); ok {
-			request.Steps = append(request.Steps, key)
+		for _, cause := range w.causes {
+			if name, ok := strings.CutPrefix(cause, signalCause); ok {
+				request.After[name] = c.run.inbox.after[name]
+			} else if key, ok := strings.CutPrefix(cause, stepCause); ok {
+				request.Steps = append(request.Steps, key)
+			}
 		}
 	}
 	return request
@@ -154,7 +156,7 @@ func (in *inbox) add(found *store.Inbox) {
 		children[child.Step] = append(children[child.Step], child.Run)
 	}
 	for _, step := range found.Steps {
-		if step.Status != store.StepScheduled || step.Waiting == 0 {
+		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
 			in.arrived[step.Name] = &arrival{step: step, children: children[step.Name]}
 		}
 	}

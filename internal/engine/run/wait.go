@@ -53,8 +53,8 @@ func (s *step) unrecorded(err error) error {
 
 // A wait is what a branch of a call waits for: a time, something that comes, or whichever of the two is first.
 type wait struct {
-	at    time.Time // zero: however long it takes
-	cause string    // what comes, as [store.Park] has it: signal:<name> or step:<key>; "" for a time alone
+	at     time.Time // zero: however long it takes
+	causes []string  // what comes, as [store.Park] has it: signal:<name>, step:<key>; none for a time alone
 }
 
 // waitUntil waits for a time of the monotonic clock.
@@ -76,10 +76,10 @@ func (c *call) wait(ctx context.Context, w *wait, ready func() bool) error {
 	defer c.shut(w)
 	timer, due := w.timer()
 	defer timer.Stop()
-	short := w.cause == "" && time.Until(w.at) <= c.run.env.ParkAfter
+	short := len(w.causes) == 0 && time.Until(w.at) <= c.run.env.ParkAfter
 	for {
 		flying, changed := c.run.inFlight()
-		if w.cause != "" {
+		if len(w.causes) > 0 {
 			if err := c.look(); err != nil {
 				return c.run.lost(err)
 			}
@@ -131,7 +131,7 @@ func (w *wait) timer() (timer *time.Timer, due <-chan time.Time) {
 func (c *call) open(w *wait) error {
 	c.run.mu.Lock()
 	defer c.run.mu.Unlock()
-	if w.cause != "" {
+	if len(w.causes) > 0 {
 		if c.parking {
 			c.refused = true
 			return errParked
@@ -175,8 +175,8 @@ func (c *call) parkRow() *store.Park {
 		if !w.at.IsZero() && (at.IsZero() || w.at.Before(at)) {
 			at = w.at
 		}
-		if w.cause != "" {
-			causes[w.cause] = true
+		for _, cause := range w.causes {
+			causes[cause] = true
 		}
 	}
 	if !at.IsZero() {
