@@ -30,7 +30,7 @@ func (e *End) fill(row *fields) {
 // the end of a run hangs here. at is the time, which each statement has read already.
 func ends(status, output, err, at string) string {
 	return `status = ` + status + `, output = ` + output + `, error = ` + err + `, owner = NULL, epoch = run.epoch + 1,
-    run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = ` + at
+    run_at = NULL, suspended_for = NULL, waits_for = NULL, blocked_at = NULL, updated_at = ` + at
 }
 
 // Cancelled runs keep what was recorded of them.
