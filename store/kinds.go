@@ -13,8 +13,11 @@ type kind struct {
 	given   string // names the rows
 	fields  string // of a row, with their types, in the order of Write.row
 	written string // names what was written
+	before  string // clauses that the write reads from
 	write   string // writes the rows. Its guard skips a run that others have locked
+	after   string // clauses that write what belongs to the rows that were written
 	alone   string // what is added for a row that is written alone: what it does when it exists. Among others that is an error
+	opens   bool   // a step that is scheduled already was there before, as one that has succeeded
 	certain bool   // among others, each row is written unless that is an error of all
 	key     string // columns that tell rows apart, of what is given and of what was written
 	runID   string // the given column that names the run
@@ -23,12 +26,15 @@ type kind struct {
 // The kinds of writes, in the order in which a statement has them: a start before what the run does next.
 const (
 	startKind = iota
+	scheduleKind
+	fanOutKind
 	checkpointKind
 	failureKind
 	takeKind
 	parkKind
 	endKind
-	markKind // goes alone
+	childEndKind // after what the parent does
+	markKind     // goes alone
 )
 
 var kinds = []kind{
@@ -57,6 +63,8 @@ WHERE {gate}
 ON CONFLICT (id) DO NOTHING`,
 		certain: true,
 	},
+	scheduleKind: schedules,
+	fanOutKind:   fansOut,
 	checkpointKind: {
 		name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",
@@ -150,6 +158,7 @@ CROSS JOIN finish
 ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
 	},
+	childEndKind: childEnds,
 	markKind: {
 		name: "mark_step", op: "mark step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int",

@@ -201,7 +201,7 @@ func TestWhatNoLongerWaits(t *testing.T) {
 	for what, move := range map[string]func(id string) error{
 		"moved by hand": func(id string) error { return st.UpdateRunStatus(t.Context(), id, store.RunRunning, nil, nil) },
 		"ended by hand": func(id string) error { return st.UpdateRunStatus(t.Context(), id, store.RunFailed, nil, nil) },
-		"cancelled":     func(id string) error { return st.CancelRun(t.Context(), id) },
+		"cancelled":     func(id string) error { _, err := st.CancelRun(t.Context(), id); return err },
 	} {
 		id := parked()
 		kit.Must(t, move(id))
