@@ -143,7 +143,8 @@ func TestShowManyChildren(t *testing.T) {
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, parent_id, parent_step)
 		SELECT 'c' || 1000 + n, 'c', CASE n WHEN 7 THEN 'failed' ELSE 'completed' END, '1', 2, 3, 'p', 'all' FROM generate_series(0, 29) AS n`)
 	shown := printed(t, database.URL(), "show", "p")
-	lines := strings.Split(strings.TrimSpace(shown[strings.Index(shown, "STEP"):]), "\n")
+	_, table, _ := strings.Cut(shown, "\nSTEP")
+	lines := strings.Split(strings.TrimSpace(table), "\n")
 	if len(lines) != 2+maxMembers+1 || !strings.Contains(lines[2], "run c1007") ||
 		!strings.HasSuffix(lines[len(lines)-1], fmt.Sprintf("%d more: workflow runs --parent p --limit 30", 30-maxMembers)) {
 		t.Errorf("shown:\n%s", shown)
