@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"slices"
@@ -22,7 +24,47 @@ func printAudit(ctx context.Context, out io.Writer, shop *shop) error {
 		fmt.Fprintln(out)
 		t.print(out)
 	}
-	return nil
+	return printTotals(ctx, out, shop.db)
+}
+
+// The library's tables stand beside the shop's, and can be asked together with them, by psql as well.
+const totals = `
+	SELECT 'refunds that are ' || outcome, count(*)
+	FROM example_refunds.refunds
+	GROUP BY outcome
+	UNION ALL
+	SELECT 'decisions that count', count(*)
+	FROM example_refunds_workflows.workflow_steps WHERE kind = 'approval' AND signal_seq IS NOT NULL
+	UNION ALL
+	SELECT 'decisions in all', count(*)
+	FROM example_refunds_workflows.workflow_signals WHERE starts_with(name, 'approval:')
+	UNION ALL
+	SELECT 'calls of the webhook', coalesce(sum(received), 0)
+	FROM example_refunds.bank_events
+	UNION ALL
+	SELECT 'signals of the bank', count(*)
+	FROM example_refunds_workflows.workflow_signals WHERE name = 'booked'
+	UNION ALL
+	SELECT 'notifications ' || status, count(*)
+	FROM example_refunds_workflows.workflow_runs WHERE parent_id IS NOT NULL
+	GROUP BY status`
+
+func printTotals(ctx context.Context, out io.Writer, db *sql.DB) error {
+	rows, err := db.QueryContext(ctx, totals)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	fmt.Fprintln(out)
+	for rows.Next() {
+		var what string
+		var n int
+		if err := rows.Scan(&what, &n); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%-24s %d\n", what, n)
+	}
+	return rows.Err()
 }
 
 // An audit is what is recorded of a run.
@@ -56,7 +98,7 @@ func (t *audit) print(out io.Writer) {
 	_ = t.run.DecodeInput(&request)
 	_ = t.run.DecodeOutput(&receipt) // of a run that has completed
 	fmt.Fprintf(out, "%s  %s, %d.%02d €, %q: %s\n", t.runID, request.Customer, request.Cents/100, request.Cents%100,
-		request.Reason, strings.TrimSpace(string(receipt.Outcome)+" "+string(t.run.Status)))
+		request.Reason, cmp.Or(string(receipt.Outcome), string(t.run.Status)))
 	for i, step := range t.steps {
 		branch, below := "├─ ", "│  "
 		if i == len(t.steps)-1 {
@@ -65,7 +107,12 @@ func (t *audit) print(out io.Writer) {
 		text, lines := t.step(step)
 		fmt.Fprintf(out, "%s%-9s %s\n", branch, step.Name, text)
 		for _, line := range lines {
-			fmt.Fprintf(out, "%s   %s\n", below, line)
+			fmt.Fprintf(out, "%s%s\n", below, line)
+		}
+	}
+	for _, signal := range t.signals {
+		if signal.TakenBy == "" && !strings.HasPrefix(signal.Name, decisions) {
+			fmt.Fprintf(out, "%s  signal %q with key %q: nobody has taken it\n", clock(signal.SentAt), signal.Name, signal.Key)
 		}
 	}
 }
@@ -78,7 +125,7 @@ func (t *audit) step(step workflow.Step) (text string, lines []string) {
 	case workflow.SignalStep:
 		for _, signal := range t.signals {
 			if signal.TakenBy == step.Name {
-				lines = append(lines, fmt.Sprintf("%s  signal %q, key %q: %s", clock(signal.SentAt), signal.Name, signal.Key, signal.Payload))
+				lines = append(lines, fmt.Sprintf("%s  signal %q with key %q, taken by this step", clock(signal.SentAt), signal.Name, signal.Key))
 			}
 		}
 		return result(step), lines
@@ -99,6 +146,9 @@ func (t *audit) step(step workflow.Step) (text string, lines []string) {
 	}
 }
 
+// decisions is what the names of the signals begin with that are decisions; the step that asks follows.
+const decisions = "approval:"
+
 // approval tells who was asked, and judges each decision that was sent as the workflow did: the signal that the step has taken
 // is the one that counts.
 func (t *audit) approval(step workflow.Step) (text string, lines []string) {
@@ -106,7 +156,7 @@ func (t *audit) approval(step workflow.Step) (text string, lines []string) {
 	_ = workflow.Step{Result: step.Request}.DecodeResult(&asked)
 	text = fmt.Sprintf("%s asked at %s, until %s: %s", strings.Join(asked.From, " and "), clock(step.StartedAt), clock(step.WakeAt), result(step))
 	for _, signal := range t.signals {
-		if signal.Name != "approval:"+step.Name {
+		if signal.Name != decisions+step.Name {
 			continue
 		}
 		var decision struct {
@@ -121,7 +171,7 @@ func (t *audit) approval(step workflow.Step) (text string, lines []string) {
 		case !slices.Contains(asked.From, decision.By):
 			verdict = "was not asked"
 		}
-		lines = append(lines, fmt.Sprintf("%s  %-8s %-4s %s", clock(signal.SentAt), decision.By, yesNo(decision.Value), verdict))
+		lines = append(lines, fmt.Sprintf("%s  %-8s %-4s %s", clock(signal.SentAt), decision.By, words[decision.Value], verdict))
 	}
 	return text, lines
 }

@@ -60,6 +60,18 @@ func (b *bank) work(ctx context.Context, webhook string) {
 	}
 }
 
+// finish waits until the bank has nothing more to tell.
+func (b *bank) finish(ctx context.Context) error {
+	for every(ctx, 20*time.Millisecond) {
+		var left int
+		err := b.db.QueryRowContext(ctx, `SELECT count(*) FROM example_refunds.bank_transfers WHERE calls < 2`).Scan(&left)
+		if err != nil || left == 0 {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
 func call(ctx context.Context, webhook string, event Event) error {
 	body, err := json.Marshal(event)
 	if err != nil {

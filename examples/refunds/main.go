@@ -123,7 +123,7 @@ func refundAll(ctx context.Context, shop *shop, out io.Writer) error {
 			return errors.Join(err, context.Cause(ctx))
 		}
 	}
-	return nil
+	return shop.bank.finish(ctx)
 }
 
 func open(url string) (*sql.DB, error) {

@@ -59,7 +59,7 @@ func (p *people) decide(ctx context.Context, id, by string, yes bool) {
 	case err != nil:
 		p.say("%s, %s: %v", id, by, err)
 	default:
-		p.say("%s says %s to %s", by, yesNo(yes), id)
+		p.say("%s says %s to %s", by, words[yes], id)
 	}
 }
 
@@ -88,9 +88,4 @@ func (p *people) expired(ctx context.Context) (ids []string) {
 	return ids
 }
 
-func yesNo(yes bool) string {
-	if yes {
-		return "yes"
-	}
-	return "no"
-}
+var words = map[bool]string{true: "yes", false: "no"}

@@ -13,7 +13,7 @@ type post struct {
 	db *sql.DB // the provider's, in truth
 }
 
-const unknownAddress = workflow.Code("unknown address")
+const unknownAddress = "unknown address" // a code, for programs to match on
 
 // deliver is the step that a notification consists of. It runs again if the answer is lost: the key keeps it from being delivered
 // twice.
