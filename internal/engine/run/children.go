@@ -23,6 +23,9 @@ type Children struct {
 	Abandoned bool          // they go on when the run is cancelled
 }
 
+// errChildCancelled is what a Call fails with when its child was cancelled.
+var errChildCancelled = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
+
 // A Child is how one of them has ended.
 type Child struct {
 	RunID  string          `json:"run_id"`
@@ -55,7 +58,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 		if !errors.As(recorded.Err, &child.Err) {
 			child.Err = store.NewError(recorded.Err)
 		}
-		if child.Err.Code == codeCancelled {
+		if *child.Err == *errChildCancelled { // one that failed with a code of that name has another message
 			child.Status = store.RunCancelled
 		}
 	}
@@ -236,7 +239,7 @@ func childOf(run *store.Run) Child {
 			child.Output = json.RawMessage("null")
 		}
 	case store.RunCancelled:
-		child.Err = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
+		child.Err = errChildCancelled
 	default:
 		if !errors.As(run.Err, &child.Err) {
 			child.Err = store.NewError(run.Err)
