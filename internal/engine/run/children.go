@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -207,11 +208,20 @@ func oneChild(found []store.Run, ids []string) *store.Take {
 
 // allChildren is how the step of a CallAll ends: with how each child did.
 func allChildren(found []store.Run, ids []string) *store.Take {
-	result, err := json.Marshal(childrenOf(found, ids))
+	result, err := marshal(childrenOf(found, ids))
 	if err != nil {
 		return &store.Take{Err: store.NewError(err)}
 	}
 	return &store.Take{Result: result}
+}
+
+// marshal leaves the texts within v as they are, but for white space; json.Marshal would escape some of their characters.
+func marshal(v any) (json.RawMessage, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSpace(text.Bytes()), err
 }
 
 // childrenOf returns how the children with these ids have ended, in their order. One that was deleted has failed.
