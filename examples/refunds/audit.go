@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -72,6 +73,8 @@ type audit struct {
 	service  *workflow.Service
 	runID    string
 	run      workflow.Run
+	request  Request
+	receipt  Receipt
 	steps    []workflow.Step
 	signals  []workflow.SentSignal
 	children []workflow.Run
@@ -80,6 +83,14 @@ type audit struct {
 func (t *audit) read(ctx context.Context) (err error) {
 	if t.run, err = t.service.GetRun(ctx, t.runID); err != nil {
 		return err
+	}
+	if err := t.run.DecodeInput(&t.request); err != nil {
+		return err
+	}
+	if t.run.Status == workflow.RunCompleted {
+		if err := t.run.DecodeOutput(&t.receipt); err != nil {
+			return err
+		}
 	}
 	if t.steps, err = t.service.ListSteps(ctx, t.runID); err != nil {
 		return err
@@ -93,12 +104,8 @@ func (t *audit) read(ctx context.Context) (err error) {
 }
 
 func (t *audit) print(out io.Writer) {
-	var request Request
-	var receipt Receipt
-	_ = t.run.DecodeInput(&request)
-	_ = t.run.DecodeOutput(&receipt) // of a run that has completed
-	fmt.Fprintf(out, "%s  %s, %d.%02d €, %q: %s\n", t.runID, request.Customer, request.Cents/100, request.Cents%100,
-		request.Reason, cmp.Or(string(receipt.Outcome), string(t.run.Status)))
+	fmt.Fprintf(out, "%s  %s, %d.%02d €, %q: %s\n", t.runID, t.request.Customer, t.request.Cents/100, t.request.Cents%100,
+		t.request.Reason, cmp.Or(string(t.receipt.Outcome), string(t.run.Status)))
 	for i, step := range t.steps {
 		branch, below := "├─ ", "│  "
 		if i == len(t.steps)-1 {
@@ -153,7 +160,7 @@ const decisions = "approval:"
 // is the one that counts.
 func (t *audit) approval(step workflow.Step) (text string, lines []string) {
 	var asked struct{ From []string }
-	_ = workflow.Step{Result: step.Request}.DecodeResult(&asked)
+	_ = json.Unmarshal(step.Request, &asked)
 	text = fmt.Sprintf("%s asked at %s, until %s: %s", strings.Join(asked.From, " and "), clock(step.StartedAt), clock(step.WakeAt), result(step))
 	for _, signal := range t.signals {
 		if signal.Name != decisions+step.Name {
@@ -163,7 +170,7 @@ func (t *audit) approval(step workflow.Step) (text string, lines []string) {
 			By    string
 			Value bool
 		}
-		_ = workflow.Step{Result: signal.Payload}.DecodeResult(&decision)
+		_ = json.Unmarshal(signal.Payload, &decision) // anybody may have sent anything
 		verdict := "too late"
 		switch {
 		case signal.TakenBy == step.Name:
