@@ -201,7 +201,8 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 	kit.Exec(t, shop.db, `ALTER TABLE example_refunds_workflows.away RENAME TO workflow_signals`)
 	kit.Exec(t, shop.db, `
-		ALTER TABLE example_refunds.bank_events ADD FOREIGN KEY (transfer) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED`)
+		ALTER TABLE example_refunds.bank_events
+		    ADD FOREIGN KEY (transfer) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED`)
 	if status := shop.call(t, event); status != http.StatusServiceUnavailable {
 		t.Errorf("an event whose transaction does not commit is answered with %d", status)
 	}
@@ -226,15 +227,15 @@ func TestRequests(t *testing.T) {
 	kit.WantIs(t, err, workflow.ErrRunConflict)
 
 	kit.Exec(t, shop.db, `
-		ALTER TABLE example_refunds.refunds ADD FOREIGN KEY (reason) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED NOT VALID`)
+		ALTER TABLE example_refunds.refunds
+		    ADD FOREIGN KEY (reason) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED NOT VALID`)
 	if _, err := shop.request(ctx, "1003", "never arrived"); err == nil {
 		t.Error("a request whose transaction does not commit is accepted")
 	}
-	var refunds, runs int
-	err = shop.db.QueryRow(`SELECT (SELECT count(*) FROM example_refunds.refunds), (SELECT count(*) FROM example_refunds_workflows.workflow_runs)`).
-		Scan(&refunds, &runs)
-	if err != nil || refunds != 1 || runs != 1 {
-		t.Errorf("%d refunds and %d runs (%v), want one of each", refunds, runs, err)
+	refunds := kit.One[int](t, shop.db, `SELECT count(*) FROM example_refunds.refunds`)
+	runs := kit.One[int](t, shop.db, `SELECT count(*) FROM example_refunds_workflows.workflow_runs`)
+	if refunds != 1 || runs != 1 {
+		t.Errorf("%d refunds and %d runs, want one of each", refunds, runs)
 	}
 }
 
