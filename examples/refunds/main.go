@@ -73,7 +73,7 @@ func run(ctx context.Context, out io.Writer) error {
 		DB:     db,
 		Schema: "example_refunds_workflows",
 		Lease:  2 * time.Second, // short, so that the runs of a killed process are taken over soon
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return err
