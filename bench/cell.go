@@ -23,6 +23,10 @@ const (
 	cellMemory = "memory" // of many runs at once
 	cellGrowth = "growth" // whole runs beside many that are finished
 	cellWorker = "worker" // the other process of the queue
+
+	cellChildren = "children" // parents and their children, by how many parents there are at a time
+	cellSignals  = "signals"  // runs that wait for a signal, get it and end, by how many signals are under way
+	cellFanOut   = "fan-out"  // of one parent, beside many finished runs
 )
 
 const (
@@ -37,7 +41,7 @@ type task struct {
 	URL            string
 	Concurrent     int
 	Warmup, Window time.Duration
-	Count          int    // of steps or runs
+	Count          int    // of steps, runs or children
 	Profile        string // file for a CPU profile; none if empty
 }
 
@@ -62,6 +66,7 @@ func child(ctx context.Context, text string) error {
 	}
 	do := map[string]func(context.Context, task) (values, error){
 		cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
+		cellChildren: runChildren, cellSignals: runSignals,
 	}[t.Cell]
 	v, err := profiled(ctx, t, do)
 	if err != nil {

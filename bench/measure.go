@@ -64,6 +64,11 @@ func (p plan) rounds() []round {
 		round{cell: cellMemory, contestants: []string{oursPGX}},
 		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
 	)
+	for _, cell := range []string{cellChildren, cellSignals} {
+		for _, n := range p.waiting {
+			all = append(all, round{cell: cell, concurrent: n, contestants: []string{dbosGo, goWork}})
+		}
+	}
 	for i := range all {
 		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
 	}
@@ -171,6 +176,10 @@ func (p plan) count(cell string) int {
 		return p.steps
 	case cellQueue:
 		return p.backlog
+	case cellChildren:
+		return p.children
+	case cellFanOut:
+		return p.fanOut
 	default:
 		return p.inFlight
 	}
