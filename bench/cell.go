@@ -56,7 +56,17 @@ const (
 	perRun        = " per run" // after the names of the counters
 	inFlightMB    = "in flight MB"
 	parkedMB      = "parked MB"
+
+	fanOutWAL        = "fan-out, WAL bytes" // until the parent is parked
+	fanOutStatements = "fan-out, statements"
+	fanInWAL         = "fan-in, WAL bytes" // of all, until the parent has ended
+	fanInStatements  = "fan-in, statements"
 )
+
+var cells = map[string]func(context.Context, task) (values, error){
+	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
+	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,
+}
 
 // child does a task that it is given as JSON, and prints the values as JSON.
 func child(ctx context.Context, text string) error {
@@ -64,11 +74,7 @@ func child(ctx context.Context, text string) error {
 	if err := json.Unmarshal([]byte(text), &t); err != nil {
 		return err
 	}
-	do := map[string]func(context.Context, task) (values, error){
-		cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
-		cellChildren: runChildren, cellSignals: runSignals,
-	}[t.Cell]
-	v, err := profiled(ctx, t, do)
+	v, err := profiled(ctx, t, cells[t.Cell])
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", t.Cell, t.Contestant, err)
 	}
@@ -247,7 +253,7 @@ func inUse() float64 {
 	return float64(m.HeapInuse+m.StackInuse) / 1e6
 }
 
-// counters read what the server counts, from a connection of their own.
+// counters read what the server counts, from a connection of their own. Statements of the bench itself are marked, and not counted.
 type counters struct {
 	db         *sql.DB
 	statements bool // pg_stat_statements is there
@@ -273,11 +279,14 @@ func openCounters(ctx context.Context, url string) (counters, error) {
 
 func (c counters) read(ctx context.Context) (values, error) {
 	var bytes, transactions, calls float64
-	err := c.db.QueryRowContext(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0', pg_snapshot_xmax(pg_current_snapshot())::text::bigint").
+	err := c.db.QueryRowContext(ctx, `
+		SELECT /* bench */ pg_current_wal_insert_lsn() - '0/0', pg_snapshot_xmax(pg_current_snapshot())::text::bigint`).
 		Scan(&bytes, &transactions)
 	v := values{wal: bytes, written: transactions}
 	if c.statements && err == nil {
-		err = c.db.QueryRowContext(ctx, "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements").Scan(&calls)
+		err = c.db.QueryRowContext(ctx, `
+			SELECT /* bench */ coalesce(sum(calls), 0) FROM pg_stat_statements
+			WHERE query NOT LIKE '%/* bench */%'`).Scan(&calls)
 		v[sentStatements] = calls
 	}
 	return v, err

@@ -94,7 +94,7 @@ func (p plan) measure(ctx context.Context) (*results, error) {
 				}
 				s.Repetition = repetition + 1
 				r.Samples = append(r.Samples, s)
-				fmt.Fprintf(os.Stderr, "%d/%d  %-6s %4s  %-45s %s\n",
+				fmt.Fprintf(os.Stderr, "%d/%d  %-8s %4s  %-45s %s\n",
 					s.Repetition, p.repetitions, s.Cell, orEmpty(s.Concurrent), s.Contestant, s.line())
 			}
 		}

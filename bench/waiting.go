@@ -66,31 +66,37 @@ func runSignals(ctx context.Context, t task) (v values, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, sys.Close()) }()
-	m := sys.(mailbox)
-	waiting := make([][]signalled, t.Concurrent)
-	end := func(ctx context.Context, caller int) (time.Duration, error) {
-		oldest := waiting[caller][0]
-		waiting[caller] = waiting[caller][1:]
-		began := time.Now()
-		err := oldest(ctx)
-		return time.Since(began), err
-	}
-	v, err = runOperations(ctx, t, func(ctx context.Context, caller int) (time.Duration, error) {
-		for len(waiting[caller]) <= waitingRuns {
-			next, err := m.Wait(ctx)
-			if err != nil {
-				return 0, err
-			}
-			waiting[caller] = append(waiting[caller], next)
+	s := senders{mailbox: sys.(mailbox), waiting: make([][]signalled, t.Concurrent)}
+	v, err = runOperations(ctx, t, s.next)
+	return v, errors.Join(err, s.rest(ctx))
+}
+
+// senders have runs that wait, and send to them.
+type senders struct {
+	mailbox
+	waiting [][]signalled // of each caller, the oldest first
+}
+
+// next starts a run that waits and ends another one.
+func (s senders) next(ctx context.Context, caller int) (time.Duration, error) {
+	for len(s.waiting[caller]) <= waitingRuns {
+		run, err := s.Wait(ctx)
+		if err != nil {
+			return 0, err
 		}
-		return end(ctx, caller)
-	})
-	for caller := range waiting {
-		for err == nil && len(waiting[caller]) > 0 {
-			_, err = end(ctx, caller)
-		}
+		s.waiting[caller] = append(s.waiting[caller], run)
 	}
-	return v, err
+	oldest := s.waiting[caller][0]
+	s.waiting[caller] = s.waiting[caller][1:]
+	began := time.Now()
+	err := oldest(ctx)
+	return time.Since(began), err
+}
+
+// rest ends all that wait.
+func (s senders) rest(ctx context.Context) error {
+	all := slices.Concat(s.waiting...)
+	return inParallel(ctx, len(all), func(ctx context.Context, i int) error { return all[i](ctx) })
 }
 
 // An operation is what one of the callers does; it tells how long what is to be timed of it took.
