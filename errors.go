@@ -20,7 +20,7 @@ var (
 	// compared as JSON, or when a handle of one workflow is to a run of another.
 	ErrRunConflict = store.ErrRunConflict
 
-	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written.
+	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written, or a signal is sent to one.
 	ErrRunFinished = store.ErrRunFinished
 
 	// ErrRunOwned is returned when the state API writes to a run that a worker executes at this moment.
@@ -30,7 +30,7 @@ var (
 	// process: its lease ended, or the run was cancelled. Nothing was written.
 	ErrRunLost = store.ErrRunLost
 
-	// ErrRunCancelled is returned by [Handle.Result] for a run that was cancelled.
+	// ErrRunCancelled is returned by [Handle.Result] and [Call] for a run that was cancelled.
 	ErrRunCancelled = errors.New("run was cancelled")
 
 	// ErrStepFinished is returned when a succeeded step would change.
@@ -41,7 +41,7 @@ var (
 	ErrLockTimeout = store.ErrLockTimeout
 
 	// ErrTimeout is returned when the database gave no answer within Config.Timeout. The call may or may not have
-	// taken effect.
+	// taken effect. In a workflow's function it is what nobody answered in time: of [Signal.Wait] and [Approval.Ask].
 	ErrTimeout = store.ErrTimeout
 
 	// ErrInvalidArgument is returned, before anything reaches the server, for a name, id, status or payload that
@@ -75,8 +75,14 @@ var (
 	ErrBranchBusy = run.ErrBranchBusy
 
 	// ErrStartOutsideStep is returned when a run is started by the function of another one outside its steps: it would be
-	// started again whenever that function is called again. Start it in a step, with [WithRunID].
-	ErrStartOutsideStep = errors.New("inside a workflow's function, a run is started in a step: else each replay would start another")
+	// started again whenever that function is called again. Use [Call] or [Spawn], which start a run once.
+	ErrStartOutsideStep = errors.New("inside a workflow's function, Start would start another run in each replay: " +
+		"use Call, which waits for its result, or Spawn, which does not")
+
+	// ErrSendOutsideStep is returned when a signal without a key is sent by the function of a run outside its steps: it would be
+	// sent again whenever that function is called again. Send it in a step, or [WithKey].
+	ErrSendOutsideStep = errors.New("inside a workflow's function, Send would send another signal in each replay: " +
+		"call it in a step, or give the signal a key (WithKey)")
 
 	// ErrTooManySteps is returned by a step beyond Config.MaxSteps.
 	ErrTooManySteps = run.ErrTooManySteps
@@ -109,6 +115,7 @@ const (
 	CodeGoexit           Code = "goexit"           // it ended its goroutine (runtime.Goexit) instead of returning
 	CodeDeadline         Code = "deadline"         // the run was not finished by its deadline
 	CodeStepTimeout      Code = "step_timeout"     // an attempt took longer than WithAttemptTimeout allows
+	CodeTimeout          Code = "timeout"          // what a step waited for did not come in time
 	CodeCrashLoop        Code = "crash_loop"       // the workers that executed the run died, ten times without a new step
 	CodeNondeterministic Code = "nondeterministic" // the workflow's function does not do what it did before
 	CodeHistory          Code = "history"          // the steps of the run cannot be loaded
@@ -172,7 +179,11 @@ func recorded(err error) error {
 	if err == nil || !errors.As(err, &own) {
 		return err
 	}
-	return &coded{error: err, stored: own.stored()}
+	stored := own.stored()
+	if step := calledIn(err); step != "" && stored != nil {
+		stored.Step = step
+	}
+	return &coded{error: err, stored: stored}
 }
 
 type coded struct {

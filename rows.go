@@ -27,9 +27,11 @@ type SuspendReason = store.SuspendReason
 
 // The reasons of a suspension. Later releases may add to them.
 const (
-	SuspendedForTime SuspendReason = store.ForTime    // the end of a Sleep, or the next attempt of a step: Run.RunAt
-	SuspendedByHand  SuspendReason = store.ForHand    // somebody moved it there by the state API, and will move it on
-	SuspendedBlocked SuspendReason = store.ForBlocked // it cannot go on as things are: Run.Err says why, and it is tried again at Run.RunAt
+	SuspendedForTime     SuspendReason = store.ForTime     // the end of a Sleep, or the next attempt of a step: Run.RunAt
+	SuspendedForSignal   SuspendReason = store.ForSignal   // a signal, or a decision: Run.WaitsFor
+	SuspendedForChildren SuspendReason = store.ForChildren // the end of runs that it has called: Run.WaitsFor
+	SuspendedByHand      SuspendReason = store.ForHand     // somebody moved it there by the state API, and will move it on
+	SuspendedBlocked     SuspendReason = store.ForBlocked  // it cannot go on as things are: Run.Err says why, and it is tried again at Run.RunAt
 )
 
 // Run is one execution of a workflow, as its row stands. Payloads are equal as JSON to what was written, not byte for byte:
@@ -39,11 +41,14 @@ type Run struct {
 	Workflow     string // name that the workflow was defined with
 	Status       RunStatus
 	SuspendedFor SuspendReason // "" unless suspended
+	WaitsFor     []string      // what makes a suspended run go on besides RunAt: "signal:" and a signal's name, "step:" and the key of a scheduled step
 	Input        json.RawMessage
 	Output       json.RawMessage // nil: none recorded
 	Err          error           // an *Error: why it failed, or what blocks it or last blocked it; nil otherwise
 	Owner        string          // id of the worker that executes it; "" when nobody does
 	Version      string          // Config.Version of the process that started it
+	ParentID     string          // the run that called or spawned it; "" for none
+	ParentStep   string          // the step of that run that waits for this one; "" for none
 	RunAt        time.Time       // when a worker may claim it; zero: never
 	BlockedAt    time.Time       // since when it is blocked, without a new step; zero unless SuspendedFor is SuspendedBlocked
 	CreatedAt    time.Time
@@ -69,12 +74,14 @@ func (r Run) DecodeOutput(v any) error {
 
 // RunFilter selects the runs of a list; the zero value selects all.
 type RunFilter struct {
-	Workflow      string      // only runs of this workflow; "" for all
-	Statuses      []RunStatus // only runs with one of these; none for all
-	CreatedFrom   time.Time   // only runs created at this time or later; zero for no bound
-	CreatedBefore time.Time   // only runs created before this time; zero for no bound
-	Limit         int         // runs a page. Defaults to 100; at most 1,000
-	Cursor        string      // RunPage.Next of the page before; "" for the first page
+	Workflow      string        // only runs of this workflow; "" for all
+	Statuses      []RunStatus   // only runs with one of these; none for all
+	SuspendedFor  SuspendReason // only runs that are suspended for this reason; "" for all
+	ParentID      string        // only runs that this one has called or spawned; "" for all
+	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
+	CreatedBefore time.Time     // only runs created before this time; zero for no bound
+	Limit         int           // runs a page. Defaults to 100; at most 1,000
+	Cursor        string        // RunPage.Next of the page before; "" for the first page
 }
 
 // RunPage is one page of a list.
@@ -89,7 +96,7 @@ type StepStatus = store.StepStatus
 // The statuses of a step.
 const (
 	StepPending   StepStatus = store.StepPending   // never written, or waits for its next attempt
-	StepScheduled StepStatus = store.StepScheduled // handed to someone who will execute it; a sleep that still waits
+	StepScheduled StepStatus = store.StepScheduled // handed to someone who will execute it; a wait that is not over
 	StepRunning   StepStatus = store.StepRunning   // being executed; only written for runs whose workers have died before
 	StepSucceeded StepStatus = store.StepSucceeded // has a result; final
 	StepFailed    StepStatus = store.StepFailed    // has an error; may still succeed
@@ -100,9 +107,13 @@ type StepKind = store.StepKind
 
 // The kinds of steps besides plain ones.
 const (
-	TxStep    StepKind = store.TxStep    // recorded in the transaction of its effects ([DoTx])
-	SleepStep StepKind = store.SleepStep // a wait ([Sleep])
-	PatchStep StepKind = store.PatchStep // no unit of work: the run takes the new way of a change ([Patched])
+	TxStep       StepKind = store.TxStep       // recorded in the transaction of its effects ([DoTx])
+	SleepStep    StepKind = store.SleepStep    // a wait ([Sleep])
+	SignalStep   StepKind = store.SignalStep   // a wait for a signal ([Signal.Wait], [Signal.Poll])
+	ApprovalStep StepKind = store.ApprovalStep // a wait for a decision ([Approval.Ask])
+	CallStep     StepKind = store.CallStep     // runs that it waits for ([Call], [CallAll])
+	SpawnStep    StepKind = store.SpawnStep    // a run that it only starts ([Spawn])
+	PatchStep    StepKind = store.PatchStep    // no unit of work: the run takes the new way of a change ([Patched])
 )
 
 // Step is one unit of work of a run. Times are the database's, to the millisecond.
@@ -117,7 +128,11 @@ type Step struct {
 	Seq       int             // the order in which the run reached its steps, from 1; 0 when written by the state API
 	StartedAt time.Time       // of the newest attempt; zero when written by the state API
 	UpdatedAt time.Time       // zero when never written
-	WakeAt    time.Time       // end of a sleep, or time of the next attempt; zero for none
+	WakeAt    time.Time       // end of a sleep, time of the next attempt, or until when is waited; zero for none
+	Request   json.RawMessage // of an approval: who is asked for what, {from, for}; nil for none
+	ChildID   string          // the run that it has started, the first of them if there are more; "" for none
+	Waiting   int             // how many of the runs that it waits for are unfinished
+	SignalSeq int64           // SentSignal.Seq of the signal that it has taken; 0 for none
 }
 
 // Attempts are the failed attempts of a step.
@@ -137,6 +152,7 @@ func stepOf(s store.Step) Step {
 	step := Step{
 		RunID: s.RunID, Name: s.Name, Status: s.Status, Kind: s.Kind, Result: s.Result, Err: errorOf(s.Err),
 		Seq: s.Seq, StartedAt: s.StartedAt, UpdatedAt: s.UpdatedAt, WakeAt: s.WakeAt,
+		Request: s.Request, ChildID: s.ChildID, Waiting: s.Waiting, SignalSeq: s.SignalSeq,
 	}
 	if s.Kind == SleepStep && s.WakeIn > 0 { // it was recorded once, when it began
 		step.Status = StepScheduled

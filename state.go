@@ -117,8 +117,8 @@ func (s *shared) newRun(ctx context.Context, workflow string, input any, options
 	if run.InFunction(ctx) {
 		return store.NewRun{}, fmt.Errorf("workflow: start a run of %q: %w", workflow, ErrStartOutsideStep)
 	}
-	if o.delay < 0 || o.deadline < 0 {
-		return store.NewRun{}, fmt.Errorf("workflow: start: %w: a delay and a deadline must not be negative", ErrInvalidArgument)
+	if err := o.check(); err != nil {
+		return store.NewRun{}, fmt.Errorf("workflow: start: %w", err)
 	}
 	if o.chosen {
 		if err := checkRunID(o.runID); err != nil {
@@ -176,6 +176,16 @@ func checkFilter(filter *RunFilter) error {
 	}
 	if filter.Workflow != "" {
 		if err := checkWorkflowName(filter.Workflow); err != nil {
+			return err
+		}
+	}
+	if filter.ParentID != "" {
+		if err := checkRunID(filter.ParentID); err != nil {
+			return err
+		}
+	}
+	if filter.SuspendedFor != "" {
+		if err := checkName("RunFilter.SuspendedFor", string(filter.SuspendedFor), maxName); err != nil {
 			return err
 		}
 	}

@@ -34,34 +34,40 @@ func (w *Workflow[In, Out]) Name() string { return w.name }
 type Definition interface {
 	Name() string
 	isNil() bool
-	body(config *Config) func(context.Context, json.RawMessage) (json.RawMessage, error)
+	body(s *shared) func(context.Context, json.RawMessage) (json.RawMessage, error)
 }
 
 func (w *Workflow[In, Out]) isNil() bool { return w.fn == nil }
 
-func (w *Workflow[In, Out]) body(config *Config) func(context.Context, json.RawMessage) (json.RawMessage, error) {
+func (w *Workflow[In, Out]) body(s *shared) func(context.Context, json.RawMessage) (json.RawMessage, error) {
 	return func(ctx context.Context, input json.RawMessage) (json.RawMessage, error) {
 		var in In
 		if err := json.Unmarshal(input, &in); err != nil {
 			return nil, fmt.Errorf("decode input as %s: %w", typeName[In](), err)
 		}
-		out, err := w.fn(context.WithValue(ctx, configKey{}, config), in)
+		out, err := w.fn(context.WithValue(ctx, serviceKey{}, s), in)
 		if err != nil {
 			return nil, recorded(err)
 		}
-		return encode("output", out, config.PayloadLimit)
+		return encode("output", out, s.config.PayloadLimit)
 	}
 }
 
 // typeName names a type, also an interface, whose values do not.
 func typeName[T any]() string { return reflect.TypeFor[T]().String() }
 
-// configKey is where a run's context carries the service's config to its steps.
-type configKey struct{}
+// serviceKey is where a run's context carries the service that executes it to its steps.
+type serviceKey struct{}
+
+// serviceOf is nil outside a run.
+func serviceOf(ctx context.Context) *shared {
+	s, _ := ctx.Value(serviceKey{}).(*shared)
+	return s
+}
 
 func configOf(ctx context.Context) *Config {
-	if config, ok := ctx.Value(configKey{}).(*Config); ok {
-		return config
+	if s := serviceOf(ctx); s != nil {
+		return &s.config
 	}
 	return outside()
 }
@@ -82,26 +88,49 @@ func (s *Service) Register(definitions ...Definition) {
 		if d.isNil() {
 			panic(fmt.Sprintf("workflow: register: workflow %q has a nil function", d.Name()))
 		}
-		if !s.engine.Register(d.Name(), d.body(&s.config)) {
+		if !s.engine.Register(d.Name(), d.body(s.shared)) {
 			panic(fmt.Sprintf("workflow: register: workflow %q is registered already", d.Name()))
 		}
 	}
 }
 
-// A StartOption changes how a run is started.
+// A StartOption changes how a run is started by [Workflow.Start].
 type StartOption interface {
 	start(*startOptions)
 }
 
-type startOptions struct {
-	chosen          bool
-	runID           string
-	delay, deadline time.Duration
+// A RunOption changes how a run is executed, however it is started: it is for [Workflow.Start] and for [Call], [CallAll] and [Spawn].
+type RunOption interface {
+	StartOption
+	CallOption
 }
+
+type (
+	startOptions struct {
+		runOptions
+		chosen bool
+		runID  string
+	}
+	runOptions struct {
+		delay, deadline time.Duration
+	}
+)
 
 type startOption func(*startOptions)
 
 func (o startOption) start(to *startOptions) { o(to) }
+
+type runOption func(*runOptions)
+
+func (o runOption) start(to *startOptions) { o(&to.runOptions) }
+func (o runOption) call(to *callOptions)   { o(&to.runOptions) }
+
+func (o runOptions) check() error {
+	if o.delay < 0 || o.deadline < 0 {
+		return fmt.Errorf("%w: a delay and a deadline must not be negative", ErrInvalidArgument)
+	}
+	return nil
+}
 
 // WithRunID starts the run under an id of the caller's choice, at most 255 bytes. Starting again with the same id,
 // workflow and input gives a handle to the same run, so a caller that does not know whether it has started a run may
@@ -110,20 +139,15 @@ func WithRunID(id string) StartOption {
 	return startOption(func(o *startOptions) { o.chosen, o.runID = true, id })
 }
 
-// A RunOption changes how a run is executed, however it was started.
-type RunOption interface {
-	StartOption
-}
-
 // WithDelay makes the run wait for d before it is executed, by the database's clock.
 func WithDelay(d time.Duration) RunOption {
-	return startOption(func(o *startOptions) { o.delay = d })
+	return runOption(func(o *runOptions) { o.delay = d })
 }
 
 // WithDeadline makes the run fail with [CodeDeadline] when it is not finished within d from its start, by the database's
 // clock. A worker that knows the workflow sees to that; [State.Resume] removes the deadline.
 func WithDeadline(d time.Duration) RunOption {
-	return startOption(func(o *startOptions) { o.deadline = d })
+	return runOption(func(o *runOptions) { o.deadline = d })
 }
 
 // Start creates a run and returns a handle to it. On a [Service] the run is durable when Start returns: it will be executed by

@@ -27,14 +27,17 @@ type Claim struct {
 // ClaimedRun is a run that now belongs to the worker that claimed it.
 type ClaimedRun struct {
 	Owned
-	Workflow  string
-	Input     json.RawMessage
-	Deadline  *time.Duration // from the claim on; nil: none
-	Begun     bool           // it may have steps
-	TakeOvers int            // deaths of owners since its newest step; from 2 on it is a suspect
-	WakeSeq   int64
-	RunAt     int64 // by which it was claimed, Unix milliseconds
-	Blocked   bool  // it was blocked: its record could not be followed before
+	Workflow   string
+	Input      json.RawMessage
+	Deadline   *time.Duration // from the claim on; nil: none
+	Begun      bool           // it may have steps
+	TakeOvers  int            // deaths of owners since its newest step; from 2 on it is a suspect
+	WakeSeq    int64
+	RunAt      int64  // by which it was claimed, Unix milliseconds
+	Blocked    bool   // it was blocked: its record could not be followed before
+	ParentID   string // the run that started it; "": none did
+	ParentStep string // the step of its parent that waits for it; "": none does
+	Depth      int    // how many ancestors it has
 }
 
 // Suspect reports whether the run's owners have died often enough that the run may be the reason.
@@ -74,12 +77,13 @@ var claimRuns = pg.Define("claim_runs", `
 	), claimed AS (
 	    UPDATE {schema}.workflow_runs AS run
 	    SET status = 'running', owner = worker.id, epoch = run.epoch + 1, run_at = NULL, suspended_for = NULL,
-	        updated_at = clock.ms
+	        waits_for = NULL, updated_at = clock.ms
 	    FROM clock, picked, worker
 	    WHERE run.id = picked.id
 	      -- One suspect at a time.
 	      AND (picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))
 	    RETURNING run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
+	              run.parent_id, run.parent_step, run.depth,
 	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for,
 	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun
 	)
@@ -103,6 +107,9 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 		RunAt        sql.NullInt64  `db:"run_at"`
 		SuspendedFor sql.NullString `db:"suspended_for"`
 		Begun        sql.NullBool   `db:"begun"`
+		ParentID     sql.NullString `db:"parent_id"`
+		ParentStep   sql.NullString `db:"parent_step"`
+		Depth        sql.NullInt64  `db:"depth"`
 	}
 	err := s.db.List(ctx, &rows, claimRuns, request.Worker, workflows, marks, int64(request.Limit), request.Suspects)
 	if err != nil {
@@ -117,7 +124,8 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 		claimed := ClaimedRun{
 			Owned: Owned{RunID: row.ID.String, Epoch: row.Epoch.Int64}, Workflow: row.Workflow.String, Input: json.RawMessage(row.Input),
 			Begun: row.Begun.Bool, TakeOvers: int(row.TakeOvers.Int64), WakeSeq: row.WakeSeq.Int64, RunAt: row.RunAt.Int64,
-			Blocked: SuspendReason(row.SuspendedFor.String) == ForBlocked,
+			Blocked:  SuspendReason(row.SuspendedFor.String) == ForBlocked,
+			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String, Depth: int(row.Depth.Int64),
 		}
 		if row.Deadline.Valid {
 			left := time.Duration(row.Deadline.Int64) * time.Millisecond

@@ -14,9 +14,17 @@ type End struct {
 	Status RunStatus
 	Output json.RawMessage
 	Err    *Error
+
+	ParentID, ParentStep string // the step that awaits the run, which is told; "": none does
 }
 
-func (*End) kind() int   { return endKind }
+func (e *End) kind() int {
+	if e.ParentStep != "" {
+		return childEndKind
+	}
+	return endKind
+}
+
 func (e *End) size() int { return len(e.Output) }
 func (e *End) fill(row *fields) {
 	row.text(e.RunID)
@@ -24,13 +32,17 @@ func (e *End) fill(row *fields) {
 	row.text(string(e.Status))
 	row.json(e.Output)
 	row.json(encodeError(e.Err))
+	if e.ParentStep != "" {
+		row.text(e.ParentID)
+		row.text(e.ParentStep)
+	}
 }
 
 // ends is how a run becomes terminal, whoever ends it: the SET list of an UPDATE of workflow_runs AS run. What hangs on
 // the end of a run hangs here. at is the time, which each statement has read already.
 func ends(status, output, err, at string) string {
 	return `status = ` + status + `, output = ` + output + `, error = ` + err + `, owner = NULL, epoch = run.epoch + 1,
-    run_at = NULL, suspended_for = NULL, blocked_at = NULL, updated_at = ` + at
+    run_at = NULL, suspended_for = NULL, waits_for = NULL, blocked_at = NULL, updated_at = ` + at
 }
 
 // Cancelled runs keep what was recorded of them.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -69,6 +70,15 @@ func (f *fields) numberOrNull(n int) {
 		return
 	}
 	f.number(int64(n))
+}
+
+func (f *fields) flag(set bool) {
+	if f.ends == nil {
+		f.arguments = append(f.arguments, set)
+		return
+	}
+	f.elements = strconv.AppendBool(f.elements, set)
+	f.end()
 }
 
 // duration is in milliseconds, and NULL for nil.

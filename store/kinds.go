@@ -13,8 +13,11 @@ type kind struct {
 	given   string // names the rows
 	fields  string // of a row, with their types, in the order of Write.row
 	written string // names what was written
+	before  string // clauses that the write reads from
 	write   string // writes the rows. Its guard skips a run that others have locked
+	after   string // clauses that write what belongs to the rows that were written
 	alone   string // what is added for a row that is written alone: what it does when it exists. Among others that is an error
+	opens   bool   // a step that is scheduled already was there before, as one that has succeeded
 	certain bool   // among others, each row is written unless that is an error of all
 	key     string // columns that tell rows apart, of what is given and of what was written
 	runID   string // the given column that names the run
@@ -23,11 +26,15 @@ type kind struct {
 // The kinds of writes, in the order in which a statement has them: a start before what the run does next.
 const (
 	startKind = iota
+	scheduleKind
+	fanOutKind
 	checkpointKind
 	failureKind
+	takeKind
 	parkKind
 	endKind
-	markKind // goes alone
+	childEndKind // after what the parent does
+	markKind     // goes alone
 )
 
 var kinds = []kind{
@@ -56,6 +63,8 @@ WHERE {gate}
 ON CONFLICT (id) DO NOTHING`,
 		certain: true,
 	},
+	scheduleKind: schedules,
+	fanOutKind:   fansOut,
 	checkpointKind: {
 		name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",
@@ -103,20 +112,38 @@ SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at 
         END || (EXCLUDED.attempts -> 'failures'))
 WHERE step.status <> 'succeeded'`,
 	},
+	takeKind: {
+		name: "take_step", op: "take for step", given: "take", runID: "run_id",
+		fields: "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, status text, result jsonb, error jsonb, " +
+			"signal_seq bigint, wake_seq bigint",
+		written: "taken", key: "run_id, step_name", write: `
+INSERT INTO {schema}.workflow_steps AS step
+    (run_id, step_name, status, result, error, updated_at, kind, seq, started_at, signal_seq)
+SELECT take.run_id, take.step_name, take.status, take.result, take.error, clock.ms, take.kind, take.seq,
+       clock.ms - take.took, take.signal_seq
+FROM clock
+CROSS JOIN take
+` + guard("take", "run_id", "FOR SHARE", "wake_seq = coalesce(take.wake_seq, wake_seq)") + `
+ON CONFLICT (run_id, step_name) DO UPDATE
+SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error, updated_at = EXCLUDED.updated_at,
+    kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = coalesce(step.started_at, EXCLUDED.started_at),
+    signal_seq = EXCLUDED.signal_seq
+WHERE step.status <> 'succeeded'`,
+	},
 	parkKind: {
 		name: "park_run", op: "park run", given: "park", runID: "id",
-		fields: "id text, epoch bigint, wake_in bigint, reason text, wake_seq bigint",
+		fields: "id text, epoch bigint, wake_in bigint, reason text, wake_seq bigint, waits_for text",
 		// The run exists and is locked, so this always ends in the update. An UPDATE would join instead, and a plan from
 		// when the table was small would read all of it.
 		written: "parked", key: "id", write: `
-INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, run_at, suspended_for)
-SELECT park.id, '', 'suspended', 'null', 0, clock.ms, clock.ms + park.wake_in, park.reason
+INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, run_at, suspended_for, waits_for)
+SELECT park.id, '', 'suspended', 'null', 0, clock.ms, clock.ms + park.wake_in, park.reason, park.waits_for::text[]
 FROM clock
 CROSS JOIN park
 ` + guard("park", "id", "FOR NO KEY UPDATE", "wake_seq = park.wake_seq") + `
 ON CONFLICT (id) DO UPDATE
 SET status = EXCLUDED.status, owner = NULL, epoch = run.epoch + 1, run_at = least(EXCLUDED.run_at, run.deadline_at),
-    suspended_for = EXCLUDED.suspended_for, error = NULL, blocked_at = NULL, updated_at = EXCLUDED.updated_at`,
+    suspended_for = EXCLUDED.suspended_for, waits_for = EXCLUDED.waits_for, error = NULL, blocked_at = NULL, updated_at = EXCLUDED.updated_at`,
 	},
 	endKind: {
 		name: "end_run", op: "finish run", given: "finish", runID: "id",
@@ -131,6 +158,7 @@ CROSS JOIN finish
 ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
 	},
+	childEndKind: childEnds,
 	markKind: {
 		name: "mark_step", op: "mark step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int",

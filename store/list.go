@@ -12,12 +12,14 @@ import (
 
 // RunFilter selects runs; the zero value selects all, newest first.
 type RunFilter struct {
-	Workflow      string      // only runs of this workflow; "" for all
-	Statuses      []RunStatus // only runs with one of these statuses; none for all
-	CreatedFrom   time.Time   // only runs created at this time or later; zero for no bound
-	CreatedBefore time.Time   // only runs created before this time; zero for no bound
-	Limit         int         // runs a page. Defaults to 100; at most 1,000
-	Cursor        string      // RunPage.Next of the page before; "" for the first page
+	Workflow      string        // only runs of this workflow; "" for all
+	Statuses      []RunStatus   // only runs with one of these statuses; none for all
+	SuspendedFor  SuspendReason // only runs that are suspended for this reason; "" for all
+	ParentID      string        // only runs that this one has started; "" for all
+	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
+	CreatedBefore time.Time     // only runs created before this time; zero for no bound
+	Limit         int           // runs a page. Defaults to 100; at most 1,000
+	Cursor        string        // RunPage.Next of the page before; "" for the first page
 }
 
 // RunPage is one page of a list.
@@ -28,16 +30,25 @@ type RunPage struct {
 
 // Keyset paging: the next page starts after the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
-var listRuns = pg.DefineRead("list_runs", `
-	SELECT `+runColumns+`
+var listRuns = pg.DefineRead("list_runs", listRunsWhere(""))
+
+// The children of a run are few among all runs, and have an index of their own.
+var listChildren = pg.DefineRead("list_children", listRunsWhere(`
+	  AND parent_id = $9`))
+
+func listRunsWhere(more string) string {
+	return `
+	SELECT ` + runColumns + `
 	FROM {schema}.workflow_runs
 	WHERE (created_at, id) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
 	  AND created_at >= coalesce($3::bigint, '-9223372036854775808')
 	  AND created_at < coalesce($4::bigint, 9223372036854775807)
 	  AND ($5::text IS NULL OR workflow = $5)
 	  AND ($6::text[] IS NULL OR status = ANY ($6))
+	  AND ($7::text IS NULL OR suspended_for = $7)` + more + `
 	ORDER BY created_at DESC, id DESC
-	LIMIT $7::bigint`)
+	LIMIT $8::bigint`
+}
 
 // ListRuns returns a page of runs, newest first.
 func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) {
@@ -53,10 +64,15 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 		}
 		chosen = statuses.Literal()
 	}
+	query, args := listRuns, []any{
+		at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore), text(filter.Workflow), chosen,
+		text(string(filter.SuspendedFor)), int64(filter.Limit) + 1,
+	}
+	if filter.ParentID != "" {
+		query, args = listChildren, append(args, filter.ParentID)
+	}
 	var rows []runRow
-	err = s.db.List(ctx, &rows, listRuns, at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore),
-		text(filter.Workflow), chosen, int64(filter.Limit)+1)
-	if err != nil {
+	if err := s.db.List(ctx, &rows, query, args...); err != nil {
 		return RunPage{}, pg.Problem("list runs", err)
 	}
 

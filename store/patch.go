@@ -12,6 +12,10 @@ func (k StepKind) Describe() string {
 		return "a transactional step"
 	case SleepStep:
 		return "a sleep"
+	case SignalStep:
+		return "a wait for a signal"
+	case ApprovalStep:
+		return "an approval"
 	case PatchStep:
 		return "the marker of a patch"
 	default:

@@ -49,11 +49,14 @@ type Run struct {
 	Workflow     string
 	Status       RunStatus
 	SuspendedFor SuspendReason // "" unless suspended
+	WaitsFor     []string      // what makes a suspended run go on besides RunAt: see WaitsForSignal and WaitsForStep
 	Input        json.RawMessage
 	Output       json.RawMessage // nil: none recorded
 	Err          error           // nil, or an *Error: why it failed, or what blocks it or last blocked it
 	Owner        string          // the worker that executes the run; "" when nobody does
 	Version      string          // of the application that started it, as it calls itself; "" when it does not
+	ParentID     string          // the run that started it; "": none did
+	ParentStep   string          // the step of its parent that waits for it; "": none does
 	RunAt        time.Time       // when a worker may claim the run; zero: never
 	BlockedAt    time.Time       // when it was first blocked, without a new step since; zero: it is not blocked
 	CreatedAt    time.Time       // by the database's clock, to the millisecond
@@ -83,6 +86,9 @@ type runRow struct {
 	Owner        sql.NullString `db:"owner"`
 	Version      sql.NullString `db:"version"`
 	SuspendedFor sql.NullString `db:"suspended_for"`
+	WaitsFor     pg.TextArray   `db:"waits_for"`
+	ParentID     sql.NullString `db:"parent_id"`
+	ParentStep   sql.NullString `db:"parent_step"`
 	BlockedAt    sql.NullInt64  `db:"blocked_at"`
 	RunAt        sql.NullInt64  `db:"run_at"`
 	CreatedAt    int64          `db:"created_at"`
@@ -93,7 +99,8 @@ func (r runRow) run() Run {
 	run := Run{
 		ID: r.ID, Workflow: r.Workflow, Status: r.Status,
 		Input: json.RawMessage(r.Input), Output: json.RawMessage(r.Output), Err: decodeError(r.Error),
-		Owner: r.Owner.String, Version: r.Version.String, SuspendedFor: SuspendReason(r.SuspendedFor.String), RunAt: timeOf(r.RunAt),
+		Owner: r.Owner.String, Version: r.Version.String, ParentID: r.ParentID.String, ParentStep: r.ParentStep.String,
+		SuspendedFor: SuspendReason(r.SuspendedFor.String), WaitsFor: r.WaitsFor, RunAt: timeOf(r.RunAt),
 		CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
 	}
 	if run.SuspendedFor == ForBlocked { // a run that is tried again keeps its time

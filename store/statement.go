@@ -40,8 +40,20 @@ func aloneText(k kind) string {
 		name, kind, _ := strings.Cut(field, " ")
 		fields = append(fields, "$"+strconv.Itoa(len(fields)+1)+"::"+kind+" AS "+name)
 	}
-	return "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + "\n)\n" +
-		strings.TrimSpace(k.write) + "\n" + strings.TrimSpace(k.alone)
+	text := "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + "\n)" + more(k.before)
+	write := strings.TrimSpace(strings.TrimSpace(k.write) + "\n" + strings.TrimSpace(k.alone))
+	if k.after == "" {
+		return text + "\n" + write
+	}
+	return text + ", " + k.clause(write) + more(k.after) + "\nSELECT FROM " + k.written
+}
+
+// more are further clauses.
+func more(clauses string) string {
+	if clauses == "" {
+		return ""
+	}
+	return ", " + strings.TrimSpace(clauses)
 }
 
 // groupedText is the statement for the rows of a set of kinds. It returns those that were not written.
@@ -64,7 +76,7 @@ func groupedText(set int) string {
 		}
 		columns := strings.Join(names, ", ")
 		clauses = append(clauses, k.given+" AS (\n    SELECT "+columns+", n\n    FROM unnest("+strings.Join(arrays, ", ")+
-			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)", k.clause())
+			")\n         WITH ORDINALITY AS given ("+columns+", n)\n)"+more(k.before), k.clause(k.write)+more(k.after))
 		if !k.certain {
 			tails = append(tails, k.tail(i, first))
 		}
@@ -76,8 +88,8 @@ func groupedText(set int) string {
 }
 
 // clause is the clause that writes.
-func (k kind) clause() string {
-	text := k.written + " AS (\n" + strings.TrimSpace(k.write)
+func (k kind) clause(write string) string {
+	text := k.written + " AS (\n" + strings.TrimSpace(write)
 	if !k.certain {
 		text += "\nRETURNING " + k.target() + "." + strings.ReplaceAll(k.key, ", ", ", "+k.target()+".")
 	}

@@ -25,9 +25,11 @@ var getStats = pg.DefineRead("get_stats", `
 	       count(*) FILTER (WHERE status = 'completed') AS completed,
 	       count(*) FILTER (WHERE status = 'failed')    AS failed,
 	       count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
-	       count(*) FILTER (WHERE suspended_for = 'time')    AS for_time,
-	       count(*) FILTER (WHERE suspended_for = 'by_hand') AS for_hand,
-	       count(*) FILTER (WHERE suspended_for = 'blocked') AS for_blocked,
+	       count(*) FILTER (WHERE suspended_for = 'time')     AS for_time,
+	       count(*) FILTER (WHERE suspended_for = 'signal')   AS for_signal,
+	       count(*) FILTER (WHERE suspended_for = 'children') AS for_children,
+	       count(*) FILTER (WHERE suspended_for = 'by_hand')  AS for_hand,
+	       count(*) FILTER (WHERE suspended_for = 'blocked')  AS for_blocked,
 	       {now_ms} - min(run_at) FILTER (WHERE status IN ('pending', 'suspended') AND run_at <= {now_ms}) AS lag,
 	       (SELECT count(*)
 	        FROM {schema}.workflow_workers
@@ -37,17 +39,19 @@ var getStats = pg.DefineRead("get_stats", `
 // GetStats counts runs and workers, by the database's clock.
 func (s *Store) GetStats(ctx context.Context) (Stats, error) {
 	var row struct {
-		Pending   int64         `db:"pending"`
-		Running   int64         `db:"running"`
-		Suspended int64         `db:"suspended"`
-		Completed int64         `db:"completed"`
-		Failed    int64         `db:"failed"`
-		Cancelled int64         `db:"cancelled"`
-		ForTime   int64         `db:"for_time"`
-		ForHand   int64         `db:"for_hand"`
-		Blocked   int64         `db:"for_blocked"`
-		Lag       sql.NullInt64 `db:"lag"`
-		Workers   int           `db:"workers"`
+		Pending     int64         `db:"pending"`
+		Running     int64         `db:"running"`
+		Suspended   int64         `db:"suspended"`
+		Completed   int64         `db:"completed"`
+		Failed      int64         `db:"failed"`
+		Cancelled   int64         `db:"cancelled"`
+		ForTime     int64         `db:"for_time"`
+		ForSignal   int64         `db:"for_signal"`
+		ForChildren int64         `db:"for_children"`
+		ForHand     int64         `db:"for_hand"`
+		Blocked     int64         `db:"for_blocked"`
+		Lag         sql.NullInt64 `db:"lag"`
+		Workers     int           `db:"workers"`
 	}
 	if err := s.db.Get(ctx, &row, getStats); err != nil {
 		return Stats{}, pg.Problem("stats", err)
@@ -57,8 +61,10 @@ func (s *Store) GetStats(ctx context.Context) (Stats, error) {
 			RunPending: row.Pending, RunRunning: row.Running, RunSuspended: row.Suspended,
 			RunCompleted: row.Completed, RunFailed: row.Failed, RunCancelled: row.Cancelled,
 		},
-		Suspended: map[SuspendReason]int64{ForTime: row.ForTime, ForHand: row.ForHand, ForBlocked: row.Blocked},
-		Workers:   row.Workers,
-		Lag:       time.Duration(row.Lag.Int64) * time.Millisecond,
+		Suspended: map[SuspendReason]int64{
+			ForTime: row.ForTime, ForSignal: row.ForSignal, ForChildren: row.ForChildren, ForHand: row.ForHand, ForBlocked: row.Blocked,
+		},
+		Workers: row.Workers,
+		Lag:     time.Duration(row.Lag.Int64) * time.Millisecond,
 	}, nil
 }

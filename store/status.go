@@ -29,7 +29,7 @@ var updateRunStatus = pg.Define("update_run_status", `
 	), moved AS (
 	    UPDATE {schema}.workflow_runs AS run
 	    SET status = $2, output = $3::jsonb, error = $4::jsonb, run_at = NULL, blocked_at = NULL, updated_at = clock.ms,
-	        suspended_for = CASE WHEN $2 = 'suspended' THEN 'by_hand' END
+	        suspended_for = CASE WHEN $2 = 'suspended' THEN 'by_hand' END, waits_for = NULL
 	    FROM clock, allowed
 	    WHERE run.id = allowed.id AND $2 IN ('running', 'suspended')
 	    RETURNING run.id

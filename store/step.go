@@ -35,8 +35,12 @@ type Step struct {
 	Seq       int             // rank in the order in which the run reached its steps, from 1 on; 0: written by the state API
 	StartedAt time.Time       // when the newest attempt began; zero: written by the state API
 	Attempts  *Attempts       // nil when no attempt has failed
-	WakeAt    time.Time       // end of a sleep, or time of the next attempt
+	WakeAt    time.Time       // end of a sleep, time of the next attempt, or when a scheduled step is no longer waited for
 	WakeIn    time.Duration   // WakeAt from the time of reading, by the database's clock
+	Request   json.RawMessage // what a scheduled step asks for; nil: nothing in particular
+	ChildID   string          // the run that the step has started, the first of them; "": none
+	Waiting   int             // how many of the runs that it waits for are unfinished
+	SignalSeq int64           // the signal that it has taken; 0: none
 }
 
 // StepKind tells steps of the engine apart.
@@ -119,26 +123,45 @@ func (s *Store) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	return steps, nil
 }
 
+// A step that the run waits for may be completed even while a worker executes the run, and wakes it. Its row is looked at
+// before it is written, and may change between: so what may be written is said again there. The run is locked for an update in
+// any case, because two callers that shared it could not both wake it.
 var setStep = pg.Define("set_step", `
 	WITH `+clockClause+`, run AS (
 	    SELECT id, status, owner IS NOT NULL AS owned
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	    {share}
+	    {update}
+	), wait AS (
+	    SELECT status
+	    FROM {schema}.workflow_steps
+	    WHERE run_id = $1 AND step_name = $2 AND kind IN (`+waitKinds+`)
 	), written AS (
 	    INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, result, error, updated_at)
 	    SELECT run.id, $2::text, $3::text, $4::jsonb, $5::jsonb, clock.ms
 	    FROM clock, run
-	    WHERE NOT run.owned AND run.status IN ('pending', 'running', 'suspended')
+	    LEFT JOIN wait ON true
+	    WHERE run.status IN ('pending', 'running', 'suspended')
+	      AND (NOT run.owned OR wait.status = 'scheduled' AND $3 <> 'scheduled')
 	    ON CONFLICT (run_id, step_name) DO UPDATE
 	    SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error,
 	        updated_at = EXCLUDED.updated_at
-	    -- The first result wins.
-	    WHERE step.status <> 'succeeded'
-	    RETURNING step.step_name
+	    -- The first result wins; of a wait the first error too, because the run may know it.
+	    WHERE CASE WHEN (SELECT owned FROM run) THEN step.status = 'scheduled'
+	               WHEN step.kind IN (`+waitKinds+`) THEN step.status NOT IN ('succeeded', 'failed')
+	               ELSE step.status <> 'succeeded'
+	          END
+	    RETURNING step.run_id
+	), woken AS (
+	    UPDATE {schema}.workflow_runs AS run
+	    SET `+wakes("'step:' || $2::text")+`
+	    FROM clock, written, wait
+	    WHERE run.id = written.run_id AND wait.status = 'scheduled' AND $3 <> 'scheduled'
 	)
-	SELECT run.status, run.owned, EXISTS (SELECT FROM written) AS written
-	FROM clock, run`)
+	SELECT run.status, run.owned, wait.status IS NOT NULL AS waits, EXISTS (SELECT FROM written) AS written
+	FROM clock
+	CROSS JOIN run
+	LEFT JOIN wait ON true`)
 
 // NewStep is what [Store.SetStep] writes.
 type NewStep struct {
@@ -150,7 +173,8 @@ type NewStep struct {
 }
 
 // SetStep writes the state of a step of a run that nobody executes: ErrRunNotFound, ErrRunOwned, ErrRunFinished, or
-// ErrStepFinished when the step has succeeded, unless with the same result.
+// ErrStepFinished when the step has succeeded, unless with the same result. A scheduled step that the run waits for may be
+// completed whoever executes the run, once, which makes the run go on.
 func (s *Store) SetStep(ctx context.Context, step NewStep) error {
 	return pg.Problem(fmt.Sprintf("set step %q of run %q to %s", step.Name, step.RunID, step.Status), s.setStep(ctx, step))
 }
@@ -159,29 +183,46 @@ func (s *Store) setStep(ctx context.Context, step NewStep) error {
 	var found struct {
 		Status  RunStatus `db:"status"`
 		Owned   bool      `db:"owned"`
+		Waits   bool      `db:"waits"` // the step is one that the run waits for, or has waited for
 		Written bool      `db:"written"`
 	}
 	err := s.guarded(ctx, &found, setStep, step.RunID, step.Name, string(step.Status), pg.JSON(step.Result), pg.JSON(encodeError(step.Err)))
+	var refused error
 	switch {
-	case err != nil:
+	case err != nil || found.Written:
 		return err
-	case found.Written:
-		return nil
 	case found.Owned:
-		return ErrRunOwned
+		refused = ErrRunOwned
 	case found.Status.Finished():
-		return ErrRunFinished
+		refused = ErrRunFinished
+	}
+	if refused != nil && !found.Waits {
+		return refused
 	}
 
-	// The step has succeeded. The same result again is success, but not that of a sleep, which has none.
+	// The step has an outcome. The same again is success, but not that of a sleep, which has none.
 	var row stepRow
 	err = s.db.Get(ctx, &row, getStep, step.RunID, step.Name)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) || err == nil && !row.Name.Valid:
 		return ErrRunNotFound // deleted since
-	case err == nil && (step.Status != StepSucceeded || !sameJSON(json.RawMessage(row.Result), step.Result)):
+	case err != nil || row.says(step):
+		return err
+	case refused == nil || StepStatus(row.Status.String) == StepSucceeded || StepStatus(row.Status.String) == StepFailed:
 		return ErrStepFinished
 	default:
-		return err
+		return refused
+	}
+}
+
+// says reports whether the row has the outcome that step has.
+func (r stepRow) says(step NewStep) bool {
+	switch {
+	case StepStatus(r.Status.String) != step.Status:
+		return false
+	case step.Status == StepSucceeded:
+		return sameJSON(json.RawMessage(r.Result), step.Result)
+	default:
+		return step.Status == StepFailed && sameError(r.Error, step.Err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 // stepColumns are the columns of a stepRow, of a table named step.
 const stepColumns = `step.step_name, step.status, step.result, step.error, step.updated_at, step.kind, step.seq,
-	       step.started_at, step.attempts, step.wake_at, step.wake_at - {now_ms} AS wake_in`
+	       step.started_at, step.attempts, step.wake_at, step.wake_at - {now_ms} AS wake_in,
+	       step.request, step.child_id, step.waiting, step.signal_seq AS taken_seq`
 
 // A run without steps is a row without a step, so every column of the step may be NULL.
 type stepRow struct {
@@ -25,6 +26,10 @@ type stepRow struct {
 	Attempts  pg.JSONB       `db:"attempts"`
 	WakeAt    sql.NullInt64  `db:"wake_at"`
 	WakeIn    sql.NullInt64  `db:"wake_in"`
+	Request   pg.JSONB       `db:"request"`
+	ChildID   sql.NullString `db:"child_id"`
+	Waiting   sql.NullInt64  `db:"waiting"`
+	SignalSeq sql.NullInt64  `db:"taken_seq"`
 }
 
 func (r stepRow) step(runID string) Step {
@@ -33,7 +38,8 @@ func (r stepRow) step(runID string) Step {
 		Result: json.RawMessage(r.Result), Err: decodeError(r.Error), UpdatedAt: timeOf(r.UpdatedAt),
 		Kind: StepKind(r.Kind.String), Seq: int(r.Seq.Int64), StartedAt: timeOf(r.StartedAt),
 		Attempts: decodeAttempts(r.Attempts), WakeAt: timeOf(r.WakeAt),
-		WakeIn: time.Duration(r.WakeIn.Int64) * time.Millisecond,
+		WakeIn:  time.Duration(r.WakeIn.Int64) * time.Millisecond,
+		Request: json.RawMessage(r.Request), ChildID: r.ChildID.String, Waiting: int(r.Waiting.Int64), SignalSeq: r.SignalSeq.Int64,
 	}
 }
 

@@ -25,7 +25,10 @@ func TestGroupedText(t *testing.T) {
 			t.Errorf("set %b: %d parameters, want %d", set, got, parameters)
 		}
 	}
-	for i, w := range []Write{NewRun{}, new(Checkpoint), new(Failure), new(Park), new(End), mark{}} {
+	for i, w := range []Write{
+		NewRun{}, new(Schedule), &Schedule{Children: new(Children)}, new(Checkpoint), new(Failure), new(Take), new(Park), new(End),
+		&End{ParentStep: "s"}, mark{},
+	} {
 		if got := len(arguments(w)); w.kind() != i || got != fields(kinds[i]) {
 			t.Errorf("%T: kind %d with %d fields, want kind %d with %d", w, w.kind(), got, i, fields(kinds[i]))
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/engine/run"
 	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -85,7 +86,7 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	// A history that is slow to load holds up nobody: what needs none begins first, and what could not be loaded before comes last.
 	ctx = context.WithoutCancel(ctx)
 	for _, runs := range byHistory(found.Runs) {
-		steps, runs := w.load(ctx, runs)
+		steps, runs := w.load(ctx, lease, runs)
 		used += len(runs)
 		for _, c := range runs {
 			hold := write.NewHold()
@@ -131,7 +132,7 @@ func (w *worker) leaveSuspect(hold *write.Hold) {
 
 // load reads the steps of claimed runs. It is a later statement than the claim, which sees what owners before have written. When that
 // fails, each run is loaded by itself: the one whose history cannot be read is blocked, and the others go on.
-func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[string][]store.Step, []store.ClaimedRun) {
+func (w *worker) load(ctx, lease context.Context, claimed []store.ClaimedRun) (map[string][]store.Step, []store.ClaimedRun) {
 	var begun []string
 	for _, c := range claimed {
 		if c.Begun {
@@ -151,7 +152,7 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 		if c.Begun {
 			own, err := w.store.LoadSteps(ctx, []string{c.RunID})
 			if err != nil {
-				w.cannotLoad(ctx, c, err)
+				w.cannotLoad(lease, c, err)
 				continue
 			}
 			steps[c.RunID] = own[c.RunID]
@@ -161,20 +162,11 @@ func (w *worker) load(ctx context.Context, claimed []store.ClaimedRun) (map[stri
 	return steps, kept
 }
 
-func (w *worker) cannotLoad(ctx context.Context, c store.ClaimedRun, cause error) {
+// cannotLoad blocks a run, beside the claims that go on meanwhile.
+func (w *worker) cannotLoad(lease context.Context, c store.ClaimedRun, cause error) {
 	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause)).Reduced()
 	problem.Code = "history"
-	failed, err := w.store.BlockRun(ctx, c.Owned, problem, w.config.BlockedFor)
-	if err != nil {
-		w.trouble("block run", err)
-		w.release(c.Owned, time.Second)
-		return
-	}
-	event := write.Event{Kind: write.RunBlocked, RunID: c.RunID, Workflow: c.Workflow, Err: problem}
-	if failed {
-		event.Kind = write.RunFailed
-	}
-	w.engine.observer.Observe(event)
+	w.functions.Go(func() { run.Block(lease, w.env, c, problem) })
 }
 
 // returnSlots gives back what the claim loop took and did not need; it looks at them itself.

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/engine/write"
@@ -66,6 +68,7 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
+		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.lookForNews},
 		{name: "look for unserved workflows", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
 }
@@ -76,6 +79,26 @@ func (w *worker) takeOver(ctx context.Context) error {
 	if taken > 0 {
 		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: taken})
 		w.lookAgain()
+	}
+	return err
+}
+
+// lookForNews tells runs that wait here, because other branches of theirs are busy, what other processes have sent. It asks nothing
+// while there are none.
+func (w *worker) lookForNews(ctx context.Context) error {
+	held, _ := w.engine.holds.All()
+	waiting := make(map[string]write.Held)
+	for owned, run := range held {
+		if run.Awaits() {
+			waiting[owned.RunID] = run
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	seqs, err := w.store.WakeSeqs(ctx, slices.Collect(maps.Keys(waiting)))
+	for id, seq := range seqs {
+		waiting[id].WokenAt(seq)
 	}
 	return err
 }

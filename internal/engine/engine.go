@@ -148,6 +148,18 @@ func (e *Engine) Wake() {
 	}
 }
 
+// Woken tells a run that something has come for it, if this process executes it, and else a worker of this process that it may be
+// claimed.
+func (e *Engine) Woken(runID string) {
+	if run := e.holds.Run(runID); run != nil {
+		run.Woken()
+		return
+	}
+	if w := e.working(); w != nil {
+		w.lookAgain()
+	}
+}
+
 // Cancelled stops the run here if this process executes it; others learn of it with their next heartbeat.
 func (e *Engine) Cancelled(runID string) {
 	e.holds.Lose(store.Owned{RunID: runID}, store.ErrRunLost)

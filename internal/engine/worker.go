@@ -45,7 +45,7 @@ func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx 
 	w.env = &run.Env{
 		Store: e.store, Writer: e.writer, Observer: e.observer,
 		ParkAfter: e.config.ParkAfter, BlockedFor: e.config.BlockedFor, MaxSteps: e.config.MaxSteps,
-		Draining: ctx.Done(), Release: w.release,
+		Version: e.config.Version, Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
 	}
 	return w
 }
@@ -122,6 +122,15 @@ func (w *worker) created() {
 	w.slots.raised++
 	w.mu.Unlock()
 	w.nudge()
+}
+
+// childEnded tells a parent that is executed here; one that is parked may be claimed now.
+func (w *worker) childEnded(parentID, parentStep string) {
+	if parent := w.engine.holds.Run(parentID); parent != nil {
+		parent.ChildEnded(parentStep)
+		return
+	}
+	w.lookAgain()
 }
 
 // lookAgain says that runs may wait that this process does not know of.

@@ -41,8 +41,9 @@ type call struct {
 	mismatch *store.Error      // what the function did that it did not do before
 	doomed   *store.Error      // what the run ends with whatever the function returns
 	closed   bool              // the function has returned
+	waits    map[*wait]bool    // what its branches wait for
+	parking  bool              // no step begins any more: the run is parked when the function has returned
 	refused  bool              // a step was refused because the run is parking
-	wakeAt   time.Time         // of a run that is parking
 }
 
 const (

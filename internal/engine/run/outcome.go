@@ -35,6 +35,9 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	}
 	r.tell(event)
 	r.settle(final)
+	if r.awaited != "" {
+		r.env.ChildEnded(r.parentID, r.awaited)
+	}
 }
 
 // refused is the failure of a run or a step whose row the server refuses.
@@ -52,42 +55,51 @@ func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, 
 	if failure != nil {
 		final.Status, final.Output, final.Err = store.RunFailed, nil, failure
 	}
-	_, err := r.persist(&store.End{Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure})
+	_, err := r.persist(&store.End{Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure, ParentID: r.parentID, ParentStep: r.awaited})
 	return final, err
 }
 
-// block suspends a run that cannot go on as things are. It is tried again, with growing pauses, until its time is over.
+// block suspends a run that cannot go on as things are. It is tried again, with growing pauses; once its time is over it fails.
 func (r *Run) block(problem *store.Error) {
-	failed, err := r.writeBlock(problem)
+	expired, err := r.writeBlock(problem)
 	if isRefusal(err) { // its text cannot be stored, perhaps
-		failed, err = r.writeBlock(problem.Reduced())
+		problem = problem.Reduced()
+		expired, err = r.writeBlock(problem)
 	}
 	switch {
 	case err != nil:
 		r.release(err, refusedPause)
-	case failed:
-		r.tell(write.Event{Kind: write.RunFailed, Err: problem})
-		r.settle(nil) // the row has the whole error
+	case expired:
+		r.end(nil, problem)
 	default:
 		r.tell(write.Event{Kind: write.RunBlocked, Err: problem})
 		r.settle(nil)
 	}
 }
 
-func (r *Run) writeBlock(problem *store.Error) (failed bool, err error) {
-	err = r.repeat("block run", func(ctx context.Context) (err error) {
-		failed, err = r.env.Store.BlockRun(ctx, r.owned, problem, r.env.BlockedFor)
-		return err
-	})
-	return failed, err
+// Block blocks a claimed run that cannot even begin, for as long as the lease lasts.
+func Block(lease context.Context, env *Env, claimed store.ClaimedRun, problem *store.Error) {
+	r := New(env, claimed, nil, nil, func(*store.Run) {})
+	stop := context.AfterFunc(lease, func() { r.Lose(context.Cause(lease)) })
+	defer stop()
+	defer r.loseOwn(nil)
+	r.block(problem)
 }
 
-// park suspends the run until the earliest of its waits, unless another goroutine of it had something to do: then it is called
-// again, in place.
+func (r *Run) writeBlock(problem *store.Error) (expired bool, err error) {
+	err = r.repeat("block run", func(ctx context.Context) (err error) {
+		expired, err = r.env.Store.BlockRun(ctx, r.owned, problem, r.env.BlockedFor)
+		return err
+	})
+	return expired, err
+}
+
+// park suspends the run until the first of what it waits for. It is called again, in place, when another goroutine of it had
+// something to do, or something has come meanwhile.
 func (r *Run) park(c *call) (again bool) {
 	r.awaitAttempts()
 	r.mu.Lock()
-	refused, wakeIn := c.refused, max(0, time.Until(c.wakeAt))
+	refused, row := c.refused, c.parkRow()
 	r.mu.Unlock()
 	switch {
 	case r.own.Err() != nil:
@@ -98,14 +110,19 @@ func (r *Run) park(c *call) (again bool) {
 	case refused:
 		return true
 	}
-	outcome, err := r.persist(&store.Park{Owned: r.owned, WakeIn: &wakeIn, For: store.ForTime, WakeSeq: r.wakeSeq})
+	outcome, err := r.persist(row)
 	switch {
 	case err != nil:
 		r.release(err, 0)
-	case outcome == store.Woken: // what came is read by whoever claims it
-		r.release(errParked, 0)
+	case outcome == store.Woken:
+		r.Woken()
+		return true
 	default:
-		r.tell(write.Event{Kind: write.RunParked, Next: wakeIn})
+		event := write.Event{Kind: write.RunParked, WaitsFor: row.WaitsFor}
+		if row.WakeIn != nil {
+			event.Next = *row.WakeIn
+		}
+		r.tell(event)
 		r.settle(nil)
 	}
 	return false

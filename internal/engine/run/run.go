@@ -24,12 +24,19 @@ type Env struct {
 	ParkAfter  time.Duration
 	BlockedFor time.Duration
 	MaxSteps   int
+	Version    string // of the application
 
 	// Draining is closed when every run is to stop before its next step.
 	Draining <-chan struct{}
 
 	// Release hands a run back, to be claimed by anybody after a delay.
 	Release func(owned store.Owned, delay time.Duration)
+
+	// Created says that runs wait to be claimed.
+	Created func()
+
+	// ChildEnded says that a child which a step of its parent awaits has ended.
+	ChildEnded func(parentID, parentStep string)
 }
 
 // A Run is a run that this process owns, under one epoch. Two contexts end it. own ends when the run is no longer this process's, and
@@ -42,7 +49,10 @@ type Run struct {
 	owned    store.Owned
 	deadline *time.Duration
 	suspect  bool // workers have perhaps died of it
-	wakeSeq  int64
+	deaths   int  // of workers that have
+	parentID string
+	awaited  string // the step of the parent that awaits it; "": none does
+	depth    int    // how many ancestors it has
 	body     Body
 	env      *Env
 
@@ -57,7 +67,8 @@ type Run struct {
 	recorded map[string]*record // by key
 	seq      int                // of the newest step
 	attempts []*attempt         // steps in flight
-	changed  chan struct{}      // closed and forgotten whenever attempts change; nil when nobody waits for that
+	inbox    inbox              // what has come
+	changed  chan struct{}      // closed and forgotten whenever attempts or the inbox change; nil when nobody waits for that
 	call     *call              // the newest
 	stuck    reports            // of a function that outlives the run
 }
@@ -73,7 +84,8 @@ type record struct {
 func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, settled func(final *store.Run)) *Run {
 	r := &Run{
 		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
-		owned: claimed.Owned, suspect: claimed.Suspect(), wakeSeq: claimed.WakeSeq,
+		owned: claimed.Owned, suspect: claimed.Suspect(), deaths: claimed.TakeOvers,
+		parentID: claimed.ParentID, awaited: claimed.ParentStep, depth: claimed.Depth, inbox: newInbox(claimed.WakeSeq, steps),
 		body: body, env: env, settled: settled,
 		recorded: make(map[string]*record, len(steps)),
 	}
@@ -147,8 +159,8 @@ func (r *Run) Execute(lease context.Context, left func()) {
 		r.settle(nil)
 		left()
 	}
-	if r.deadline != nil && *r.deadline <= 0 {
-		r.end(nil, errDeadline)
+	if doomed := r.doomed(); doomed != nil {
+		r.end(nil, doomed)
 		leave()
 		return
 	}
@@ -158,6 +170,25 @@ func (r *Run) Execute(lease context.Context, left func()) {
 		leave = func() { timer.Stop(); ended() }
 	}
 	r.loop(leave)
+}
+
+// maxDeaths is of how many workers a run may die in a row before it fails.
+const maxDeaths = 10
+
+var errCrashLoop = &store.Error{
+	Code: codeCrashLoop, Message: "ten workers in a row died while they executed this run, without a new step between",
+}
+
+// doomed is why a run that was claimed has failed before its function is called, nil when it has not.
+func (r *Run) doomed() *store.Error {
+	switch {
+	case r.deadline != nil && *r.deadline <= 0:
+		return errDeadline
+	case r.deaths >= maxDeaths:
+		return errCrashLoop
+	default:
+		return nil
+	}
 }
 
 func (r *Run) loop(leave func()) {

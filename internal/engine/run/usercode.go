@@ -19,6 +19,10 @@ const (
 	codeStepTimeout      = "step_timeout"
 	codeMisuse           = "misuse"
 	codeRefused          = "refused"
+	codeTimeout          = "timeout"
+	codeCancelled        = "cancelled"
+	codeDeleted          = "deleted"
+	codeCrashLoop        = "crash_loop"
 )
 
 // A failure is what an error of the application said. The error itself is not kept: its methods are the application's too, and

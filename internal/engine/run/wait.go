@@ -3,6 +3,8 @@ package run
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
@@ -49,84 +51,148 @@ func (s *step) unrecorded(err error) error {
 	return s.call.run.lost(err)
 }
 
-// waitUntil waits for a time of the monotonic clock. A long wait parks the run, once no other goroutine of it is in a step.
-func (c *call) waitUntil(ctx context.Context, at time.Time) error {
-	left := time.Until(at)
-	switch {
-	case left <= 0:
-		return nil
-	case left > c.run.env.ParkAfter:
-		return c.park(ctx, at)
-	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done(): // perhaps because another goroutine parks the run
-		c.wakeBy(at)
-		return context.Cause(ctx)
-	case <-c.run.env.Draining:
-		c.interrupt(errDraining)
-		return errDraining
-	}
+// A wait is what a branch of a call waits for: a time, something that comes, or whichever of the two is first.
+type wait struct {
+	at     time.Time // zero: however long it takes
+	causes []string  // what comes, as [store.Park] has it: signal:<name>, step:<key>; none for a time alone
 }
 
-// park interrupts the call; the run is suspended when its function has returned. Another goroutine that reaches a step after that
-// is refused, and the function is called again at once: so park is patient with a run in which other steps come and go, and
-// more patient each time it was not patient enough.
-func (c *call) park(ctx context.Context, at time.Time) error {
+// waitUntil waits for a time of the monotonic clock.
+func (c *call) waitUntil(ctx context.Context, at time.Time) error {
+	if time.Until(at) <= 0 {
+		return nil
+	}
+	return c.wait(ctx, &wait{at: at}, nil)
+}
+
+// wait returns nil once ready says so, which is asked whenever something changes, or when the time of w has come. A wait that may
+// be long parks the run, once no other goroutine of it is in a step. Another goroutine that reaches a step after that is refused,
+// and the function is called again at once: so wait is patient with a run in which other steps come and go, and more patient
+// each time it was not patient enough.
+func (c *call) wait(ctx context.Context, w *wait, ready func() bool) error {
+	if err := c.open(w); err != nil {
+		return err
+	}
+	defer c.shut(w)
+	timer, due := w.timer()
+	defer timer.Stop()
+	short := len(w.causes) == 0 && time.Until(w.at) <= c.run.env.ParkAfter
 	for {
 		flying, changed := c.run.inFlight()
-		var quiet <-chan time.Time
-		var timer *time.Timer
-		if flying == 0 {
-			timer = time.NewTimer(c.patience)
-			quiet = timer.C
+		if len(w.causes) > 0 {
+			if err := c.look(); err != nil {
+				return c.run.lost(err)
+			}
+			if ready() {
+				return nil
+			}
+		}
+		quiet := time.NewTimer(c.patience)
+		if short || flying > 0 {
+			quiet.Stop()
 		}
 		select {
-		case <-quiet:
-			if c.beginParking(at) {
+		case <-due:
+		case <-quiet.C:
+			if c.beginParking() {
 				c.interrupt(errParked)
 				return errParked
 			}
+			continue
 		case <-changed:
-		case <-ctx.Done():
-			if timer != nil {
-				timer.Stop()
-			}
-			c.wakeBy(at)
+			quiet.Stop()
+			continue
+		case <-ctx.Done(): // perhaps because another goroutine parks the run
+			quiet.Stop()
 			return context.Cause(ctx)
 		case <-c.run.env.Draining:
+			quiet.Stop()
 			c.interrupt(errDraining)
 			return errDraining
 		}
-		if timer != nil {
-			timer.Stop()
-		}
+		quiet.Stop()
+		return nil
 	}
 }
 
-// beginParking refuses further steps, unless one is in flight.
-func (c *call) beginParking(at time.Time) bool {
+// timer fires when the time of w has come; its channel is nil when there is none.
+func (w *wait) timer() (timer *time.Timer, due <-chan time.Time) {
+	if w.at.IsZero() {
+		timer = time.NewTimer(time.Hour)
+		timer.Stop()
+		return timer, nil
+	}
+	timer = time.NewTimer(time.Until(w.at))
+	return timer, timer.C
+}
+
+// open makes w one of what the run waits for. What is already there of it has to be looked for first, if anything ever came for
+// the run; a run that is parking would not, and is called again.
+func (c *call) open(w *wait) error {
 	c.run.mu.Lock()
 	defer c.run.mu.Unlock()
-	if len(c.run.attempts) > 0 {
+	if len(w.causes) > 0 {
+		if c.parking {
+			c.refused = true
+			return errParked
+		}
+		c.run.inbox.expect()
+	}
+	if c.waits == nil {
+		c.waits = make(map[*wait]bool)
+	}
+	c.waits[w] = true
+	return nil
+}
+
+// shut ends a wait. A run that is parking goes on waiting for it.
+func (c *call) shut(w *wait) {
+	c.run.mu.Lock()
+	defer c.run.mu.Unlock()
+	if !c.parking {
+		delete(c.waits, w)
+	}
+}
+
+// beginParking refuses further steps, unless one is in flight or something has come.
+func (c *call) beginParking() bool {
+	r := c.run
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.attempts) > 0 || r.inbox.unsure() {
 		return false
 	}
-	if c.wakeAt.IsZero() || at.Before(c.wakeAt) {
-		c.wakeAt = at
-	}
+	c.parking = true
 	return true
 }
 
-// wakeBy makes a run that is parking wake at the earliest of its waits.
-func (c *call) wakeBy(at time.Time) {
-	c.run.mu.Lock()
-	defer c.run.mu.Unlock()
-	if !c.wakeAt.IsZero() && at.Before(c.wakeAt) {
-		c.wakeAt = at
+// parkRow is what the run is parked with. It expects mu to be held.
+func (c *call) parkRow() *store.Park {
+	park := &store.Park{Owned: c.run.owned, For: store.ForTime, WakeSeq: c.run.inbox.seen}
+	var at time.Time
+	causes := make(map[string]bool)
+	for w := range c.waits {
+		if !w.at.IsZero() && (at.IsZero() || w.at.Before(at)) {
+			at = w.at
+		}
+		for _, cause := range w.causes {
+			causes[cause] = true
+		}
 	}
+	if !at.IsZero() {
+		in := max(0, time.Until(at))
+		park.WakeIn = &in
+	}
+	for cause := range causes {
+		park.WaitsFor = append(park.WaitsFor, cause)
+		if strings.HasPrefix(cause, signalCause) {
+			park.For = store.ForSignal
+		} else if park.For == store.ForTime {
+			park.For = store.ForChildren
+		}
+	}
+	slices.Sort(park.WaitsFor)
+	return park
 }
 
 // begin says whether something new may begin, and counts it as in flight until done: the run is not parked before.
@@ -138,7 +204,7 @@ func (c *call) begin(ctx context.Context, a *attempt) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !c.wakeAt.IsZero() {
+	if c.parking {
 		c.refused = true
 		return errParked
 	}

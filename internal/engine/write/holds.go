@@ -33,6 +33,13 @@ type Hold struct {
 type Held interface {
 	// Lose stops it: nothing more of it can be written here.
 	Lose(cause error)
+	// Woken tells it that something has come for it, and WokenAt which wake_seq that has made.
+	Woken()
+	WokenAt(seq int64)
+	// ChildEnded tells it that a child which a step of its awaits has ended here.
+	ChildEnded(step string)
+	// Awaits reports whether it waits here for what another process may send.
+	Awaits() bool
 }
 
 // NewHolds returns a process that holds nothing.
@@ -123,6 +130,16 @@ func (h *Holds) Find(id string) *Hold {
 	defer h.mu.Unlock()
 	if e := h.entries[id]; e != nil {
 		return e.held
+	}
+	return nil
+}
+
+// Run returns the run if this process executes it, nil for any other.
+func (h *Holds) Run(id string) Held {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.entries[id]; e != nil && e.held != nil {
+		return e.held.run
 	}
 	return nil
 }

@@ -8,7 +8,11 @@ import (
 
 type nothingHeld struct{}
 
-func (nothingHeld) Lose(error) {}
+func (nothingHeld) Lose(error)        {}
+func (nothingHeld) Woken()            {}
+func (nothingHeld) WokenAt(int64)     {}
+func (nothingHeld) ChildEnded(string) {}
+func (nothingHeld) Awaits() bool      { return false }
 
 // That a run is over, and that its function has returned, is told by different goroutines: in either order nothing is left.
 func TestHoldIsForgotten(t *testing.T) {

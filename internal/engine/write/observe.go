@@ -77,6 +77,7 @@ type Event struct {
 	Op        string
 	Count     int64
 	Took      time.Duration
+	WaitsFor  []string      // of a parked run, besides a time
 	Next      time.Duration // until the next attempt
 	Err       error
 }

@@ -1,0 +1,246 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// Children are runs that a step starts: of one workflow, one for each input.
+type Children struct {
+	Workflow  string
+	Inputs    []json.RawMessage
+	Delay     time.Duration // before they may begin
+	Deadline  time.Duration // of each, from its start on; 0: none
+	Abandoned bool          // they go on when the run is cancelled
+}
+
+// A Child is how one of them has ended.
+type Child struct {
+	RunID  string          `json:"run_id"`
+	Status store.RunStatus `json:"status"`
+	Output json.RawMessage `json:"output,omitempty"` // of a completed one
+	Err    *store.Error    `json:"error,omitempty"`  // of a failed one
+	Step   string          `json:"-"`                // that waited for it, by key
+}
+
+// MaxDepth is how many ancestors a run may have.
+const MaxDepth = 32
+
+// ErrTooDeep is returned where a run would have more ancestors than that.
+var ErrTooDeep = fmt.Errorf("a run has at most %d ancestors", MaxDepth)
+
+// Call starts one child and waits until it has ended. A child that failed, or was cancelled, is an outcome and not an error.
+func Call(ctx context.Context, name string, c Children) (Child, error) {
+	s, err := enter(ctx, name, store.CallStep)
+	if err != nil {
+		return Child{}, err
+	}
+	defer s.leave()
+	if err := s.callChildren(ctx, c, oneChild); err != nil {
+		return Child{}, err
+	}
+	recorded := &s.recorded.Step
+	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result, Step: s.key}
+	if recorded.Status == store.StepFailed {
+		child.Status, child.Output = store.RunFailed, nil
+		if !errors.As(recorded.Err, &child.Err) {
+			child.Err = store.NewError(recorded.Err)
+		}
+		if child.Err.Code == codeCancelled {
+			child.Status = store.RunCancelled
+		}
+	}
+	return child, nil
+}
+
+// CallAll starts a child for each input in one statement, and waits until all have ended. They come in the order of the inputs.
+func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
+	s, err := enter(ctx, name, store.CallStep)
+	if err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if err := s.callChildren(ctx, c, allChildren); err != nil {
+		return nil, err
+	}
+	result, err := s.outcome()
+	if err != nil {
+		return nil, err
+	}
+	var children []Child
+	if err := json.Unmarshal(result, &children); err != nil {
+		return nil, fmt.Errorf("workflow: step %q: its result is not that of children: %w", s.key, err)
+	}
+	for i := range children {
+		children[i].Step = s.key
+	}
+	return children, nil
+}
+
+// Spawn starts a child for each input and returns their ids at once. Nobody waits for them.
+func Spawn(ctx context.Context, name string, c Children) ([]string, error) {
+	s, err := enter(ctx, name, store.SpawnStep)
+	if err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if s.recorded == nil {
+		if err := s.start(ctx, c, false); err != nil {
+			return nil, err
+		}
+	}
+	return s.childIDs(len(c.Inputs)), nil
+}
+
+// callChildren starts the children of the step, unless it has, and waits until it has ended.
+func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
+	if s.recorded == nil {
+		if err := s.start(ctx, c, true); err != nil {
+			return err
+		}
+	}
+	r := s.call.run
+	w := &wait{causes: []string{stepCause + s.key}}
+	for !hasEnded(&s.recorded.Step) {
+		err := s.call.wait(ctx, w, func() bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.inbox.arrived[s.key] != nil
+		})
+		if err == nil {
+			err = s.takeArrival(ctx, func(children []store.Run) *store.Take { return ended(children, s.childIDs(len(c.Inputs))) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeArrival ends the step with what has arrived for it.
+func (s *step) takeArrival(ctx context.Context, ended func([]store.Run) *store.Take) error {
+	r := s.call.run
+	a := s.newAttempt()
+	if err := s.call.begin(ctx, a); err != nil {
+		return err
+	}
+	defer s.call.done(a)
+	r.mu.Lock()
+	arrived := r.inbox.arrived[s.key]
+	delete(r.inbox.arrived, s.key)
+	r.mu.Unlock()
+	switch {
+	case arrived == nil:
+		return nil
+	case hasEnded(&arrived.step):
+		s.remember(&arrived.step)
+		return nil
+	default:
+		return s.close(a, ended(arrived.children))
+	}
+}
+
+// start starts the children of the step, in the statement that records the step.
+func (s *step) start(ctx context.Context, c Children, awaited bool) error {
+	r := s.call.run
+	switch {
+	case r.depth >= MaxDepth:
+		return Final(fmt.Errorf("workflow: step %q: %w", s.key, ErrTooDeep))
+	case len(c.Inputs) > r.env.MaxSteps:
+		return Final(fmt.Errorf("workflow: step %q: %w: %d children, at most %d (see Config.MaxSteps)",
+			s.key, ErrTooManySteps, len(c.Inputs), r.env.MaxSteps))
+	}
+	row := &store.Schedule{Children: &store.Children{
+		Workflow: c.Workflow, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
+		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
+	}}
+	if awaited {
+		r.mu.Lock()
+		r.inbox.children[s.key] = len(c.Inputs)
+		r.mu.Unlock()
+	}
+	if err := s.schedule(ctx, row); err != nil {
+		return err
+	}
+	if c.Delay == 0 {
+		r.env.Created()
+	}
+	return nil
+}
+
+// childIDs are those of the first n children of the step: always the same, so that a crash cannot double them, and alike at the
+// beginning for all that descend from one run, so that they stand side by side in the index.
+func (s *step) childIDs(n int) []string {
+	r := s.call.run
+	root := r.id
+	if r.depth > 0 {
+		root = root[:strings.LastIndexByte(root, '.')]
+	}
+	ids := make([]string, n)
+	for i := range ids {
+		hash := sha256.Sum256([]byte(r.id + "\x00" + s.key + "\x00" + strconv.Itoa(i)))
+		ids[i] = root + "." + hex.EncodeToString(hash[:16])
+	}
+	return ids
+}
+
+// oneChild is how the step of a Call ends: as its child did.
+func oneChild(found []store.Run, ids []string) *store.Take {
+	child := childrenOf(found, ids)[0]
+	if child.Status == store.RunCompleted {
+		return &store.Take{Result: child.Output}
+	}
+	return &store.Take{Err: child.Err}
+}
+
+// allChildren is how the step of a CallAll ends: with how each child did.
+func allChildren(found []store.Run, ids []string) *store.Take {
+	result, err := json.Marshal(childrenOf(found, ids))
+	if err != nil {
+		return &store.Take{Err: store.NewError(err)}
+	}
+	return &store.Take{Result: result}
+}
+
+// childrenOf returns how the children with these ids have ended, in their order. One that was deleted has failed.
+func childrenOf(found []store.Run, ids []string) []Child {
+	byID := make(map[string]*store.Run, len(found))
+	for i := range found {
+		byID[found[i].ID] = &found[i]
+	}
+	children := make([]Child, len(ids))
+	for i, id := range ids {
+		children[i] = Child{RunID: id, Status: store.RunFailed, Err: &store.Error{Code: codeDeleted, Message: "the run was deleted"}}
+		if run := byID[id]; run != nil {
+			children[i] = childOf(run)
+		}
+	}
+	return children
+}
+
+func childOf(run *store.Run) Child {
+	child := Child{RunID: run.ID, Status: run.Status}
+	switch run.Status {
+	case store.RunCompleted:
+		child.Output = run.Output
+		if child.Output == nil {
+			child.Output = json.RawMessage("null")
+		}
+	case store.RunCancelled:
+		child.Err = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
+	default:
+		if !errors.As(run.Err, &child.Err) {
+			child.Err = store.NewError(run.Err)
+		}
+	}
+	return child
+}

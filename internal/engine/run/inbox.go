@@ -1,0 +1,194 @@
+package run
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// What a run is woken by, as the column waits_for has it.
+const (
+	signalCause = "signal:"
+	stepCause   = "step:"
+)
+
+// inboxLimit is how many signals of one name a look brings at most.
+const inboxLimit = store.InboxLimit
+
+// An inbox is what has come for a run, as far as it was looked for: signals that no step has taken, and steps whose wait is over.
+// Everything that comes raises the run's wake_seq, so what was decided at one value of it holds for as long as that value does.
+// Each look is for all open waits together; the run's mu guards the fields.
+type inbox struct {
+	seen    int64 // the run's wake_seq at the last look
+	dirty   bool  // something may be there that was not looked for
+	looking bool
+
+	unread   map[string][]store.Signal // by name, oldest first
+	after    map[string]int64          // the newest signal that was looked at, by name
+	taken    map[int64]bool            // by steps, by seq
+	arrived  map[string]*arrival       // by key of the step
+	children map[string]int            // awaited children that are not known to have ended, by key of the step
+}
+
+// An arrival is a scheduled step whose wait is over: its children have ended, or somebody has completed it from outside.
+type arrival struct {
+	step     store.Step
+	children []store.Run
+}
+
+// expect says that a wait begins.
+func (in *inbox) expect() {
+	if in.seen > 0 {
+		in.dirty = true
+	}
+}
+
+// unsure reports whether something may be there.
+func (in *inbox) unsure() bool { return in.dirty || in.looking }
+
+// Woken tells the run that something has come for it.
+func (r *Run) Woken() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inbox.dirty = true
+	r.inFlightChanged()
+}
+
+// WokenAt is Woken for whoever knows the run's wake_seq.
+func (r *Run) WokenAt(seq int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if seq > r.inbox.seen {
+		r.inbox.dirty = true
+		r.inFlightChanged()
+	}
+}
+
+// ChildEnded tells the run that one of the children which a step awaits has ended in this process. Only the last of them is news.
+func (r *Run) ChildEnded(step string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if left, awaited := r.inbox.children[step]; awaited && left > 1 {
+		r.inbox.children[step] = left - 1
+		return
+	}
+	r.inbox.dirty = true
+	r.inFlightChanged()
+}
+
+// Awaits reports whether the run waits here for something that another process may send.
+func (r *Run) Awaits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.call == nil || r.call.parking {
+		return false
+	}
+	for w := range r.call.waits {
+		if len(w.causes) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// look reads what has come for the open waits, if something may have. One goroutine looks at a time, for all.
+func (c *call) look() error {
+	r := c.run
+	r.mu.Lock()
+	in := &r.inbox
+	if !in.dirty || in.looking {
+		r.mu.Unlock()
+		return nil
+	}
+	in.dirty, in.looking = false, true
+	request := c.request()
+	r.mu.Unlock()
+
+	var found store.Inbox
+	err := r.repeat("read inbox", func(ctx context.Context) (err error) {
+		found, err = r.env.Store.ReadInbox(ctx, request)
+		return err
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	in.looking = false
+	if err != nil {
+		in.dirty = true
+	} else {
+		in.add(&found)
+	}
+	r.inFlightChanged()
+	return err
+}
+
+// request asks for all that the call waits for. It expects mu to be held.
+func (c *call) request() store.InboxRequest {
+	request := store.InboxRequest{RunID: c.run.id, After: make(map[string]int64)}
+	for w := range c.waits {
+		for _, cause := range w.causes {
+			if name, ok := strings.CutPrefix(cause, signalCause); ok {
+				request.After[name] = c.run.inbox.after[name]
+			} else if key, ok := strings.CutPrefix(cause, stepCause); ok {
+				request.Steps = append(request.Steps, key)
+			}
+		}
+	}
+	return request
+}
+
+// add keeps what a look has found.
+func (in *inbox) add(found *store.Inbox) {
+	in.seen = max(in.seen, found.WakeSeq)
+	brought := make(map[string]int)
+	for _, signal := range found.Signals {
+		if brought[signal.Name]++; brought[signal.Name] == inboxLimit {
+			in.dirty = true // there may be more
+		}
+		in.after[signal.Name] = signal.Seq
+		if !in.taken[signal.Seq] {
+			in.unread[signal.Name] = append(in.unread[signal.Name], signal)
+		}
+	}
+	children := make(map[string][]store.Run)
+	for _, child := range found.Children {
+		children[child.Step] = append(children[child.Step], child.Run)
+	}
+	for _, step := range found.Steps {
+		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
+			in.arrived[step.Name] = &arrival{step: step, children: children[step.Name]}
+		}
+	}
+}
+
+// find returns the place of the oldest unread signal that is accepted, -1 when there is none.
+func (in *inbox) find(name string, accept func(store.Signal) bool) int {
+	return slices.IndexFunc(in.unread[name], func(s store.Signal) bool { return accept == nil || accept(s) })
+}
+
+// take removes the oldest unread signal that is accepted.
+func (in *inbox) take(name string, accept func(store.Signal) bool) (store.Signal, bool) {
+	i := in.find(name, accept)
+	if i < 0 {
+		return store.Signal{}, false
+	}
+	signal := in.unread[name][i]
+	in.unread[name] = slices.Delete(in.unread[name], i, i+1)
+	in.taken[signal.Seq] = true
+	return signal, true
+}
+
+// newInbox knows what the recorded steps have taken.
+func newInbox(wakeSeq int64, steps []store.Step) inbox {
+	in := inbox{
+		seen: wakeSeq, unread: make(map[string][]store.Signal), after: make(map[string]int64), taken: make(map[int64]bool),
+		arrived: make(map[string]*arrival), children: make(map[string]int),
+	}
+	for i := range steps {
+		if seq := steps[i].SignalSeq; seq > 0 {
+			in.taken[seq] = true
+		}
+	}
+	return in
+}

@@ -1,0 +1,90 @@
+package run
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sqlworkflow/workflow/store"
+)
+
+func signal(seq int64, name string) store.Signal { return store.Signal{Seq: seq, Name: name} }
+
+// Each signal is taken once, the oldest of its name first; those that recorded steps have taken are not taken again, and
+// what is refused stays for somebody else.
+func TestInboxTakesInOrder(t *testing.T) {
+	t.Parallel()
+	in := newInbox(9, []store.Step{{Name: "b/s", SignalSeq: 3}})
+	in.add(&store.Inbox{WakeSeq: 12, Signals: []store.Signal{signal(1, "s"), signal(2, "other"), signal(3, "s"), signal(5, "s"), signal(8, "s")}})
+	odd := func(s store.Signal) bool { return s.Seq%2 == 1 }
+	even := func(s store.Signal) bool { return s.Seq%2 == 0 }
+	var got []int64
+	for _, accept := range []func(store.Signal) bool{nil, even, odd, nil, nil} {
+		taken, found := in.take("s", accept)
+		if found {
+			got = append(got, taken.Seq)
+		} else {
+			got = append(got, -1)
+		}
+	}
+	if diff := cmp.Diff([]int64{1, 8, 5, -1, -1}, got); diff != "" {
+		t.Errorf("taken (-want +got):\n%s", diff)
+	}
+	if in.seen != 12 || in.after["s"] != 8 || in.after["other"] != 2 {
+		t.Errorf("seen %d, after %v; want 12, and 8 and 2", in.seen, in.after)
+	}
+}
+
+// A run for which nothing ever came need not look; one of which a look brought as many as it may has to look again.
+func TestInboxLooksWhenItMust(t *testing.T) {
+	t.Parallel()
+	in := newInbox(0, nil)
+	if in.expect(); in.unsure() {
+		t.Error("nothing ever came, and it would look")
+	}
+	var many []store.Signal
+	for n := range inboxLimit {
+		many = append(many, signal(int64(n+1), "s"))
+	}
+	if in.add(&store.Inbox{WakeSeq: inboxLimit, Signals: many}); !in.unsure() {
+		t.Error("there may be more, and it would not look")
+	}
+	in = newInbox(1, nil)
+	if in.expect(); !in.unsure() {
+		t.Error("something came, and it would not look")
+	}
+}
+
+// Of the children of a step that end in this process, only the last one is news.
+func TestLastChildIsNews(t *testing.T) {
+	t.Parallel()
+	r := timedRun()
+	r.inbox.children["s"] = 3
+	for n := 1; n <= 3; n++ {
+		r.ChildEnded("s")
+		if got, want := r.inbox.dirty, n == 3; got != want {
+			t.Errorf("after %d children: news %t, want %t", n, got, want)
+		}
+	}
+}
+
+// The ids of children depend on the parent, the step and the place alone, and begin as that of the run which all descend from.
+func TestChildIDs(t *testing.T) {
+	t.Parallel()
+	ids := func(runID string, depth int, key string) []string {
+		r := timedRun()
+		r.id, r.depth = runID, depth
+		return (&step{call: r.newCall(nil), key: key}).childIDs(2)
+	}
+	first := ids("order.7", 0, "ship")
+	if diff := cmp.Diff(first, ids("order.7", 0, "ship")); diff != "" {
+		t.Errorf("not the same again:\n%s", diff)
+	}
+	seen := make(map[string]bool)
+	for _, id := range append(append(first, ids(first[0], 1, "ship")...), append(ids("order.7", 0, "bill"), ids(first[1], 1, "ship")...)...) {
+		if len(id) != len("order.7.")+32 || id[:8] != "order.7." || seen[id] {
+			t.Errorf("id %q: want 32 digits after order.7., of its own", id)
+		}
+		seen[id] = true
+	}
+}
