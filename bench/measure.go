@@ -66,9 +66,10 @@ func (p plan) rounds() []round {
 	)
 	for _, cell := range []string{cellChildren, cellSignals} {
 		for _, n := range p.waiting {
-			all = append(all, round{cell: cell, concurrent: n, contestants: []string{dbosGo, goWork}})
+			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}})
 		}
 	}
+	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
 	for i := range all {
 		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
 	}

@@ -13,7 +13,7 @@ import (
 // Each cell can be measured alone, and the processes that measure know it.
 func TestEachCellAlone(t *testing.T) {
 	for _, cell := range []string{
-		cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals,
+		cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
 	} {
 		p := smoke
 		p.only = cell
