@@ -263,3 +263,6 @@ func withoutTimes(_ []string, a slog.Attr) slog.Attr {
 	}
 	return a
 }
+
+// quiet is for examples in which runs fail, which they would log.
+var quiet = workflow.Config{Logger: slog.New(slog.DiscardHandler)}
