@@ -172,7 +172,7 @@ func (s *step) start(ctx context.Context, c Children, awaited bool) error {
 		return err
 	}
 	if c.Delay == 0 {
-		r.env.Created()
+		r.env.Created(len(c.Inputs))
 	}
 	return nil
 }
