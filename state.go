@@ -227,10 +227,15 @@ func (s State) Cancel(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "cancel run", id); err != nil {
 		return err
 	}
-	if err := s.store.CancelRun(ctx, id); err != nil {
+	cancelled, err := s.store.CancelRun(ctx, id)
+	if err != nil {
 		return err
 	}
-	s.then(func() { s.engine.Cancelled(id) })
+	s.then(func() {
+		for _, id := range cancelled {
+			s.engine.Cancelled(id)
+		}
+	})
 	return nil
 }
 

@@ -46,23 +46,5 @@ CROSS JOIN ending
 JOIN told USING (parent_id, parent_step)
 ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
-	after: `
-counted_down AS (
-    INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, updated_at, waiting)
-    SELECT parent_id, parent_step, 'scheduled', clock.ms, told.remaining
-    FROM clock
-    CROSS JOIN told
-    WHERE told.remaining IS NOT NULL
-    ON CONFLICT (run_id, step_name) DO UPDATE
-    SET waiting = EXCLUDED.waiting
-), parents_woken AS (
-    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, waits_for)
-    SELECT parent_id, '', 'pending', 'null', 0, clock.ms, array_agg('step:' || parent_step)
-    FROM clock
-    CROSS JOIN told
-    WHERE told.last
-    GROUP BY parent_id, clock.ms
-    ON CONFLICT (id) DO UPDATE
-    SET ` + wakesAny("EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
-)`,
+	after: tellParents,
 }

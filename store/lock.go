@@ -115,13 +115,6 @@ var lockRow = pg.Define("lock_row", `
 	WHERE id = $1
 	FOR NO KEY UPDATE`)
 
-// Rows that refer to the run hold FOR KEY SHARE on it; only this lock waits for those.
-var lockRowToDelete = pg.Define("lock_row_to_delete", `
-	SELECT id
-	FROM {schema}.workflow_runs
-	WHERE id = $1
-	FOR UPDATE`)
-
 // waitForRow locks the run's row for the rest of the transaction, waiting for others within Options.LockTimeout;
 // ErrRunNotFound when there is none. A time-out leaves the transaction usable.
 func (s *Store) waitForRow(ctx context.Context, q *pg.Query, id string) error {

@@ -2,50 +2,119 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
-// What later records depend on is never edited: a failed step is attempted again only if nothing was recorded after it,
-// which is a step that the engine recorded later in the same branch, in one around it or in one within it. The branch of a
-// step is its name up to the last slash, and the root branch is around all. A step without a place in the order was
-// recorded by the state API: for it the times decide.
-var resumeRun = pg.Define("resume_run", `
-	WITH `+clockClause+`, found AS (
-	    SELECT id, status
+// superseded is whether something was recorded after a step: another one of the same run that the engine recorded later in the
+// same branch, in one around it or in one within it. The branch of a step is its name up to the last slash, and the root branch
+// is around all. A step without a place in the order was recorded by the state API: for it the times decide. Both are names of
+// rows, of which the second are all steps.
+func superseded(step, all string) string {
+	branch := func(of string) string { return "coalesce(substring(" + of + ".step_name FROM '^.*/'), '')" }
+	return `EXISTS (
+	          SELECT
+	          FROM ` + all + ` AS later
+	          WHERE later.run_id = ` + step + `.run_id AND later.seq IS NOT NULL
+	            AND CASE WHEN ` + step + `.seq IS NULL THEN later.updated_at > ` + step + `.updated_at
+	                     ELSE later.seq > ` + step + `.seq
+	                          AND (starts_with(` + branch(step) + `, ` + branch("later") + `)
+	                               OR starts_with(` + branch("later") + `, ` + branch(step) + `))
+	                END)`
+}
+
+// What later records depend on is never edited: a failed step is attempted again only if it is not superseded.
+//
+// With a run go the children that it waits for, and so on: those that were cancelled, and the only one of a step if it has
+// failed. One of several is a result, which the run may have used. Of an open step they are unfinished once more; a failed
+// step that has children is opened again, and does not start others.
+var resumeRun = defineFamilyWrite("resume_run", `affected AS (
+	    SELECT id, parent_id, parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	    {update}
+	    UNION ALL
+	    SELECT child.*
+	    FROM affected
+	    CROSS JOIN LATERAL (
+	        SELECT child.id, step.run_id, step.step_name
+	        FROM {schema}.workflow_steps AS step
+	        CROSS JOIN LATERAL (
+	            SELECT id, status, count(*) OVER () AS siblings
+	            FROM {schema}.workflow_runs
+	            WHERE parent_id = step.run_id AND parent_step = step.step_name
+	            OFFSET 0
+	        ) AS child
+	        WHERE step.run_id = affected.id AND step.kind = 'call'
+	          AND (child.status = 'cancelled' OR child.status = 'failed' AND child.siblings = 1)
+	          AND (step.status = 'scheduled' OR step.status = 'failed' AND NOT `+superseded("step", "{schema}.workflow_steps")+`)
+	        OFFSET 0
+	    ) AS child
+	)`, "$2", "{update}", `, found AS (
+	    SELECT id, status
+	    FROM locked
+	    WHERE id = $1
 	), moved AS (
-	    UPDATE {schema}.workflow_runs AS run
-	    SET status = 'pending', output = NULL, error = NULL, epoch = run.epoch + 1, run_at = clock.ms,
-	        deadline_at = NULL, take_overs = 0, blocked_at = NULL, suspended_for = NULL, updated_at = clock.ms
-	    FROM clock, found
-	    WHERE run.id = found.id AND found.status IN ('failed', 'cancelled')
-	    RETURNING run.id
+	    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at)
+	    SELECT locked.id, '', 'pending', 'null', 0, clock.ms
+	    FROM clock
+	    CROSS JOIN found
+	    CROSS JOIN locked
+	    WHERE found.status IN ('failed', 'cancelled')
+	      AND locked.status IN ('failed', 'cancelled') AND locked.id IN (SELECT id FROM affected)
+	    ON CONFLICT (id) DO UPDATE
+	    SET status = EXCLUDED.status, output = NULL, error = NULL, epoch = run.epoch + 1, run_at = EXCLUDED.updated_at,
+	        deadline_at = NULL, take_overs = 0, blocked_at = NULL, suspended_for = NULL, waits_for = NULL,
+	        updated_at = EXCLUDED.updated_at
+	    RETURNING run.id, run.parent_id, run.parent_step
+	), unfinished AS (
+	    -- Of open steps: how many of their children are so once more.
+	    SELECT awaiting.parent_id, awaiting.parent_step, awaiting.waiting + count(*) AS waiting
+	    FROM moved
+	    JOIN awaiting USING (parent_id, parent_step)
+	    GROUP BY awaiting.parent_id, awaiting.parent_step, awaiting.waiting
+	), counted_up AS (
+	    INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, updated_at, waiting)
+	    SELECT parent_id, parent_step, 'scheduled', clock.ms, waiting
+	    FROM clock
+	    CROSS JOIN unfinished
+	    ON CONFLICT (run_id, step_name) DO UPDATE
+	    SET waiting = EXCLUDED.waiting
 	), recorded AS MATERIALIZED (
-	    SELECT step.step_name, step.status, step.seq, step.updated_at,
-	           coalesce(substring(step.step_name FROM '^.*/'), '') AS branch
+	    SELECT step.run_id, step.step_name, step.status, step.kind, step.seq, step.updated_at
 	    FROM moved
 	    JOIN {schema}.workflow_steps AS step ON step.run_id = moved.id
-	), again AS (
+	), again AS MATERIALIZED (
+	    SELECT step.run_id, step.step_name, children.n > 0 AS open,
+	           children.unfinished + (
+	               SELECT count(*) FROM moved WHERE parent_id = step.run_id AND parent_step = step.step_name
+	           ) AS waiting
+	    FROM recorded AS step
+	    LEFT JOIN LATERAL (
+	        SELECT count(*) AS n, count(*) FILTER (WHERE status IN ('pending', 'running', 'suspended')) AS unfinished
+	        FROM {schema}.workflow_runs
+	        WHERE parent_id = step.run_id AND parent_step = step.step_name
+	    ) AS children ON step.kind = 'call'
+	    WHERE step.status IN ('failed', 'pending') AND NOT `+superseded("step", "recorded")+`
+	), set_back AS (
 	    UPDATE {schema}.workflow_steps AS step
-	    SET status = 'pending', wake_at = NULL, attempts = jsonb_set(step.attempts, '{count}', '0'), updated_at = clock.ms
-	    FROM clock, moved, recorded
-	    WHERE step.run_id = moved.id AND step.step_name = recorded.step_name
-	      AND recorded.status IN ('failed', 'pending')
-	      AND NOT EXISTS (
-	          SELECT FROM recorded AS later
-	          WHERE later.seq IS NOT NULL
-	            AND CASE WHEN recorded.seq IS NULL THEN later.updated_at > recorded.updated_at
-	                     ELSE later.seq > recorded.seq
-	                          AND (starts_with(recorded.branch, later.branch) OR starts_with(later.branch, recorded.branch))
-	                END)
+	    SET status = CASE WHEN again.open THEN 'scheduled' ELSE 'pending' END,
+	        error = CASE WHEN again.open THEN NULL ELSE step.error END,
+	        waiting = CASE WHEN again.open THEN again.waiting END,
+	        wake_at = NULL, attempts = jsonb_set(step.attempts, '{count}', '0'), updated_at = clock.ms
+	    FROM clock, again
+	    WHERE step.run_id = again.run_id AND step.step_name = again.step_name
 	)
-	SELECT found.status, EXISTS (SELECT FROM moved) AS moved
-	FROM clock, found`)
+	SELECT found.status, moved.id
+	FROM clock
+	CROSS JOIN found
+	LEFT JOIN moved ON moved.id = found.id`)
 
-// ResumeRun makes a failed or cancelled run pending; any other is a *TransitionError.
+// ResumeRun makes a failed or cancelled run pending, and the children that it waits for; any other is a *TransitionError.
 func (s *Store) ResumeRun(ctx context.Context, id string) error {
-	return s.move(ctx, "resume", id, resumeRun, RunPending)
+	rows, err := writeFamily[changedRun](ctx, s, resumeRun, []any{id})
+	if err == nil && !rows[0].ID.Valid {
+		err = &TransitionError{RunID: id, From: rows[0].Status, To: RunPending}
+	}
+	return pg.Problem(fmt.Sprintf("resume run %q", id), err)
 }

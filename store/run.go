@@ -224,22 +224,29 @@ func (s *Store) GetRun(ctx context.Context, id string) (Run, error) {
 	return row.run(), nil
 }
 
-var deleteRun = pg.Define("delete_run", `
-	WITH `+clockClause+`, run AS (
-	    SELECT id, owner IS NOT NULL AS owned
+// For whoever waits for the run this is an end of it.
+var deleteRun = defineFamilyWrite("delete_run", `affected AS MATERIALIZED (
+	    SELECT id, parent_id, parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	    {delete}
+	)`, "$2", "{delete}", `, found AS (
+	    SELECT id, status, owner IS NOT NULL AS owned
+	    FROM locked
+	    WHERE id = $1
+	), ended AS (
+	    SELECT id
+	    FROM found
+	    WHERE status IN ('pending', 'running', 'suspended') AND NOT owned
 	), deleted AS (
-	    -- The foreign key takes the steps along.
+	    -- The foreign keys take the steps and the signals along.
 	    DELETE FROM {schema}.workflow_runs
-	    USING clock, run
-	    WHERE workflow_runs.id = run.id AND NOT run.owned
-	)
+	    USING clock, found
+	    WHERE workflow_runs.id = found.id AND NOT found.owned
+	)`+childrenEnded+`
 	SELECT owned
-	FROM clock, run`)
+	FROM clock, found`)
 
-// DeleteRun deletes a run and its steps; ErrRunNotFound, or ErrRunOwned while a worker executes it.
+// DeleteRun deletes a run and its steps, not what it has started; ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {
 	return pg.Problem(fmt.Sprintf("delete run %q", id), s.deleteRun(ctx, id))
 }
@@ -250,9 +257,8 @@ func (s *Store) deleteRun(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	var owned bool
-	err := s.guardedBy(ctx, lockRowToDelete, &owned, deleteRun, id)
-	if err == nil && owned {
+	owned, err := writeFamily[bool](ctx, s, deleteRun, []any{id})
+	if err == nil && owned[0] {
 		err = ErrRunOwned
 	}
 	return err

@@ -9,12 +9,14 @@ import (
 )
 
 // The transitions that the state API may make. Those of the engine stand in the statements of claim, release and finish.
-var updateRunStatus = pg.Define("update_run_status", `
-	WITH `+clockClause+`, found AS (
-	    SELECT id, status, output, error, owner IS NOT NULL AS owned
+var updateRunStatus = defineFamilyWrite("update_run_status", `affected AS MATERIALIZED (
+	    SELECT id, parent_id, CASE WHEN $2::text NOT IN ('running', 'suspended') THEN parent_step END AS parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	    {update}
+	)`, "$5", "{update}", `, found AS (
+	    SELECT id, status, output, error, owner IS NOT NULL AS owned
+	    FROM locked
+	    WHERE id = $1
 	), allowed AS (
 	    SELECT id
 	    FROM found
@@ -39,29 +41,29 @@ var updateRunStatus = pg.Define("update_run_status", `
 	    FROM clock, allowed
 	    WHERE run.id = allowed.id AND $2 NOT IN ('running', 'suspended')
 	    RETURNING run.id
-	)
+	)`+childrenEnded+`
 	SELECT status, owned, EXISTS (SELECT FROM moved) OR EXISTS (SELECT FROM ended) AS moved,
 	       -- To be compared, when nothing has moved.
 	       CASE WHEN status = $2 THEN output END AS output, CASE WHEN status = $2 THEN error END AS error
 	FROM clock, found`)
 
-// UpdateRunStatus moves a run that nobody executes. The same status with equal output and error is success; another
+// UpdateRunStatus moves a run that nobody executes. The step of its parent that waits for it is told of its end. The same status with equal output and error is success; another
 // transition than those above is a *TransitionError, a run that a worker executes ErrRunOwned. A nil output is SQL NULL.
 func (s *Store) UpdateRunStatus(
 	ctx context.Context, id string, to RunStatus, output json.RawMessage, failure *Error,
 ) error {
 	op := fmt.Sprintf("update status of run %q", id)
-	var found struct {
+	rows, err := writeFamily[struct {
 		Status RunStatus `db:"status"`
 		Owned  bool      `db:"owned"`
 		Moved  bool      `db:"moved"`
 		Output pg.JSONB  `db:"output"`
 		Error  pg.JSONB  `db:"error"`
-	}
-	err := s.guarded(ctx, &found, updateRunStatus, id, string(to), pg.JSON(output), pg.JSON(encodeError(failure)))
-	switch {
-	case err != nil:
+	}](ctx, s, updateRunStatus, []any{id, string(to)}, pg.JSON(output), pg.JSON(encodeError(failure)))
+	if err != nil {
 		return pg.Problem(op, err)
+	}
+	switch found := rows[0]; {
 	case found.Owned:
 		return pg.Problem(op, ErrRunOwned)
 	case found.Moved:

@@ -41,6 +41,7 @@ var marks = []pg.Mark{
 	{Name: "{share}", Alone: "FOR SHARE", InTx: "FOR NO KEY UPDATE SKIP LOCKED"},          // the run only has to stay as it is
 	{Name: "{update}", Alone: "FOR NO KEY UPDATE", InTx: "FOR NO KEY UPDATE SKIP LOCKED"}, // the statement changes the run
 	{Name: "{delete}", Alone: "FOR UPDATE", InTx: "FOR UPDATE SKIP LOCKED"},               // the statement deletes the run
+	{Name: "{waits}", Alone: "true", InTx: "false"},                                       // whether these wait
 	{
 		Name:  "{gate}", // nobody else creates or deletes the run at this moment
 		Alone: "start.gate IS NULL OR pg_try_advisory_xact_lock_shared(start.gate)",
@@ -108,15 +109,10 @@ func IsForAWhile(err error) bool { return pg.IsForAWhile(err) }
 // guarded sends a write whose guard answers with one row when the run exists. Inside a caller's transaction the guard
 // skips a row that others have locked: then it waits for that row within the bound, and sends the write again.
 func (s *Store) guarded(ctx context.Context, dest any, q *pg.Query, runID string, args ...any) error {
-	return s.guardedBy(ctx, lockRow, dest, q, runID, args...)
-}
-
-// guardedBy is guarded with the statement that waits for the row lock that q's guard takes.
-func (s *Store) guardedBy(ctx context.Context, wait *pg.Query, dest any, q *pg.Query, runID string, args ...any) error {
 	args = append([]any{runID}, args...)
 	err := s.db.Get(ctx, dest, q, args...)
 	if errors.Is(err, sql.ErrNoRows) && s.db.Tx() != nil {
-		if err = s.waitForRow(ctx, wait, runID); err != nil {
+		if err = s.waitForRow(ctx, lockRow, runID); err != nil {
 			return err
 		}
 		err = s.db.Get(ctx, dest, q, args...)

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
+)
+
+// A tree is cancelled as a whole: the run and whatever it has started, and so on, but for those that were started to go on and
+// what these have started. Runs that are finished have children too. Those that are started while this waits for locks are
+// found by [Store.FindStranded]. Cancelled runs keep what was recorded of them.
+var cancelRun = defineFamilyWrite("cancel_run", `tree AS (
+	    SELECT id, parent_id, parent_step, status
+	    FROM {schema}.workflow_runs
+	    WHERE id = $1
+	    UNION ALL
+	    SELECT child.*
+	    FROM tree
+	    CROSS JOIN LATERAL (
+	        SELECT id, parent_id, parent_step, status
+	        FROM {schema}.workflow_runs
+	        WHERE parent_id = tree.id AND abandoned IS NOT TRUE
+	        OFFSET 0
+	    ) AS child
+	), affected AS MATERIALIZED (
+	    SELECT id, parent_id, parent_step
+	    FROM tree
+	    WHERE id = $1 OR status IN ('pending', 'running', 'suspended')
+	)`, "$2", "{update}", `, found AS (
+	    SELECT id, status
+	    FROM locked
+	    WHERE id = $1
+	), ended AS (
+	    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at)
+	    SELECT locked.id, '', 'cancelled', 'null', 0, clock.ms
+	    FROM clock
+	    CROSS JOIN found
+	    CROSS JOIN locked
+	    WHERE found.status IN ('pending', 'running', 'suspended', 'cancelled')
+	      AND locked.status IN ('pending', 'running', 'suspended') AND locked.id IN (SELECT id FROM affected)
+	    ON CONFLICT (id) DO UPDATE
+	    SET `+ends("EXCLUDED.status", "run.output", "run.error", "EXCLUDED.updated_at")+`
+	    RETURNING run.id
+	)`+childrenEnded+`
+	SELECT found.status, ended.id
+	FROM clock
+	CROSS JOIN found
+	LEFT JOIN ended ON true`)
+
+// A changedRun is how the run itself stood before, and one that was changed.
+type changedRun struct {
+	Status RunStatus      `db:"status"`
+	ID     sql.NullString `db:"id"`
+}
+
+// CancelRun cancels a run that is not finished, whoever owns it, and what it has started, and returns the ids of all that were
+// cancelled. A run that was cancelled already is fine, another finished one a *TransitionError.
+func (s *Store) CancelRun(ctx context.Context, id string) (cancelled []string, err error) {
+	rows, err := writeFamily[changedRun](ctx, s, cancelRun, []any{id})
+	if err == nil && rows[0].Status.Finished() && rows[0].Status != RunCancelled {
+		err = &TransitionError{RunID: id, From: rows[0].Status, To: RunCancelled}
+	}
+	for _, row := range rows {
+		if row.ID.Valid {
+			cancelled = append(cancelled, row.ID.String)
+		}
+	}
+	return cancelled, pg.Problem(fmt.Sprintf("cancel run %q", id), err)
+}

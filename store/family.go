@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
+	"github.com/sqlworkflow/workflow/lock"
+)
+
+// A familyWrite changes runs by hand, and with them what their parents wait for. It locks what it is going to touch before it
+// writes anything: first the runs in the order of their ids, those that it changes and those that wait for them, then the steps
+// that wait for them. Whoever waits for the lock of a step holds its run's: so two of these never wait for each other.
+//
+// In a caller's transaction nothing may wait without a bound. Then the statement goes ahead by itself only if it touches one
+// run, and skips that if others have locked it. Else it answers nothing: all locks are waited for in their order, within the bound,
+// and it is sent again, with those held.
+type familyWrite struct{ lock, write *pg.Query }
+
+// familyLocks begins a family's statement. affected are the clauses up to the one of that name, of the runs to be changed: id,
+// parent_id and parent_step, the latter NULL when no step waits for the run. goAhead says whether locks may be taken.
+func familyLocks(affected, lock, goAhead string) string {
+	return `
+	WITH RECURSIVE ` + clockClause + `, ` + affected + `, members AS MATERIALIZED (
+	    SELECT id FROM affected
+	    UNION
+	    SELECT parent_id FROM affected WHERE parent_step IS NOT NULL
+	), locked AS MATERIALIZED (
+	    SELECT run.*
+	    FROM (SELECT id FROM members ORDER BY id OFFSET 0) AS member
+	    CROSS JOIN LATERAL (
+	        SELECT id, status, output, error, owner
+	        FROM {schema}.workflow_runs
+	        WHERE id = member.id
+	        ` + lock + `
+	    ) AS run
+	    WHERE ` + goAhead + `
+	), awaiting AS MATERIALIZED (
+	    -- Once all runs are locked.
+	    SELECT step.*
+	    FROM (
+	        SELECT DISTINCT parent_id, parent_step
+	        FROM affected
+	        WHERE parent_step IS NOT NULL AND (SELECT count(*) FROM locked) > 0
+	        ORDER BY parent_id, parent_step
+	        OFFSET 0
+	    ) AS family
+	    CROSS JOIN LATERAL (
+	        SELECT run_id AS parent_id, step_name AS parent_step, coalesce(waiting, 0) AS waiting
+	        FROM {schema}.workflow_steps
+	        WHERE run_id = family.parent_id AND step_name = family.parent_step AND status = 'scheduled'
+	        ` + lock + `
+	    ) AS step
+	)`
+}
+
+// childrenEnded continues a statement whose clause ended has the ids of the runs that it ended, of those affected.
+var childrenEnded = `, told AS MATERIALIZED (
+	    SELECT awaiting.parent_id, awaiting.parent_step, greatest(awaiting.waiting - count(*), 0) AS remaining,
+	           awaiting.waiting <= count(*) AND parent.status IN ('pending', 'running', 'suspended') AS last
+	    FROM ended
+	    JOIN affected ON affected.id = ended.id
+	    JOIN awaiting ON awaiting.parent_id = affected.parent_id AND awaiting.parent_step = affected.parent_step
+	    -- A parent that ends itself, in this statement, does not go on.
+	    LEFT JOIN locked AS parent ON parent.id = awaiting.parent_id AND parent.id NOT IN (SELECT id FROM ended)
+	    GROUP BY awaiting.parent_id, awaiting.parent_step, awaiting.waiting, parent.status
+	), ` + tellParents
+
+// tellParents writes what a clause told says of the steps that wait for runs which have ended: how many remain, and whether the
+// parent goes on because this was the last. It names each by its key, in an INSERT that always ends in the update: an UPDATE
+// would join instead, and a plan from when the tables were small would read all of them.
+var tellParents = `counted_down AS (
+    INSERT INTO {schema}.workflow_steps AS step (run_id, step_name, status, updated_at, waiting)
+    SELECT parent_id, parent_step, 'scheduled', clock.ms, told.remaining
+    FROM clock
+    CROSS JOIN told
+    WHERE told.remaining IS NOT NULL
+    ON CONFLICT (run_id, step_name) DO UPDATE
+    SET waiting = EXCLUDED.waiting
+), parents_woken AS (
+    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, waits_for)
+    SELECT parent_id, '', 'pending', 'null', 0, clock.ms, array_agg('step:' || parent_step)
+    FROM clock
+    CROSS JOIN told
+    WHERE told.last
+    GROUP BY parent_id, clock.ms
+    ON CONFLICT (id) DO UPDATE
+    SET ` + wakesAny("EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
+)`
+
+// defineFamilyWrite makes the two statements of a write. The first parameters are those of affected, the run's id in front; held
+// is the last, which only the second statement has.
+func defineFamilyWrite(name, affected, held, lock, rest string) familyWrite {
+	waits := strings.NewReplacer("{update}", "FOR NO KEY UPDATE", "{delete}", "FOR UPDATE").Replace(lock)
+	return familyWrite{
+		lock: pg.Define("lock_family", familyLocks(affected, waits, "true")+`
+	SELECT (SELECT count(*) FROM locked) + (SELECT count(*) FROM awaiting)
+	FROM clock`),
+		write: pg.Define(name, familyLocks(affected, lock, "{waits} OR "+held+"::boolean OR (SELECT count(*) FROM members) = 1")+rest),
+	}
+}
+
+// writeFamily sends a write, which answers with rows if the run exists. affected are the arguments that its clause of that name
+// has, and more are the others.
+func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, affected []any, more ...any) ([]row, error) {
+	var rows []row
+	send := func(held bool) error {
+		return s.db.List(ctx, &rows, w.write, slices.Concat(affected, more, []any{held})...)
+	}
+	err := send(false)
+	if err == nil && len(rows) == 0 && s.db.Tx() != nil {
+		var locked int
+		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) error {
+			return s.db.Get(ctx, &locked, w.lock, affected...)
+		})
+		if err == nil && locked > 0 {
+			err = send(true)
+		}
+	}
+	if err == nil && len(rows) == 0 {
+		err = ErrRunNotFound
+	}
+	return rows, err
+}
