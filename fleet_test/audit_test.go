@@ -24,8 +24,12 @@ CREATE TABLE history (
     epoch BIGINT, epoch_was BIGINT, owner TEXT, owner_was TEXT, run_status TEXT, changed TEXT
 );
 
+-- What comes for a run raises its wake_seq, which changes nothing that is kept here.
 CREATE FUNCTION keep_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.status, NEW.epoch, NEW.owner) IS NOT DISTINCT FROM (OLD.status, OLD.epoch, OLD.owner) THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO history (run_id, was, is_now, epoch, epoch_was, owner, owner_was)
     VALUES (NEW.id, OLD.status, NEW.status, NEW.epoch, OLD.epoch, NEW.owner, OLD.owner);
     RETURN NULL;

@@ -31,6 +31,7 @@ var jobs = map[string]func(*sql.DB, *workflow.Service){
 	"doom":    func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed)) },
 
 	"doom beside others": func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed), patient()) },
+	"mailbox":            func(_ *sql.DB, svc *workflow.Service) { svc.Register(mailbox()) },
 	"order, old":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "old")) },
 	"order, new":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "new")) },
 }

@@ -6,12 +6,12 @@ package store
 // statement: a row is written once in a statement.
 var childEnds = kind{
 	name: "end_child", op: "finish run", given: "child", runID: "id",
-	fields: "id text, epoch bigint, status text, output jsonb, error jsonb, parent_id text, parent_step text",
+	fields: "id text, epoch bigint, status text, output jsonb, error jsonb, wake_seq bigint, parent_id text, parent_step text",
 	before: `
 ending AS MATERIALIZED (
     SELECT child.*
     FROM child
-    ` + guard("child", "id", "FOR NO KEY UPDATE") + `
+    ` + guard("child", "id", "FOR NO KEY UPDATE", unwoken("child")) + `
     WHERE child.parent_id NOT IN (SELECT id FROM child)
 ), counted AS MATERIALIZED (
     -- A step that was closed meanwhile counts no more, and one that was deleted with its run neither: remaining is NULL.

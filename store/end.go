@@ -8,6 +8,8 @@ type End struct {
 	Status RunStatus
 	Output json.RawMessage
 	Err    *Error
+	// WakeSeq is set for an owner who wants to know of what has come and he has not seen: if it has moved, the outcome is Woken.
+	WakeSeq *int64
 
 	ParentID, ParentStep string // the step that awaits the run, which is told; "": none does
 }
@@ -26,6 +28,11 @@ func (e *End) fill(row *fields) {
 	row.text(string(e.Status))
 	row.json(e.Output)
 	row.json(encodeError(e.Err))
+	if e.WakeSeq != nil {
+		row.number(*e.WakeSeq)
+	} else {
+		row.null()
+	}
 	if e.ParentStep != "" {
 		row.text(e.ParentID)
 		row.text(e.ParentStep)

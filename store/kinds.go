@@ -123,7 +123,7 @@ SELECT take.run_id, take.step_name, take.status, take.result, take.error, clock.
        clock.ms - take.took, take.signal_seq
 FROM clock
 CROSS JOIN take
-` + guard("take", "run_id", "FOR SHARE", "wake_seq = coalesce(take.wake_seq, wake_seq)") + `
+` + guard("take", "run_id", "FOR SHARE", unwoken("take")) + `
 ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error, updated_at = EXCLUDED.updated_at,
     kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = coalesce(step.started_at, EXCLUDED.started_at),
@@ -147,14 +147,14 @@ SET status = EXCLUDED.status, owner = NULL, epoch = run.epoch + 1, run_at = leas
 	},
 	endKind: {
 		name: "end_run", op: "finish run", given: "finish", runID: "id",
-		fields: "id text, epoch bigint, status text, output jsonb, error jsonb",
+		fields: "id text, epoch bigint, status text, output jsonb, error jsonb, wake_seq bigint",
 		// As for a park.
 		written: "finished", key: "id", write: `
 INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, output, error, created_at, updated_at)
 SELECT finish.id, '', finish.status, 'null', finish.output, finish.error, 0, clock.ms
 FROM clock
 CROSS JOIN finish
-` + guard("finish", "id", "FOR NO KEY UPDATE") + `
+` + guard("finish", "id", "FOR NO KEY UPDATE", unwoken("finish")) + `
 ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
 	},
@@ -173,6 +173,11 @@ SET status = EXCLUDED.status, updated_at = EXCLUDED.updated_at, kind = EXCLUDED.
     started_at = EXCLUDED.started_at
 WHERE step.status <> 'succeeded'`,
 	},
+}
+
+// unwoken holds while nothing has come that the given row does not know of, if that matters to it.
+func unwoken(given string) string {
+	return "wake_seq = coalesce(" + given + ".wake_seq, wake_seq)"
 }
 
 // guard locks the run of each given row, if the owner still has it and nobody else has locked it; more has to hold of the run

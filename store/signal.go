@@ -147,3 +147,19 @@ func (s *Store) ListSignals(ctx context.Context, runID string) ([]Signal, error)
 	}
 	return signals, nil
 }
+
+var unreadSignals = pg.DefineRead("unread_signals", `
+	SELECT DISTINCT name
+	FROM {schema}.workflow_signals AS signal
+	WHERE run_id = $1
+	  AND name NOT LIKE 'approval:%'
+	  AND NOT EXISTS (SELECT FROM {schema}.workflow_steps WHERE run_id = $1 AND signal_seq = signal.seq)
+	ORDER BY name`)
+
+// UnreadSignals returns the names of the signals that no step of the run has taken, those of decisions left out: these are
+// kept whether they counted or not.
+func (s *Store) UnreadSignals(ctx context.Context, runID string) ([]string, error) {
+	var names []string
+	err := s.db.List(ctx, &names, unreadSignals, runID)
+	return names, pg.Problem(fmt.Sprintf("look for unread signals of run %q", runID), err)
+}

@@ -150,7 +150,10 @@ func (w *worker) load(ctx, lease context.Context, claimed []store.ClaimedRun) (m
 	kept := claimed[:0]
 	for _, c := range claimed {
 		if c.Begun {
-			own, err := w.store.LoadSteps(ctx, []string{c.RunID})
+			var own map[string][]store.Step
+			if len(begun) > 1 {
+				own, err = w.store.LoadSteps(ctx, []string{c.RunID})
+			}
 			if err != nil {
 				w.cannotLoad(lease, c, err)
 				continue

@@ -38,6 +38,7 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	if r.awaited != "" {
 		r.env.ChildEnded(r.parentID, r.awaited)
 	}
+	r.reportUnread()
 }
 
 // refused is the failure of a run or a step whose row the server refuses.
@@ -50,13 +51,48 @@ func refused(err error) *store.Error {
 // refusedPause is how long a run is left alone of which nothing can be recorded.
 const refusedPause = time.Minute
 
+// finish writes the end. What has come meanwhile does not keep the run from ending; it is only to be known.
 func (r *Run) finish(output json.RawMessage, failure *store.Error) (*store.Run, error) {
 	final := &store.Run{ID: r.id, Workflow: r.workflow, Status: store.RunCompleted, Output: output}
 	if failure != nil {
 		final.Status, final.Output, final.Err = store.RunFailed, nil, failure
 	}
-	_, err := r.persist(&store.End{Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure, ParentID: r.parentID, ParentStep: r.awaited})
+	r.mu.Lock()
+	seen := r.inbox.seen
+	r.mu.Unlock()
+	row := &store.End{
+		Owned: r.owned, Status: final.Status, Output: final.Output, Err: failure, WakeSeq: &seen,
+		ParentID: r.parentID, ParentStep: r.awaited,
+	}
+	outcome, err := r.persist(row)
+	if outcome == store.Woken && err == nil {
+		r.Woken()
+		row.WakeSeq = nil
+		_, err = r.persist(row)
+	}
 	return final, err
+}
+
+// reportUnread tells which signals the run has left behind. What came and was waited for is accounted for without a look.
+func (r *Run) reportUnread() {
+	r.mu.Lock()
+	came := r.inbox.seen
+	for _, step := range r.recorded {
+		if step.SignalSeq > 0 || step.Kind == store.CallStep {
+			came--
+		}
+	}
+	unsure := came > 0 || r.inbox.dirty
+	r.mu.Unlock()
+	if !unsure {
+		return
+	}
+	names, err := r.env.Store.UnreadSignals(context.Background(), r.id)
+	if err != nil {
+		r.tell(write.Event{Kind: write.Trouble, Op: "look for unread signals", Err: err})
+	} else if len(names) > 0 {
+		r.tell(write.Event{Kind: write.SignalsUnread, Signals: names})
+	}
 }
 
 // block suspends a run that cannot go on as things are. It is tried again, with growing pauses; once its time is over it fails.

@@ -22,6 +22,7 @@ const (
 	RunParked
 	RunLost
 	RunHandedBack
+	SignalsUnread
 	StepSucceeded
 	StepRetried
 	StepFailed
@@ -48,6 +49,7 @@ var kinds = [...]struct {
 	RunParked:         {slog.LevelDebug, "run parked"},
 	RunLost:           {slog.LevelInfo, "run lost: it was cancelled, or goes on elsewhere"},
 	RunHandedBack:     {slog.LevelInfo, "run handed back"},
+	SignalsUnread:     {slog.LevelWarn, "run has ended with signals that no step took"},
 	StepSucceeded:     {slog.LevelDebug, "step succeeded"},
 	StepRetried:       {slog.LevelInfo, "step attempt failed and will be repeated"},
 	StepFailed:        {slog.LevelWarn, "step failed: this was its last attempt"},
@@ -77,6 +79,7 @@ type Event struct {
 	Op        string
 	Count     int64
 	Took      time.Duration
+	Signals   []string      // by name
 	WaitsFor  []string      // of a parked run, besides a time
 	Next      time.Duration // until the next attempt
 	Err       error
@@ -137,6 +140,12 @@ func (e *Event) attrs() []slog.Attr {
 	text("workflow", e.Workflow)
 	if len(e.Workflows) > 0 {
 		attrs = append(attrs, slog.Any("workflows", e.Workflows))
+	}
+	if len(e.Signals) > 0 {
+		attrs = append(attrs, slog.Any("signals", e.Signals))
+	}
+	if len(e.WaitsFor) > 0 {
+		attrs = append(attrs, slog.Any("waits_for", e.WaitsFor))
 	}
 	text("step", e.Step)
 	if e.Attempt > 0 {
