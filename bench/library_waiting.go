@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
@@ -46,12 +47,19 @@ func (l *library) FanOut(ctx context.Context, n int) (cancel func(context.Contex
 		return nil, err
 	}
 	for {
-		var parked bool
-		const asks = "SELECT /* bench */ status = 'suspended' FROM workflows.workflow_runs WHERE id = $1"
-		if err := l.db.QueryRowContext(ctx, asks, handle.RunID()).Scan(&parked); err != nil || parked {
-			return handle.Cancel, err
+		const asks = "SELECT /* bench */ status FROM workflows.workflow_runs WHERE id = $1"
+		var status string
+		if err := l.db.QueryRowContext(ctx, asks, handle.RunID()).Scan(&status); err != nil {
+			return nil, err
 		}
-		time.Sleep(5 * time.Millisecond)
+		switch status {
+		case "suspended":
+			return handle.Cancel, nil
+		case "pending", "running":
+			time.Sleep(5 * time.Millisecond)
+		default:
+			return nil, fmt.Errorf("the parent is %s", status)
+		}
 	}
 }
 

@@ -52,7 +52,8 @@ func (w *report) signals() {
 	}
 	w.printf("## A signal\n\nA run waits for a signal of 100 bytes, which is its result. Each caller starts a run, sends to the one "+
 		"that has waited longest of its %d others, and awaits the result of that. A signal takes from when it is sent to when that "+
-		"result is known; the rest is of the whole run: start, wait, signal and end.\n\n", waitingRuns)
+		"result is known; the rest is of the whole run: start, wait, signal and end. A run of sqlworkflow that waits for long is parked, "+
+		"as a row and nothing else; those of the peers stay in memory.\n\n", waitingRuns)
 	w.table(cellSignals, "signals/s, by how many at a time", runsPerSecond, w.Waiting, spread)
 	w.ratios(cellSignals, "signals/s of sqlworkflow on pgx, of")
 	w.table(cellSignals, "a signal takes, p50, µs", p50, w.Waiting, plain)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // Each cell can be measured alone, and the processes that measure know it.
@@ -89,6 +91,50 @@ func TestWrongResult(t *testing.T) {
 	bad := errors.New("bad")
 	if same(1, 1, nil) != nil || same(1, 2, nil) == nil || !errors.Is(same(1, 1, bad), bad) {
 		t.Error("same(1, 1), same(1, 2) or same with an error")
+	}
+}
+
+// What the library is measured with does what it says: children of a fan-out are there and do not begin, and end with their parent.
+func TestLibraryWaits(t *testing.T) {
+	pg := pgtest.New(t)
+	sys, err := contestantNamed(oursPGX).open(t.Context(), pg.AccessURL(t, pgtest.PGX), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := sys.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := sys.(family).Family(t.Context(), 20); err != nil {
+		t.Error(err)
+	}
+	signal, err := sys.(mailbox).Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := signal(t.Context()); err != nil {
+		t.Error(err)
+	}
+	cancel, err := sys.(fanner).FanOut(t.Context(), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pg.Open(t, pgtest.PGX)
+	const query = "SELECT count(*) FROM workflows.workflow_runs WHERE workflow = 'one step' AND status = $1"
+	for _, want := range []struct {
+		status string
+		n      int
+	}{{"pending", 20}, {"cancelled", 20}, {"completed", 20}} {
+		var n int
+		if err := db.QueryRowContext(t.Context(), query, want.status).Scan(&n); err != nil || n != want.n {
+			t.Errorf("%d children are %s, want %d; %v", n, want.status, want.n, err)
+		}
+		if want.status == "pending" {
+			if err := cancel(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
