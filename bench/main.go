@@ -25,6 +25,7 @@ import (
 type plan struct {
 	url         string
 	repetitions int
+	tries       int // of a measurement that is disturbed
 	warmup      time.Duration
 	window      time.Duration
 	concurrent  []int
@@ -42,14 +43,14 @@ type plan struct {
 }
 
 var whole = plan{
-	repetitions: 5, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
+	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.
 var smoke = plan{
-	repetitions: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
+	repetitions: 1, tries: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
 	steps: 50, backlog: 300, inFlight: 200, finished: 500,
 	waiting: []int{4}, children: 10, fanOut: 50,
 }

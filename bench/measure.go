@@ -111,10 +111,10 @@ type measuring struct {
 	calm   []float64 // seconds that the fixed work took, so far
 }
 
-// take takes a measurement, up to three times if it is disturbed.
+// take takes a measurement, several times if it is disturbed.
 func (m *measuring) take(ctx context.Context, r round, contestant string) (s sample, err error) {
 	s = sample{Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent}
-	for range 3 {
+	for range m.plan.tries {
 		t := task{
 			Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent,
 			Warmup: m.plan.warmup, Window: m.plan.window, Count: m.plan.count(r.cell), Profile: m.profile(r, contestant, ".pprof"),
