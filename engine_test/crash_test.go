@@ -124,7 +124,7 @@ func (w *theatre) lose(t *testing.T, at cut, uncut rowsOf) {
 	var db *sql.DB
 	s.first, db = newProcess(t, w.pg, w.way.access, name, at)
 	svc := w.service(t, db)
-	svc.Register(s.as(s.first, func() {}))
+	svc.Register(s.cast(s.first, func() {})...)
 	for err := s.start(t, svc, db); err != nil; err = s.start(t, svc, db) {
 		if !errors.Is(err, errLost) {
 			t.Fatal(err)

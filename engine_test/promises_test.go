@@ -32,8 +32,12 @@ const remember = `
 	END $$;
 	CREATE TRIGGER remember AFTER INSERT ON workflows.workflow_workers FOR EACH ROW EXECUTE FUNCTION remember_worker();
 
+	-- What comes for a run raises its wake_seq, whoever owns it.
 	CREATE FUNCTION remember_run() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
+	    IF (NEW.status, NEW.epoch, NEW.owner) IS NOT DISTINCT FROM (OLD.status, OLD.epoch, OLD.owner) THEN
+	        RETURN NULL;
+	    END IF;
 	    INSERT INTO history (run_id, was, now, epoch_was, epoch, owner_was, owner, owner_lives)
 	    VALUES (NEW.id, OLD.status, NEW.status, OLD.epoch, NEW.epoch, OLD.owner, NEW.owner, EXISTS (
 	        SELECT FROM workflows.workflow_workers WHERE id = OLD.owner AND expires_at > extract(epoch FROM now()) * 1000));
@@ -41,8 +45,12 @@ const remember = `
 	END $$;
 	CREATE TRIGGER remember AFTER UPDATE ON workflows.workflow_runs FOR EACH ROW EXECUTE FUNCTION remember_run();
 
+	-- The end of a run counts down at the step that waits for it, whoever owns that one's run.
 	CREATE FUNCTION remember_step() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
+	    IF TG_OP = 'UPDATE' AND NEW.status = OLD.status AND NEW.waiting IS DISTINCT FROM OLD.waiting THEN
+	        RETURN NULL;
+	    END IF;
 	    INSERT INTO history (run_id, step, was, now, epoch, owner)
 	    SELECT NEW.run_id, NEW.step_name, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status, run.epoch, run.owner
 	    FROM workflows.workflow_runs AS run WHERE run.id = NEW.run_id;
@@ -91,9 +99,11 @@ func read(t *testing.T, db *sql.DB, runID string) rowsOf {
 		SELECT jsonb_build_object(
 		    'run', (SELECT to_jsonb(run) - '{id,workflow,epoch,created_at,updated_at,take_overs,progress_at}'::text[]
 		            FROM workflows.workflow_runs AS run WHERE id = $1),
-		    'steps', (SELECT jsonb_agg(to_jsonb(step) - '{run_id,updated_at,started_at,wake_at}'::text[]
+		    'steps', (SELECT jsonb_agg(to_jsonb(step) - '{run_id,updated_at,started_at,wake_at,child_id}'::text[]
 		                  - CASE WHEN EXISTS (SELECT FROM workflows.workflow_steps WHERE run_id = $1 AND step_name LIKE '%/%')
-		                         THEN 'seq' ELSE '' END ORDER BY step_name)
+		                         THEN 'seq' ELSE '' END
+		                  - CASE WHEN kind = 'call' THEN 'result' ELSE '' END -- it has the ids of runs
+		                  ORDER BY step_name)
 		              FROM workflows.workflow_steps AS step WHERE run_id = $1),
 		    'order', (SELECT count(*) FROM orders WHERE run_id = $1),
 		    'books', (SELECT jsonb_agg(step ORDER BY step) FROM booked WHERE run_id = $1))`, runID).Scan(&text))

@@ -87,6 +87,35 @@ var stories = []story{
 			func() error { return a.do(ctx, "charge") },
 			func() error { return a.doTx(ctx, "book", 0) })
 	}},
+	// How often a run looks for what has come, or parks, is a matter of time.
+	{name: "signalled", inFlight: 1, varies: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.do(ctx, "ask", func() { a.send() }) },
+			func() error { return a.receive(ctx, "letter", 0) },
+			func() error { return a.do(ctx, "mail") })
+	}},
+	{name: "signalled while parked", inFlight: 1, varies: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.do(ctx, "ask", func() { time.AfterFunc(100*time.Millisecond, a.send) }) },
+			func() error { return a.receive(ctx, "letter", time.Hour) },
+			func() error { return a.do(ctx, "mail") })
+	}},
+	{name: "timed out", inFlight: 1, varies: true, body: func(ctx context.Context, a *actor) error {
+		if err := a.receive(ctx, "letter", 60*time.Millisecond); !errors.Is(err, workflow.ErrTimeout) {
+			return err
+		}
+		return a.do(ctx, "mail")
+	}},
+	{name: "calling", inFlight: 1, varies: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.call(ctx, "assist") },
+			func() error { return a.do(ctx, "mail") })
+	}},
+	{name: "calling many", inFlight: 3, varies: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.callAll(ctx, "together", "one", "two", "three") },
+			func() error { return a.do(ctx, "mail") })
+	}},
 	{name: "beating", inFlight: 1, counts: ofLease, beats: 2, body: func(ctx context.Context, a *actor) error {
 		return first(
 			func() error { return a.do(ctx, "charge") },
@@ -253,6 +282,33 @@ func (a *actor) doTx(ctx context.Context, key string, failures int) error {
 		return "did " + key, nil
 	}, soon)
 	return a.done(key, got, err)
+}
+
+var letter = workflow.DefineSignal[string]("letter")
+
+// send is what somebody else does, who does not know what became of an earlier try.
+func (a *actor) send() {
+	_ = letter.Send(context.Background(), a.svc, a.runID, "did letter", workflow.WithKey("once"))
+}
+
+func (a *actor) receive(ctx context.Context, key string, timeout time.Duration) error {
+	got, err := letter.Wait(ctx, timeout)
+	return a.done(key, got, err)
+}
+
+func (a *actor) call(ctx context.Context, key string) error {
+	got, err := workflow.Call(ctx, key, a.assistant(nil), key)
+	return a.done(key, got, err)
+}
+
+func (a *actor) callAll(ctx context.Context, key string, inputs ...string) error {
+	results, err := workflow.CallAll(ctx, key, a.assistant(nil), inputs)
+	for i, result := range results {
+		if want := "did " + inputs[i]; err == nil && (result.Err != nil || result.Value != want) {
+			err = fmt.Errorf("result %d: %q, %v; want %q", i, result.Value, result.Err, want)
+		}
+	}
+	return err
 }
 
 func (a *actor) branches(ctx context.Context, n int, body func(context.Context, string) error) error {

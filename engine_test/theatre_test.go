@@ -80,6 +80,19 @@ func (s *stage) as(p *process, stop func()) *workflow.Workflow[string, string] {
 	})
 }
 
+// cast are all workflows as a process knows them.
+func (s *stage) cast(p *process, stop func()) []workflow.Definition {
+	return []workflow.Definition{s.as(p, stop), s.assistant(p)}
+}
+
+// assistant is the workflow that stories call.
+func (s *stage) assistant(p *process) *workflow.Workflow[string, string] {
+	a := &actor{stage: s, process: p}
+	return workflow.Define("assistant "+s.runID, func(ctx context.Context, key string) (string, error) {
+		return workflow.Do(ctx, "assist", func(ctx context.Context) (string, error) { return "did " + key, a.take(ctx, key) }, soon)
+	})
+}
+
 // start is what the application does, in whichever process: it does not know what became of an earlier try.
 func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
 	w, id := s.as(nil, nil), workflow.WithRunID(s.runID)
@@ -122,7 +135,7 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	defer stop()
 	ended := make(chan error, 1)
 	begin := func() {
-		svc.Register(s.as(s.first, stop))
+		svc.Register(s.cast(s.first, stop)...)
 		go func() { ended <- svc.Work(ctx) }()
 	}
 	if s.story.working {
@@ -164,7 +177,7 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	s.bury(t)
 	atCut = read(t, w.side, s.runID)
 
-	w.svc.Register(s.as(w.second, func() {}))
+	w.svc.Register(s.cast(w.second, func() {})...)
 	if w.story.orphan {
 		kit.Work(t, w.svc)
 	}
@@ -195,14 +208,14 @@ func uncutPlay(t *testing.T, way way, story story) (w *theatre, whole *stage, be
 	return nil, nil, rowsOf{}, rowsOf{}
 }
 
-// takeOvers returns how often the run was taken from a worker whose lease had ended: of a process that was killed, or of
+// takeOvers returns how often the run, or one that it called, was taken from a worker whose lease had ended: of a process that was killed, or of
 // one that a busy machine kept from its heartbeats. Each time, the steps in flight may run again.
 func (s *stage) takeOvers(t *testing.T) int {
 	t.Helper()
 	var n int
 	kit.Must(t, s.side.QueryRow(`
 		SELECT count(*) FROM history
-		WHERE run_id = $1 AND step IS NULL AND owner_was <> 'nobody' AND NOT owner_lives AND epoch > epoch_was`, s.runID).Scan(&n))
+		WHERE (run_id = $1 OR run_id LIKE $1 || '.%') AND step IS NULL AND owner_was <> 'nobody' AND NOT owner_lives AND epoch > epoch_was`, s.runID).Scan(&n))
 	return n
 }
 

@@ -118,7 +118,7 @@ func TestReadInboxOfMany(t *testing.T) {
 	}
 }
 
-// A take closes the wait that is open and keeps what is known of it, or records one that was over at once; the first success
+// A take closes the wait that is open and keeps what is known of it, or records one that was over at once; the first outcome
 // stays.
 func TestTake(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
@@ -133,21 +133,20 @@ func TestTake(t *testing.T) {
 				       ($1, 'late', 'scheduled', 'approval', 2, 7, 8, 9, NULL, NULL, '"who"'),
 				       ($1, 'called', 'scheduled', 'call', 3, 7, 8, NULL, 0, 'child', NULL),
 				       ($1, 'before', 'succeeded', 'signal', 4, 7, 8, 9, NULL, NULL, NULL),
-				       ($1, 'answer lost', 'failed', 'signal', 5, 7, 8, 9, NULL, NULL, NULL)`, id)
+				       ($1, 'failed before', 'failed', 'signal', 5, 7, 8, 9, NULL, NULL, NULL)`, id)
 			owned, seen := store.Owned{RunID: id, Epoch: 1}, int64(0)
 			take := func(name string, kind store.StepKind, seq int) *store.Take {
 				return &store.Take{Owned: owned, Name: name, Kind: kind, Seq: seq, Took: 1000e6, Result: json.RawMessage(`"r"`)}
 			}
 			taken, late, called := take("taken", store.SignalStep, 1), take("late", store.ApprovalStep, 2), take("called", "call", 3)
-			before, lost, atOnce := take("before", store.SignalStep, 4), take("answer lost", store.SignalStep, 5), take("at once", store.SignalStep, 6)
+			before, lost, atOnce := take("before", store.SignalStep, 4), take("failed before", store.SignalStep, 5), take("at once", store.SignalStep, 6)
 			taken.SignalSeq, atOnce.SignalSeq = 41, 42
 			late.Result, late.Err, late.WakeSeq = nil, &store.Error{Code: "timeout"}, &seen
-			lost.Result, lost.Err = nil, &store.Error{Message: "late"}
-			rows := []store.Write{taken, late, called, lost, atOnce}
+			rows := []store.Write{taken, late, called, atOnce}
 			if together {
 				rows = append(rows, &store.Checkpoint{Owned: store.Owned{RunID: bystander, Epoch: 1}, Name: "s", Result: json.RawMessage("1")})
 				wrote(t, st, store.Written, rows...)
-				outcomes, err := st.Write(t.Context(), []store.Write{rows[0], before})
+				outcomes, err := st.Write(t.Context(), []store.Write{lost, before})
 				kit.Must(t, err)
 				if !slices.Equal(outcomes, []store.Outcome{store.Exists, store.Exists}) {
 					t.Errorf("what has succeeded before: %v", outcomes)
@@ -156,8 +155,9 @@ func TestTake(t *testing.T) {
 				for _, row := range rows {
 					wrote(t, st, store.Written, row)
 				}
-				wrote(t, st, store.Exists, before)
-				wrote(t, st, store.Exists, taken)
+				for _, row := range []store.Write{before, lost, taken, late} {
+					wrote(t, st, store.Exists, row)
+				}
 			}
 			got := kit.Column[string](t, b.side, `
 				SELECT concat_ws(' ', step_name, status, kind, seq, CASE WHEN started_at = 7 THEN '7' ELSE 'took ' || updated_at - started_at END,
@@ -170,7 +170,7 @@ func TestTake(t *testing.T) {
 				`late failed approval 2 7 9 "who" {"code": "timeout", "message": ""}`,
 				`called succeeded call 3 7 0 child "r"`,
 				`before succeeded signal 4 7 9`,
-				`answer lost failed signal 5 7 9 {"message": "late"}`,
+				`failed before failed signal 5 7 9`,
 				`at once succeeded signal 6 took 1000 "r" 42`,
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
