@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,6 +23,9 @@ type Children struct {
 	Deadline  time.Duration // of each, from its start on; 0: none
 	Abandoned bool          // they go on when the run is cancelled
 }
+
+// errChildCancelled is what a Call fails with when its child was cancelled.
+var errChildCancelled = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
 
 // A Child is how one of them has ended.
 type Child struct {
@@ -55,7 +59,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 		if !errors.As(recorded.Err, &child.Err) {
 			child.Err = store.NewError(recorded.Err)
 		}
-		if child.Err.Code == codeCancelled {
+		if *child.Err == *errChildCancelled { // one that failed with a code of that name has another message
 			child.Status = store.RunCancelled
 		}
 	}
@@ -204,11 +208,20 @@ func oneChild(found []store.Run, ids []string) *store.Take {
 
 // allChildren is how the step of a CallAll ends: with how each child did.
 func allChildren(found []store.Run, ids []string) *store.Take {
-	result, err := json.Marshal(childrenOf(found, ids))
+	result, err := marshal(childrenOf(found, ids))
 	if err != nil {
 		return &store.Take{Err: store.NewError(err)}
 	}
 	return &store.Take{Result: result}
+}
+
+// marshal leaves the texts within v as they are, but for white space; json.Marshal would escape some of their characters.
+func marshal(v any) (json.RawMessage, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSpace(text.Bytes()), err
 }
 
 // childrenOf returns how the children with these ids have ended, in their order. One that was deleted has failed.
@@ -236,7 +249,7 @@ func childOf(run *store.Run) Child {
 			child.Output = json.RawMessage("null")
 		}
 	case store.RunCancelled:
-		child.Err = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
+		child.Err = errChildCancelled
 	default:
 		if !errors.As(run.Err, &child.Err) {
 			child.Err = store.NewError(run.Err)
