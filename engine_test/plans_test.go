@@ -29,7 +29,7 @@ func TestPlansAmongManyRuns(t *testing.T) {
 
 	early := prepared(t, pg, "force_generic_plan", statements)
 	kit.Exec(t, side, `
-		TRUNCATE workflows.workflow_runs, workflows.workflow_steps, workflows.workflow_signals;
+		TRUNCATE workflows.workflow_runs CASCADE;
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, epoch, owner)
 		SELECT 'owned' || n, 'known', 'running', '1', 1, 1, 1, 'me'
 		FROM generate_series(1, 3) AS n;

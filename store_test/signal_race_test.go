@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,9 @@ func TestSignalRace(t *testing.T) {
 	runs, wanted := 6, 12
 	if pgtest.Full() {
 		runs, wanted = 16, 40
+	}
+	if os.Getenv("PGTEST_SOAK") == "1" {
+		runs, wanted = 50, 60
 	}
 	b := setup(t, pgtest.PQ)
 	r := &race{b: b, plain: newPlainSender(t), wanted: wanted}
