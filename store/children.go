@@ -54,7 +54,7 @@ func (c *Children) fill(row *fields) {
 // which is not of this step, is the error of a duplicate key. In the order of their ids they go into the indexes side by side: 15 %
 // less WAL.
 var fansOut = kind{
-	name: "fan_out", op: "start children", given: "fan", runID: "run_id", opens: true,
+	name: "fan_out", op: "start children", given: "fan", runID: "run_id", stays: StepScheduled,
 	fields: scheduleFields + ", workflow text, version text, ids text, inputs text, delay bigint, deadline bigint, " +
 		"depth smallint, abandoned boolean, awaited boolean",
 	written: "fanned", key: "run_id, step_name", write: `
