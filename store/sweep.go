@@ -141,10 +141,12 @@ func (s *Store) FindStranded(ctx context.Context, after ChildKey) (Stranded, err
 		}
 	}
 	if families > 0 {
-		err := s.db.List(ctx, &stranded.Woken, wakeStranded, parents.Literal(), steps.Literal(), waiting.Literal())
+		var woken []string
+		err := s.db.List(ctx, &woken, wakeStranded, parents.Literal(), steps.Literal(), waiting.Literal())
 		if err != nil {
 			return stranded, pg.Problem("wake stranded runs", err)
 		}
+		stranded.Woken = woken
 	}
 	for _, id := range orphans {
 		cancelled, err := s.cancelStranded(ctx, id)
