@@ -212,7 +212,9 @@ func (r *race) execute(ctx context.Context, st *store.Store, run store.ClaimedRu
 			}
 			continue // a sender has it
 		}
-		kit.Pause(ctx, rand.N(time.Millisecond))
+		if len(inbox.Signals) == 0 { // something may come now
+			kit.Pause(ctx, rand.N(8*time.Millisecond))
+		}
 		acked := r.acked[run.RunID].Load()
 		outcome, err := r.persist(ctx, st, row)
 		if outcome == store.Written && len(inbox.Signals) == 0 && acked > int64(taken) {
