@@ -185,6 +185,7 @@ func childrenOf[In, Out any](
 	}
 	return run.Children{
 		Workflow: w.name, Inputs: encoded, Delay: o.delay, Deadline: o.deadline, Abandoned: o.abandoned,
+		Exact: exact[Out](),
 	}, nil
 }
 

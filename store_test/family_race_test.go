@@ -70,7 +70,7 @@ func TestFamilyRace(t *testing.T) {
 			for i := range 2 {
 				jobs = append(jobs,
 					func(ctx context.Context) error { return r.endByHand(ctx, byHand[i*len(byHand)/2:(i+1)*len(byHand)/2]) },
-					func(ctx context.Context) error { return r.cancelTrees(ctx, roots, i == 0) })
+					func(ctx context.Context) error { return r.cancelTrees(ctx, roots, i) })
 			}
 			for _, err := range kit.Together(len(jobs), func(i int) error { return jobs[i](t.Context()) }) {
 				if err != nil {
@@ -125,15 +125,16 @@ func (r *familyRace) endByHand(ctx context.Context, ends []*store.End) error {
 		func(st *store.Store, id string) error { return st.DeleteRun(ctx, id) },
 	}
 	for i, end := range ends {
-		if err := r.call(ctx, i%2 == 0, func(st *store.Store) error { return ways[i%3](st, end.RunID) }); err != nil {
+		if err := r.alternate(ctx, i, func(st *store.Store) error { return ways[i%3](st, end.RunID) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *familyRace) call(ctx context.Context, within bool, do func(st *store.Store) error) error {
-	if !within {
+// alternate does something in a transaction of the caller's, every other time.
+func (r *familyRace) alternate(ctx context.Context, n int, do func(st *store.Store) error) error {
+	if n%2 == 1 {
 		return do(r.st)
 	}
 	tx, err := r.b.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
@@ -148,7 +149,7 @@ func (r *familyRace) call(ctx context.Context, within bool, do func(st *store.St
 }
 
 // cancelTrees cancels parts of trees and resumes some, then cancels them whole; two do so at once.
-func (r *familyRace) cancelTrees(ctx context.Context, roots []string, forth bool) error {
+func (r *familyRace) cancelTrees(ctx context.Context, roots []string, from int) error {
 	for i := range roots {
 		root := roots[i]
 		steps := []func(st *store.Store) error{
@@ -166,7 +167,7 @@ func (r *familyRace) cancelTrees(ctx context.Context, roots []string, forth bool
 		}
 		for n, step := range steps {
 			var refused *store.TransitionError // a leaf may have completed, a run may go on already
-			if err := r.call(ctx, (n%2 == 0) == forth, step); err != nil && !errors.As(err, &refused) {
+			if err := r.alternate(ctx, n+from, step); err != nil && !errors.As(err, &refused) {
 				return err
 			}
 		}

@@ -2,10 +2,12 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,6 +43,9 @@ func TestSignalRace(t *testing.T) {
 	runs, wanted := 6, 12
 	if pgtest.Full() {
 		runs, wanted = 16, 40
+	}
+	if os.Getenv("PGTEST_SOAK") == "1" {
+		runs, wanted = 50, 60
 	}
 	b := setup(t, pgtest.PQ)
 	r := &race{b: b, plain: newPlainSender(t), wanted: wanted}
@@ -111,10 +116,10 @@ func (r *race) send(ctx context.Context, st *store.Store, signal store.NewSignal
 		sent = n == 1
 	case 1, 2:
 		if way == 2 { // rolled back first
-			_, err = r.sendIn(ctx, st, signal, true)
+			_, err = r.sendIn(ctx, st, signal, (*sql.Tx).Rollback)
 		}
 		if err == nil || errors.Is(err, store.ErrRunFinished) {
-			sent, err = r.sendIn(ctx, st, signal, false)
+			sent, err = r.sendIn(ctx, st, signal, (*sql.Tx).Commit)
 		}
 	default:
 		sent, err = st.SendSignal(ctx, signal)
@@ -131,18 +136,18 @@ func (r *race) send(ctx context.Context, st *store.Store, signal store.NewSignal
 	return err
 }
 
-func (r *race) sendIn(ctx context.Context, st *store.Store, signal store.NewSignal, rollback bool) (bool, error) {
+func (r *race) sendIn(ctx context.Context, st *store.Store, signal store.NewSignal, end func(*sql.Tx) error) (bool, error) {
 	tx, err := r.b.db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	sent, err := st.In(tx).SendSignal(ctx, signal)
-	if err != nil || rollback {
+	if err != nil {
 		return false, err
 	}
 	kit.Pause(ctx, rand.N(2*time.Millisecond))
-	return sent, tx.Commit()
+	return sent, end(tx)
 }
 
 // own claims runs and goes on with each, until all have ended.

@@ -22,6 +22,7 @@ type Children struct {
 	Delay     time.Duration // before they may begin
 	Deadline  time.Duration // of each, from its start on; 0: none
 	Abandoned bool          // they go on when the run is cancelled
+	Exact     bool          // as in Options, of their outputs
 }
 
 // errChildCancelled is what a Call fails with when its child was cancelled.
@@ -73,8 +74,16 @@ func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
 		return nil, err
 	}
 	defer s.leave()
+	replayed := s.recorded != nil && hasEnded(&s.recorded.Step)
 	if err := s.callChildren(ctx, c, allChildren); err != nil {
 		return nil, err
+	}
+	if c.Exact && !replayed { // the outputs of all were put together here
+		recorded, err := s.read()
+		if err != nil {
+			return nil, s.call.run.lost(err)
+		}
+		s.remember(recorded)
 	}
 	result, err := s.outcome()
 	if err != nil {
@@ -107,19 +116,16 @@ func Spawn(ctx context.Context, name string, c Children) ([]string, error) {
 
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
-	if s.recorded == nil {
+	if s.recorded == nil && len(c.Inputs) == 0 { // nobody would tell
+		s.call.run.arrive(s.key, new(arrival))
+	} else if s.recorded == nil {
 		if err := s.start(ctx, c, true); err != nil {
 			return err
 		}
 	}
-	r := s.call.run
 	w := &wait{causes: []string{stepCause + s.key}}
-	for !hasEnded(&s.recorded.Step) {
-		err := s.call.wait(ctx, w, func() bool {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.inbox.arrived[s.key] != nil
-		})
+	for s.recorded == nil || !hasEnded(&s.recorded.Step) {
+		err := s.call.wait(ctx, w, s.arrived)
 		if err == nil {
 			err = s.takeArrival(ctx, func(children []store.Run) *store.Take { return ended(children, s.childIDs(len(c.Inputs))) })
 		}
@@ -176,10 +182,15 @@ func (s *step) start(ctx context.Context, c Children, awaited bool) error {
 		return err
 	}
 	if c.Delay == 0 {
-		r.env.Created()
+		r.env.Created(len(c.Inputs))
 	}
 	return nil
 }
+
+const (
+	maxRunID  = 255 // the longest id of a run, in bytes
+	childHash = 16  // bytes
+)
 
 // childIDs are those of the first n children of the step: always the same, so that a crash cannot double them, and alike at the
 // beginning for all that descend from one run, so that they stand side by side in the index.
@@ -189,10 +200,13 @@ func (s *step) childIDs(n int) []string {
 	if r.depth > 0 {
 		root = root[:strings.LastIndexByte(root, '.')]
 	}
+	if most := maxRunID - len(".") - 2*childHash; len(root) > most { // the hash is of all of it
+		root = strings.ToValidUTF8(root[:most], "")
+	}
 	ids := make([]string, n)
 	for i := range ids {
 		hash := sha256.Sum256([]byte(r.id + "\x00" + s.key + "\x00" + strconv.Itoa(i)))
-		ids[i] = root + "." + hex.EncodeToString(hash[:16])
+		ids[i] = root + "." + hex.EncodeToString(hash[:childHash])
 	}
 	return ids
 }
