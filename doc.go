@@ -51,6 +51,27 @@
 // [Sleep] makes a run wait, for months if need be: a long wait is a row, not a goroutine. [Parallel] calls a function for each of
 // many items, and [Branch] gives a goroutine of your own its step names: within one branch, steps follow each other.
 //
+// # Waiting for others
+//
+// A run waits for a message with [Signal.Wait], and [Signal.Send] sends one, on the service or in a transaction of yours, to a run that
+// waits for it or will. What may come twice has a key ([WithKey]). A wait has a time limit ([ErrTimeout]) or none:
+//
+//	var paid = workflow.DefineSignal[Payment]("paid")
+//	…
+//	payment, err := paid.Wait(ctx, 72*time.Hour)              // in the workflow
+//	…
+//	err = paid.Send(ctx, svc.In(tx), runID, p, workflow.WithKey(webhookID)) // anywhere else
+//
+// An [Approval] asks people: [Approval.Ask] says who may decide, on what and until when, [State.ListApprovals] lists what is open,
+// and [Approval.Decide] decides. Every decision is kept, also those that come too late or from somebody who was not asked.
+//
+// [Call] runs another workflow and waits for its output, [CallAll] one for each of many inputs, and [Spawn] one that nobody waits for.
+// They are runs of their own, executed by whichever process knows their workflow; a failure is a [*RunError]. With [DefineStep] a
+// step becomes a workflow that another process executes. A worker in another language completes a step that a run waits for with
+// [State.SetStepResult], or the statement behind that.
+//
+// A run that waits for others is a row: it takes no slot and no memory. [Run].WaitsFor tells what for.
+//
 // # Rules for a workflow's function
 //
 // It is called again after a crash, a long wait or a deploy, and must then do the same between its steps: no clock, no random
@@ -66,12 +87,13 @@
 //
 // # Stopping, and going on
 //
-// [State.Cancel] and [Handle.Cancel] stop a run wherever it is executed, and [WithDeadline] does so in time. [State.Resume] goes on
-// with one that failed or was cancelled, from its last good step.
+// [State.Cancel] and [Handle.Cancel] stop a run wherever it is executed, with the runs that it has called or spawned, and
+// [WithDeadline] does so in time. [State.Resume] goes on with one that failed or was cancelled, from its last good step.
 //
 // # Looking at it
 //
-// [State.GetRun], [State.ListRuns] and [State.ListSteps], which a Service has too, read what is recorded. [Service.AwaitRun]
+// [State.GetRun], [State.ListRuns], [State.ListSteps] and [State.ListSignals], which a Service has too, read what is recorded, and
+// the command "workflow show" draws a run with its family. [Service.AwaitRun]
 // waits for a run of any type, [Service.Stats] counts, and [Service.StepsInFlight] tells what hangs where. When a context ends
 // before a result is there, the error says what the run was waiting for. Problems that no caller is waiting for go to
 // [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
