@@ -102,10 +102,10 @@ type Result[Out any] struct {
 
 func resultOf[Out any](child run.Child) Result[Out] {
 	result := Result[Out]{RunID: child.RunID}
-	switch {
-	case child.Status == RunCancelled:
+	switch child.Status {
+	case RunCancelled:
 		result.Err = &callError{step: child.Step, err: fmt.Errorf("run %q: %w", child.RunID, ErrRunCancelled)}
-	case child.Status == RunFailed:
+	case RunFailed:
 		result.Err = &callError{step: child.Step, err: &RunError{RunID: child.RunID, Err: storedError(child.Err)}}
 	default:
 		result.Err = decode(fmt.Sprintf("output of run %q as %s", child.RunID, typeName[Out]()), child.Output, &result.Value)

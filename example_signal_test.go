@@ -50,23 +50,14 @@ func ExampleSignal_Send() {
 	handle, err := order.Start(ctx, svc, 0)
 	must(err)
 
-	webhook := func(id string, cents int) error {
+	for range 2 {
 		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback()
-		if _, err := tx.Exec("INSERT INTO webhooks VALUES ($1, $2)", id, cents); err != nil {
-			return err
-		}
-		err = paid.Send(ctx, svc.In(tx), handle.RunID(), Payment{Cents: cents}, workflow.WithKey(id)) // last: it holds the run until the commit
-		if err != nil {
-			return err
-		}
-		return tx.Commit()
+		must(err)
+		_, err = tx.Exec("INSERT INTO webhooks VALUES ('evt_1', '1999')")
+		must(err)
+		must(paid.Send(ctx, svc.In(tx), handle.RunID(), Payment{Cents: 1999}, workflow.WithKey("evt_1"))) // last: it holds the run until the commit
+		must(tx.Commit())
 	}
-	must(webhook("evt_1", 1999))
-	must(webhook("evt_1", 1999))
 	svc.Wake()
 
 	cents, err := handle.Result(ctx)

@@ -184,18 +184,18 @@ func checkWait(ctx context.Context, name string, timeout time.Duration) error {
 func waitError(err error) error {
 	err = stepError(err)
 	if own, ok := err.(*Error); ok && own.Code == CodeTimeout { //nolint:errorlint // stepError does not wrap it
-		return &timedOut{own}
+		return &timeoutError{own}
 	}
 	return err
 }
 
-// timedOut is an *Error that is ErrTimeout too, where it comes from. It is not once it is what a run has failed with: then ErrTimeout
+// timeoutError is an *Error that is ErrTimeout too, where it comes from. It is not once it is what a run has failed with: then ErrTimeout
 // is about whoever asks for that.
-type timedOut struct{ err *Error }
+type timeoutError struct{ err *Error }
 
-func (e *timedOut) Error() string        { return e.err.Error() }
-func (e *timedOut) Unwrap() error        { return e.err }
-func (e *timedOut) Is(target error) bool { return target == ErrTimeout }
+func (e *timeoutError) Error() string        { return e.err.Error() }
+func (e *timeoutError) Unwrap() error        { return e.err }
+func (e *timeoutError) Is(target error) bool { return target == ErrTimeout }
 
 // checkDecodable refuses types that no JSON can be decoded into.
 func checkDecodable[T any]() error {

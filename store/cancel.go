@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -11,7 +12,24 @@ import (
 // A tree is cancelled as a whole: the run and whatever it has started, and so on, but for those that were started to go on and
 // what these have started. Runs that are finished have children too. Those that are started while this waits for locks are
 // found by [Store.FindStranded]. Cancelled runs keep what was recorded of them.
-var cancelRun = defineFamilyWrite("cancel_run", `tree AS (
+var (
+	cancelRun = defineCancel("cancel_run", "{update}", "true")
+
+	// For a sweep, which leaves to the next one what others have locked, and a child whose parent was resumed meanwhile.
+	cancelStranded = defineCancel("cancel_stranded", "FOR NO KEY UPDATE SKIP LOCKED", `coalesce((
+	          SELECT parent.id IN (SELECT id FROM locked WHERE status NOT IN ('pending', 'running', 'suspended'))
+	          FROM affected
+	          CROSS JOIN LATERAL (
+	              SELECT id
+	              FROM {schema}.workflow_runs
+	              WHERE id = affected.parent_id
+	              OFFSET 0
+	          ) AS parent
+	          WHERE affected.id = $1 AND affected.parent_step IS NOT NULL), true)`)
+)
+
+func defineCancel(name, lock, condition string) familyWrite {
+	return defineFamilyWrite(name, `tree AS (
 	    SELECT id, parent_id, parent_step, status
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
@@ -28,7 +46,7 @@ var cancelRun = defineFamilyWrite("cancel_run", `tree AS (
 	    SELECT id, parent_id, parent_step
 	    FROM tree
 	    WHERE id = $1 OR status IN ('pending', 'running', 'suspended')
-	)`, "$2", "{update}", `, found AS (
+	)`, "$2", lock, `, found AS (
 	    SELECT id, status
 	    FROM locked
 	    WHERE id = $1
@@ -40,6 +58,7 @@ var cancelRun = defineFamilyWrite("cancel_run", `tree AS (
 	    CROSS JOIN locked
 	    WHERE found.status IN ('pending', 'running', 'suspended', 'cancelled')
 	      AND locked.status IN ('pending', 'running', 'suspended') AND locked.id IN (SELECT id FROM affected)
+	      AND `+condition+`
 	    ON CONFLICT (id) DO UPDATE
 	    SET `+ends("EXCLUDED.status", "run.output", "run.error", "EXCLUDED.updated_at")+`
 	    RETURNING run.id
@@ -48,6 +67,7 @@ var cancelRun = defineFamilyWrite("cancel_run", `tree AS (
 	FROM clock
 	CROSS JOIN found
 	LEFT JOIN ended ON true`)
+}
 
 // A changedRun is how the run itself stood before, and one that was changed.
 type changedRun struct {
@@ -59,13 +79,27 @@ type changedRun struct {
 // cancelled. A run that was cancelled already is fine, another finished one a *TransitionError.
 func (s *Store) CancelRun(ctx context.Context, id string) (cancelled []string, err error) {
 	rows, err := writeFamily[changedRun](ctx, s, cancelRun, []any{id})
+	cancelled = changed(rows)
 	if err == nil && rows[0].Status.Finished() && rows[0].Status != RunCancelled {
 		err = &TransitionError{RunID: id, From: rows[0].Status, To: RunCancelled}
 	}
+	return cancelled, pg.Problem(fmt.Sprintf("cancel run %q", id), err)
+}
+
+// cancelStranded cancels a child whose parent has ended, if nothing is in the way.
+func (s *Store) cancelStranded(ctx context.Context, id string) (cancelled []string, err error) {
+	rows, err := writeFamily[changedRun](ctx, s, cancelStranded, []any{id})
+	if errors.Is(err, ErrRunNotFound) { // or locked
+		err = nil
+	}
+	return changed(rows), pg.Problem(fmt.Sprintf("cancel stranded run %q", id), err)
+}
+
+func changed(rows []changedRun) (ids []string) {
 	for _, row := range rows {
 		if row.ID.Valid {
-			cancelled = append(cancelled, row.ID.String)
+			ids = append(ids, row.ID.String)
 		}
 	}
-	return cancelled, pg.Problem(fmt.Sprintf("cancel run %q", id), err)
+	return ids
 }

@@ -15,10 +15,10 @@ ending AS MATERIALIZED (
     WHERE child.parent_id NOT IN (SELECT id FROM child)
 ), counted AS MATERIALIZED (
     -- A step that was closed meanwhile counts no more, and one that was deleted with its run neither: remaining is NULL.
-    SELECT family.parent_id, family.parent_step, greatest(step.waiting - family.ended, 0) AS remaining
+    SELECT family.parent_id, family.parent_step, step.remaining
     FROM (SELECT parent_id, parent_step, count(*)::int AS ended FROM ending GROUP BY parent_id, parent_step) AS family
     LEFT JOIN LATERAL (
-        SELECT true AS locked, CASE WHEN status = 'scheduled' THEN waiting END AS waiting
+        SELECT true AS locked, CASE WHEN status = 'scheduled' AND waiting > 0 THEN greatest(waiting - family.ended, 0) END AS remaining
         FROM {schema}.workflow_steps
         WHERE run_id = family.parent_id AND step_name = family.parent_step
         FOR NO KEY UPDATE SKIP LOCKED

@@ -53,7 +53,7 @@ func (c *Children) fill(row *fields) {
 // sent again, because its answer was lost, finds the step and starts nothing. An id of a child that is taken, by a run
 // which is not of this step, is the error of a duplicate key.
 var fansOut = kind{
-	name: "fan_out", op: "start children", given: "fan", runID: "run_id", opens: true,
+	name: "fan_out", op: "start children", given: "fan", runID: "run_id", stays: StepScheduled,
 	fields: scheduleFields + ", workflow text, version text, ids text, inputs text, delay bigint, deadline bigint, " +
 		"depth smallint, abandoned boolean, awaited boolean",
 	written: "fanned", key: "run_id, step_name", write: `

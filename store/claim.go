@@ -43,7 +43,13 @@ type ClaimedRun struct {
 // Suspect reports whether the run's owners have died often enough that the run may be the reason.
 func (r ClaimedRun) Suspect() bool { return r.TakeOvers >= suspectFrom }
 
-const suspectFrom = 2
+// CrashLoop reports whether so many of the run's owners have died that it must not be executed once more: its claimer ends it.
+func (r ClaimedRun) CrashLoop() bool { return r.TakeOvers >= crashLoopFrom }
+
+const (
+	suspectFrom   = 2
+	crashLoopFrom = 10
+)
 
 // A poll that finds nothing locks nothing, takes no transaction id and writes nothing: the worker's row is only locked when
 // there is something to claim. Begun is no EXISTS, which might be planned as a scan of all steps into a hash table.

@@ -47,9 +47,9 @@ func familyLocks(affected, lock, goAhead string) string {
 	        OFFSET 0
 	    ) AS family
 	    CROSS JOIN LATERAL (
-	        SELECT run_id AS parent_id, step_name AS parent_step, coalesce(waiting, 0) AS waiting
+	        SELECT run_id AS parent_id, step_name AS parent_step, waiting
 	        FROM {schema}.workflow_steps
-	        WHERE run_id = family.parent_id AND step_name = family.parent_step AND status = 'scheduled'
+	        WHERE run_id = family.parent_id AND step_name = family.parent_step AND status = 'scheduled' AND waiting IS NOT NULL
 	        ` + lock + `
 	    ) AS step
 	)`

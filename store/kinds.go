@@ -8,19 +8,19 @@ import (
 // A kind of write. Each is defined once, and sent in two ways: alone, its row given as parameters, and with others, the
 // rows of each kind given as arrays.
 type kind struct {
-	name    string // of the statement that writes one row
-	op      string // in errors
-	given   string // names the rows
-	fields  string // of a row, with their types, in the order of Write.row
-	written string // names what was written
-	before  string // clauses that the write reads from
-	write   string // writes the rows. Its guard skips a run that others have locked
-	after   string // clauses that write what belongs to the rows that were written
-	alone   string // what is added for a row that is written alone: what it does when it exists. Among others that is an error
-	opens   bool   // a step that is scheduled already was there before, as one that has succeeded
-	certain bool   // among others, each row is written unless that is an error of all
-	key     string // columns that tell rows apart, of what is given and of what was written
-	runID   string // the given column that names the run
+	name    string     // of the statement that writes one row
+	op      string     // in errors
+	given   string     // names the rows
+	fields  string     // of a row, with their types, in the order of Write.row
+	written string     // names what was written
+	before  string     // clauses that the write reads from
+	write   string     // writes the rows. Its guard skips a run that others have locked
+	after   string     // clauses that write what belongs to the rows that were written
+	alone   string     // what is added for a row that is written alone: what it does when it exists. Among others that is an error
+	stays   StepStatus // a step with this status is not written over, no more than one that has succeeded
+	certain bool       // among others, each row is written unless that is an error of all
+	key     string     // columns that tell rows apart, of what is given and of what was written
+	runID   string     // the given column that names the run
 }
 
 // The kinds of writes, in the order in which a statement has them: a start before what the run does next.
@@ -113,7 +113,7 @@ SET status = EXCLUDED.status, result = NULL, error = EXCLUDED.error, updated_at 
 WHERE step.status <> 'succeeded'`,
 	},
 	takeKind: {
-		name: "take_step", op: "take for step", given: "take", runID: "run_id",
+		name: "take_step", op: "close wait", given: "take", runID: "run_id", stays: StepFailed,
 		fields: "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, status text, result jsonb, error jsonb, " +
 			"signal_seq bigint, wake_seq bigint",
 		written: "taken", key: "run_id, step_name", write: `
@@ -128,7 +128,7 @@ ON CONFLICT (run_id, step_name) DO UPDATE
 SET status = EXCLUDED.status, result = EXCLUDED.result, error = EXCLUDED.error, updated_at = EXCLUDED.updated_at,
     kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = coalesce(step.started_at, EXCLUDED.started_at),
     signal_seq = EXCLUDED.signal_seq
-WHERE step.status <> 'succeeded'`,
+WHERE step.status NOT IN ('succeeded', 'failed')`,
 	},
 	parkKind: {
 		name: "park_run", op: "park run", given: "park", runID: "id",

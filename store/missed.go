@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"strconv"
 	"strings"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -15,11 +14,11 @@ var whyMissed = pg.DefineRead("why_missed", `
 	           WHEN missed.epoch IS NULL THEN CASE WHEN run.id IS NULL THEN 'locked' ELSE 'exists' END
 	           WHEN run.epoch IS DISTINCT FROM missed.epoch OR run.status <> 'running' THEN 'lost'
 	           WHEN run.wake_seq <> missed.wake_seq THEN 'woken'
-	           WHEN step.status = 'succeeded' OR missed.opens AND step.status = 'scheduled' THEN 'exists'
+	           WHEN step.status IN ('succeeded', missed.stays) THEN 'exists'
 	           ELSE 'locked'
 	       END
 	FROM unnest((SELECT $1::text[]), (SELECT $2::bigint[]), (SELECT $3::text[]), (SELECT $4::bigint[]),
-	            (SELECT $5::boolean[])) WITH ORDINALITY AS missed (run_id, epoch, step_name, wake_seq, opens, n)
+	            (SELECT $5::text[])) WITH ORDINALITY AS missed (run_id, epoch, step_name, wake_seq, stays, n)
 	LEFT JOIN LATERAL (
 	    SELECT id, epoch, status, wake_seq
 	    FROM {schema}.workflow_runs
@@ -36,17 +35,17 @@ var whyMissed = pg.DefineRead("why_missed", `
 
 // why returns why rows were not written. When that cannot be asked, they are to be sent again, which is true of them too.
 func (s *Store) why(ctx context.Context, missed []Write) []Outcome {
-	var runIDs, epochs, steps, wakeSeqs, opens pg.Array
+	var runIDs, epochs, steps, wakeSeqs, stays pg.Array
 	for _, w := range missed {
 		k, row := kinds[w.kind()], arguments(w)
 		runIDs.Add(k.value(row, k.runID))
 		epochs.Add(k.value(row, "epoch"))
 		steps.Add(k.value(row, "step_name"))
 		wakeSeqs.Add(k.value(row, "wake_seq"))
-		opens.Add(strconv.FormatBool(k.opens))
+		stays.Add(text(string(k.stays)))
 	}
 	words, why := []string{}, make([]Outcome, len(missed))
-	err := s.db.List(ctx, &words, whyMissed, runIDs.Literal(), epochs.Literal(), steps.Literal(), wakeSeqs.Literal(), opens.Literal())
+	err := s.db.List(ctx, &words, whyMissed, runIDs.Literal(), epochs.Literal(), steps.Literal(), wakeSeqs.Literal(), stays.Literal())
 	for i := range why {
 		why[i] = Locked
 		if err == nil {

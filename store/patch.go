@@ -16,6 +16,10 @@ func (k StepKind) Describe() string {
 		return "a wait for a signal"
 	case ApprovalStep:
 		return "an approval"
+	case CallStep:
+		return "a call of other runs"
+	case SpawnStep:
+		return "a start of other runs"
 	case PatchStep:
 		return "the marker of a patch"
 	default:

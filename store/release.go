@@ -58,26 +58,21 @@ var blockRun = pg.Define("block_run", `
 	    FROM since, free
 	    WHERE run.id = free.id AND since.ms < since.at + $4::bigint
 	    RETURNING run.status
-	), ended AS (
-	    UPDATE {schema}.workflow_runs AS run
-	    SET `+ends("'failed'", "NULL", "$3::jsonb", "since.ms")+`
-	    FROM since, free
-	    WHERE run.id = free.id AND since.ms >= since.at + $4::bigint
-	    RETURNING run.status
 	)
-	SELECT coalesce((SELECT status FROM moved), (SELECT status FROM ended), '') AS status
-	FROM owned`)
+	SELECT CASE WHEN since.ms >= since.at + $4::bigint THEN 'expired' ELSE coalesce((SELECT status FROM moved), '') END AS status
+	FROM since`)
 
 // BlockRun suspends an owned run that cannot go on as things are, for the reason given, to be tried again after a delay that
-// doubles from a second to ten minutes. One that has been blocked for blockedFor, without a new step between, fails with
-// that error instead. Errors as of [Store.ReleaseRun].
-func (s *Store) BlockRun(ctx context.Context, run Owned, why *Error, blockedFor time.Duration) (failed bool, err error) {
-	status, err := s.giveUp(ctx, blockRun, run, pg.JSON(encodeError(why)), blockedFor.Milliseconds())
-	return status == RunFailed, pg.Problem(fmt.Sprintf("block run %q", run.RunID), err)
+// doubles from a second to ten minutes. One that has been blocked for blockedFor, without a new step between, is left to its
+// owner, who is to end it: expired. Errors as of [Store.ReleaseRun].
+func (s *Store) BlockRun(ctx context.Context, run Owned, why *Error, blockedFor time.Duration) (expired bool, err error) {
+	became, err := s.giveUp(ctx, blockRun, run, pg.JSON(encodeError(why)), blockedFor.Milliseconds())
+	return became == "expired", pg.Problem(fmt.Sprintf("block run %q", run.RunID), err)
 }
 
-func (s *Store) giveUp(ctx context.Context, q *pg.Query, run Owned, args ...any) (RunStatus, error) {
-	var status RunStatus
+// giveUp returns what became of the run.
+func (s *Store) giveUp(ctx context.Context, q *pg.Query, run Owned, args ...any) (string, error) {
+	var status string
 	err := s.db.Get(ctx, &status, q, append([]any{run.RunID, run.Epoch}, args...)...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

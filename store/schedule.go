@@ -66,7 +66,7 @@ WHERE step.status NOT IN ('scheduled', 'succeeded')`
 )
 
 var schedules = kind{
-	name: "schedule_step", op: "schedule step", given: "wait", runID: "run_id", opens: true,
+	name: "schedule_step", op: "schedule step", given: "wait", runID: "run_id", stays: StepScheduled,
 	fields:  scheduleFields,
 	written: "scheduled", key: "run_id, step_name", write: `
 INSERT INTO {schema}.workflow_steps AS step

@@ -57,7 +57,7 @@ var sendSignal = pg.Define("send_signal", `
 	    UPDATE {schema}.workflow_runs AS run
 	    SET `+wakes("'signal:' || $2::text")+`
 	    FROM clock, sent
-	    WHERE run.id = sent.run_id
+	    WHERE run.id = $1
 	)
 	SELECT status, EXISTS (SELECT FROM sent) AS sent
 	FROM clock, found`)

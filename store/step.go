@@ -156,7 +156,7 @@ var setStep = pg.Define("set_step", `
 	    UPDATE {schema}.workflow_runs AS run
 	    SET `+wakes("'step:' || $2::text")+`
 	    FROM clock, written, wait
-	    WHERE run.id = written.run_id AND wait.status = 'scheduled' AND $3 <> 'scheduled'
+	    WHERE run.id = $1 AND wait.status = 'scheduled' AND $3 <> 'scheduled'
 	)
 	SELECT run.status, run.owned, wait.status IS NOT NULL AS waits, EXISTS (SELECT FROM written) AS written
 	FROM clock

@@ -6,7 +6,8 @@ import (
 )
 
 // Take closes a wait: its step has succeeded with a result, or failed with an error. It writes over the scheduled step, which
-// keeps what it asked for, since when and until when, and its child; a wait that was over at once has no row before.
+// keeps what it asked for, since when and until when, and its child; a wait that was over at once has no row before. The first
+// outcome stays, whoever wrote it: then the outcome of this is Exists.
 type Take struct {
 	Owned
 	Name      string

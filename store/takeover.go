@@ -25,7 +25,7 @@ var findOrphans = pg.DefineRead("find_orphans", `
 
 // Deaths of a run's owners without a new step between are counted. Up to two may be bad luck; from then on the run is
 // a suspect, which is executed by itself, its steps marked before they are called. From there on only a death inside a
-// marked step counts, and ten fail the run. Suspects come back at random times.
+// marked step counts. Suspects come back at random times.
 var takeOver = pg.Define("take_over", `
 	WITH `+clockClause+`, dead AS (
 	    SELECT id
@@ -55,28 +55,16 @@ var takeOver = pg.Define("take_over", `
 	        FROM {schema}.workflow_steps
 	        WHERE run_id = orphans.id
 	    ) AS newest
-	), ended AS (
-	    UPDATE {schema}.workflow_runs AS run
-	    SET take_overs = counted.take_overs, progress_at = counted.progress_at,
-	        `+ends("'failed'", "NULL", `jsonb_build_object(
-	        'code', 'crash_loop',
-	        'message', 'ten workers in a row died while they executed this run, without a new step between')`, "clock.ms")+`
-	    FROM clock, counted
-	    WHERE run.id = counted.id AND counted.take_overs >= 10
-	    RETURNING run.id
-	), moved AS (
-	    UPDATE {schema}.workflow_runs AS run
-	    SET take_overs = counted.take_overs, progress_at = counted.progress_at,
-	        status = 'pending', owner = NULL, epoch = run.epoch + 1, updated_at = clock.ms,
-	        run_at = clock.ms + CASE WHEN counted.take_overs < 2 THEN 0 ELSE floor(random() * 1000)::bigint END
-	    FROM clock, counted
-	    WHERE run.id = counted.id AND counted.take_overs < 10
-	    RETURNING run.id
 	)
-	SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM moved) AS taken`)
+	UPDATE {schema}.workflow_runs AS run
+	SET take_overs = counted.take_overs, progress_at = counted.progress_at,
+	    status = 'pending', owner = NULL, epoch = run.epoch + 1, updated_at = clock.ms,
+	    run_at = clock.ms + CASE WHEN counted.take_overs < 2 THEN 0 ELSE floor(random() * 1000)::bigint END
+	FROM clock, counted
+	WHERE run.id = counted.id`)
 
-// TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many; a run
-// that has been taken over too often fails instead, with code crash_loop.
+// TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many. It is
+// for whoever claims a run that was taken over too often ([ClaimedRun.CrashLoop]) to end it.
 func (s *Store) TakeOver(ctx context.Context) (int64, error) {
 	var orphans bool
 	switch err := s.db.Get(ctx, &orphans, findOrphans); {
@@ -85,8 +73,7 @@ func (s *Store) TakeOver(ctx context.Context) (int64, error) {
 	case err != nil:
 		return 0, pg.Problem("look for dead workers", err)
 	}
-	var taken int64
-	err := s.db.Get(ctx, &taken, takeOver)
+	taken, err := s.db.Exec(ctx, takeOver)
 	return taken, pg.Problem("take over runs", err)
 }
 

@@ -17,6 +17,9 @@ type (
 		Version      string                 `json:"version,omitempty"`
 		Status       workflow.RunStatus     `json:"status"`
 		SuspendedFor workflow.SuspendReason `json:"suspended_for,omitempty"`
+		WaitsFor     []string               `json:"waits_for,omitempty"`
+		ParentID     string                 `json:"parent_id,omitempty"`
+		ParentStep   string                 `json:"parent_step,omitempty"`
 		Input        json.RawMessage        `json:"input"`
 		Output       json.RawMessage        `json:"output,omitempty"`
 		Error        *workflow.Error        `json:"error,omitempty"`
@@ -30,6 +33,20 @@ type (
 		runJSON
 		InFlight []inFlightJSON `json:"in_flight"`
 		Steps    []stepJSON     `json:"steps"`
+		Signals  []signalJSON   `json:"signals"`
+		Children []childJSON    `json:"children"`
+	}
+	childJSON struct {
+		runJSON
+		Children []childJSON `json:"children,omitempty"`
+	}
+	signalJSON struct {
+		Name    string          `json:"name"`
+		Key     string          `json:"key,omitempty"`
+		Seq     int64           `json:"seq"`
+		Payload json.RawMessage `json:"payload"`
+		SentAt  time.Time       `json:"sent_at"`
+		TakenBy string          `json:"taken_by,omitempty"` // the step
 	}
 	inFlightJSON struct {
 		Step   string    `json:"step"`
@@ -47,6 +64,10 @@ type (
 		Error     *workflow.Error     `json:"error,omitempty"`
 		Attempts  *attemptsJSON       `json:"attempts,omitempty"`
 		WakeAt    time.Time           `json:"wake_at,omitzero"`
+		Request   json.RawMessage     `json:"request,omitempty"`
+		ChildID   string              `json:"child_id,omitempty"`
+		Waiting   int                 `json:"waiting,omitempty"`
+		SignalSeq int64               `json:"signal_seq,omitempty"`
 		StartedAt time.Time           `json:"started_at,omitzero"`
 		UpdatedAt time.Time           `json:"updated_at"`
 	}
@@ -78,7 +99,8 @@ func encodeRuns(runs []workflow.Run) []runJSON {
 
 func encodeRun(run workflow.Run) runJSON {
 	return runJSON{
-		ID: run.ID, Workflow: run.Workflow, Version: run.Version, Status: run.Status, SuspendedFor: run.SuspendedFor,
+		ID: run.ID, Workflow: run.Workflow, Version: run.Version, Status: run.Status,
+		SuspendedFor: run.SuspendedFor, WaitsFor: run.WaitsFor, ParentID: run.ParentID, ParentStep: run.ParentStep,
 		Input: run.Input, Output: run.Output, Error: stored(run.Err), Owner: run.Owner,
 		RunAt: utc(run.RunAt), BlockedAt: utc(run.BlockedAt), CreatedAt: utc(run.CreatedAt), UpdatedAt: utc(run.UpdatedAt),
 	}
@@ -87,6 +109,10 @@ func encodeRun(run workflow.Run) runJSON {
 func encodeRecord(r record) recordJSON {
 	encoded := recordJSON{
 		runJSON: encodeRun(r.run), InFlight: make([]inFlightJSON, len(r.inFlight)), Steps: make([]stepJSON, len(r.steps)),
+		Signals: make([]signalJSON, len(r.signals)), Children: encodeFamily(r.children),
+	}
+	for i, s := range r.signals {
+		encoded.Signals[i] = signalJSON{Name: s.Name, Key: s.Key, Seq: s.Seq, Payload: s.Payload, SentAt: utc(s.SentAt), TakenBy: s.TakenBy}
 	}
 	for i, step := range r.inFlight {
 		encoded.InFlight[i] = inFlightJSON{Step: step.Step, Since: utc(step.Since), Worker: step.Worker, Host: step.Host, PID: step.PID}
@@ -95,7 +121,16 @@ func encodeRecord(r record) recordJSON {
 		encoded.Steps[i] = stepJSON{
 			Name: step.Name, Status: step.Status, Kind: step.Kind, Seq: step.Seq, Result: step.Result, Error: stored(step.Err),
 			Attempts: encodeAttempts(step.Attempts), WakeAt: utc(step.WakeAt), StartedAt: utc(step.StartedAt), UpdatedAt: utc(step.UpdatedAt),
+			Request: step.Request, ChildID: step.ChildID, Waiting: step.Waiting, SignalSeq: step.SignalSeq,
 		}
+	}
+	return encoded
+}
+
+func encodeFamily(f family) []childJSON {
+	encoded := make([]childJSON, len(f.members))
+	for i, m := range f.members {
+		encoded[i] = childJSON{encodeRun(m.run), encodeFamily(m.children)}
 	}
 	return encoded
 }

@@ -31,6 +31,11 @@ func (c *cli) runs(ctx context.Context, args []string) int {
 		}
 		return nil
 	})
+	t.StringVar(&filter.ParentID, "parent", "", "only runs that the run with this `id` has called or spawned")
+	t.Func("suspended-for", "only runs that are suspended for this `reason`, such as signal or children", func(reason string) error {
+		filter.SuspendedFor = workflow.SuspendReason(reason)
+		return nil
+	})
 	limit := t.Int("limit", 20, "list at most `N` runs")
 	asJSON := t.Bool("json", false, "print a JSON array, with inputs and outputs")
 	return c.onState(ctx, t, args, func(service *workflow.Service) error {
@@ -133,6 +138,8 @@ func standing(run workflow.Run) string {
 	switch run.SuspendedFor {
 	case workflow.SuspendedForTime:
 		return "goes on at " + moment(run.RunAt) + " UTC"
+	case workflow.SuspendedForSignal, workflow.SuspendedForChildren:
+		return waitsFor(run)
 	case workflow.SuspendedByHand:
 		return "suspended by hand"
 	case workflow.SuspendedBlocked:
@@ -140,4 +147,35 @@ func standing(run workflow.Run) string {
 	default: // of a later release
 		return "waits for " + printable(string(run.SuspendedFor))
 	}
+}
+
+// waitsFor says what has to come for a run, and until when it waits. A step that waits for a signal is not named beside that.
+func waitsFor(run workflow.Run) string {
+	var all []string
+	asks := make(map[string]bool)
+	for _, what := range run.WaitsFor {
+		signal, ok := strings.CutPrefix(what, "signal:")
+		if !ok {
+			continue
+		}
+		step, decides := strings.CutPrefix(signal, approvalSignal)
+		asks[step] = true
+		if decides {
+			all = append(all, "a decision of "+step)
+		} else {
+			all = append(all, "signal "+signal)
+		}
+	}
+	for _, what := range run.WaitsFor {
+		step, ok := strings.CutPrefix(what, "step:")
+		name, _, _ := strings.Cut(step[strings.LastIndexByte(step, '/')+1:], "#")
+		if ok && !asks[step] && !asks[name] {
+			all = append(all, "the runs of step "+step)
+		}
+	}
+	text := "waits for " + printable(strings.Join(all, ", "))
+	if !run.RunAt.IsZero() {
+		text += ", until " + moment(run.RunAt) + " UTC"
+	}
+	return text
 }

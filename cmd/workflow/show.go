@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/sqlworkflow/workflow"
 )
@@ -13,18 +12,12 @@ import (
 const showUsage = `Usage: workflow show RUN [flags]
 
 Show a run and its steps, in the order in which the run reached them, those of a branch under its name;
-then those that were written by hand. CHANGED is when the newest attempt of a step ended, and TOOK how
+then those that were written by hand. Under a step stand the signals and decisions that were sent for it,
+and the runs that it has started, with theirs. CHANGED is when the newest attempt of a step ended, and TOOK how
 long that took; under the step stand its attempts that failed and were followed by another. A step that
 a worker is executing is named above them, as in flight, from about the second heartbeat of the worker
 on (a third of its lease). Long values are cut to a line.
 `
-
-// A record is what is shown of a run.
-type record struct {
-	run      workflow.Run
-	steps    []workflow.Step
-	inFlight []workflow.StepInFlight
-}
 
 func (c *cli) show(ctx context.Context, args []string) int {
 	t := newTarget("show", showUsage)
@@ -45,34 +38,6 @@ func (c *cli) show(ctx context.Context, args []string) int {
 	})
 }
 
-// look reads the steps after the run, so that none of a finished run is missing.
-func look(ctx context.Context, service *workflow.Service, id string) (found record, err error) {
-	if found.run, err = service.GetRun(ctx, id); err != nil {
-		return record{}, err
-	}
-	if found.run.Owner != "" {
-		if found.inFlight, err = service.StepsInFlight(ctx, id); err != nil {
-			return record{}, err
-		}
-	}
-	if found.steps, err = service.ListSteps(ctx, id); err != nil {
-		return record{}, err
-	}
-	if found.run.Status.Finished() {
-		waitNoMore(found.steps)
-	}
-	return found, nil
-}
-
-// waitNoMore takes from the steps of a finished run the times for which some of them were waiting: they will not come.
-func waitNoMore(steps []workflow.Step) {
-	for i := range steps {
-		if steps[i].Status != workflow.StepSucceeded {
-			steps[i].WakeAt = time.Time{}
-		}
-	}
-}
-
 // takeWord takes the word that is not a flag, first or last, out of a command line; what else is wrong with that is for
 // others to find.
 func takeWord(t *target, args []string) (word string, rest []string) {
@@ -89,10 +54,10 @@ func printRecord(w io.Writer, r record) error {
 	if err := printTable(w, about(r)); err != nil {
 		return err
 	}
-	if len(r.steps) > 0 {
+	if lines := tree(r).rows("", nil); len(lines) > 0 {
 		fmt.Fprintln(w)
-		rows := [][]string{{"STEP", "STATUS", "KIND", "CHANGED (UTC)", "TOOK", "ATTEMPTS", "RESULT"}}
-		if err := printTable(w, tree(r.steps).rows("", rows)); err != nil {
+		head := []string{"STEP", "STATUS", "KIND", "CHANGED (UTC)", "TOOK", "ATTEMPTS", "RESULT"}
+		if err := printTable(w, append([][]string{head}, lines...)); err != nil {
 			return err
 		}
 	}
@@ -116,6 +81,9 @@ func about(r record) [][]string {
 	if run.Version != "" {
 		add("version", printable(run.Version))
 	}
+	if run.ParentID != "" {
+		add("parent", parent(r))
+	}
 	add("created", moment(run.CreatedAt)+" UTC")
 	if run.Status.Finished() {
 		add("ended", fmt.Sprintf("%s UTC, after %s", moment(run.UpdatedAt), run.UpdatedAt.Sub(run.CreatedAt)))
@@ -138,6 +106,19 @@ func about(r record) [][]string {
 		add("error", failure(e))
 	}
 	return rows
+}
+
+// parent says which run has started this one, and how that stands.
+func parent(r record) string {
+	text := printable(r.run.ParentID)
+	if r.parent == nil {
+		return text + ", which was deleted"
+	}
+	text += fmt.Sprintf(" (%s, %s)", printable(r.parent.Workflow), r.parent.Status)
+	if r.run.ParentStep != "" {
+		text += fmt.Sprintf(", whose step %q waits for this", printable(r.run.ParentStep))
+	}
+	return text
 }
 
 // place says how the step of a run's error is called.

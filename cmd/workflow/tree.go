@@ -7,15 +7,22 @@ import (
 	"github.com/sqlworkflow/workflow"
 )
 
-// A node is a step, or a branch, or both when they have the same name.
+// A node is a line of the tree: a step, a branch, or both when they have the same name; or what hangs under a step.
 type node struct {
-	name     string // without the branch
-	step     *workflow.Step
+	name     string   // a step's without its branch
+	cells    []string // the columns after the name; nil for a branch alone
 	children []*node
 }
 
-// tree puts the steps of a branch under it. A branch stands where its first step stands.
-func tree(steps []workflow.Step) *node {
+func (n *node) add(name string, cells ...string) *node {
+	child := &node{name: name, cells: cells}
+	n.children = append(n.children, child)
+	return child
+}
+
+// tree puts the steps of a branch under it, and under a step its attempts that failed and were followed by another, what was sent for
+// it, and the runs that it has started. A branch stands where its first step stands.
+func tree(r record) *node {
 	root := &node{}
 	nodes := map[string]*node{"": root} // by key
 	var find func(key string) *node
@@ -24,51 +31,52 @@ func tree(steps []workflow.Step) *node {
 			return found
 		}
 		i := strings.LastIndex(key, "/")
-		n := &node{name: key[i+1:]}
+		n := find(key[:max(i, 0)]).add(key[i+1:])
 		nodes[key] = n
-		parent := find(key[:max(i, 0)])
-		parent.children = append(parent.children, n)
 		return n
 	}
-	for _, step := range steps {
-		find(step.Name).step = &step
+	for _, step := range r.steps {
+		n := find(step.Name)
+		n.cells = columns(step)
+		if step.Kind == workflow.PatchStep {
+			n.name = strings.TrimPrefix(n.name, "#")
+		}
+		attempts(n, step)
+		answers(n, step, r.signals)
+		started(n, step, r.children)
 	}
+	strays(root, r)
 	return root
 }
 
-// rows appends what is under n: its attempts that failed and were followed by another, and its children.
+// rows appends what is under n.
 func (n *node) rows(indent string, rows [][]string) [][]string {
-	var attempts workflow.Attempts
-	if n.step != nil && n.step.Attempts != nil {
-		attempts = *n.step.Attempts
-	}
-	failures := attempts.Failures
-	if len(failures) > 0 && n.step.Status == workflow.StepFailed { // the last one is the step's own line
-		failures = failures[:len(failures)-1]
-	}
-	under := len(failures) + len(n.children)
-	branch := func() (this, below string) {
-		if under--; under == 0 {
-			return indent + "└─ ", indent + "   "
+	for i, child := range n.children {
+		this, below := "├─ ", "│  "
+		if i == len(n.children)-1 {
+			this, below = "└─ ", "   "
 		}
-		return indent + "├─ ", indent + "│  "
-	}
-	for _, f := range failures {
-		this, _ := branch()
-		rows = append(rows, []string{this + "attempt", "failed", "", moment(f.At), "", "", cut(failure(f.Err))})
-	}
-	for _, child := range n.children {
-		this, below := branch()
-		cells, name := make([]string, 6), child.name // empty, for a branch alone
-		if child.step != nil {
-			cells = columns(*child.step)
-			if child.step.Kind == workflow.PatchStep {
-				name = strings.TrimPrefix(name, "#")
-			}
+		cells := child.cells
+		if cells == nil {
+			cells = make([]string, 6)
 		}
-		rows = child.rows(below, append(rows, append([]string{this + printable(name)}, cells...)))
+		rows = append(rows, append([]string{indent + this + printable(child.name)}, cells...))
+		rows = child.rows(indent+below, rows)
 	}
 	return rows
+}
+
+func attempts(n *node, step workflow.Step) {
+	if step.Attempts == nil {
+		return
+	}
+	failures := step.Attempts.Failures
+	if len(failures) > 0 && step.Status == workflow.StepFailed { // the last one is the step's own line
+		failures = failures[:len(failures)-1]
+	}
+	for _, f := range failures {
+		n.add("attempt", "failed", "", moment(f.At), "", "", cut(failure(f.Err)))
+	}
 }
 
 // columns are those of a step's line after its name.
@@ -85,6 +93,8 @@ func columns(step workflow.Step) []string {
 		if !step.WakeAt.IsZero() {
 			result = "until " + moment(step.WakeAt)
 		}
+	case step.Status == workflow.StepScheduled:
+		result = expectation(step)
 	case step.Status == workflow.StepSucceeded:
 		took, attempts, result = duration(step), attempts+1, printable(string(step.Result))
 	case step.Status == workflow.StepFailed:
@@ -93,10 +103,34 @@ func columns(step workflow.Step) []string {
 		took, result = duration(step), "tried again at "+moment(step.WakeAt)
 	}
 	number := ""
-	if attempts > 0 {
+	if attempts > 0 && !waits(step.Kind) {
 		number = strconv.Itoa(attempts)
 	}
 	return []string{status, string(step.Kind), moment(step.UpdatedAt), took, number, cut(result)}
+}
+
+// waits reports whether a step of this kind waits for others, and is not attempted.
+func waits(kind workflow.StepKind) bool {
+	switch kind {
+	case workflow.SignalStep, workflow.ApprovalStep, workflow.CallStep, workflow.SpawnStep:
+		return true
+	default:
+		return false
+	}
+}
+
+// expectation says what a scheduled step waits for, and how long.
+func expectation(step workflow.Step) string {
+	switch {
+	case step.Waiting == 1:
+		return "waits for a run"
+	case step.Waiting > 1:
+		return "waits for " + strconv.Itoa(step.Waiting) + " runs"
+	case !step.WakeAt.IsZero():
+		return "waits until " + moment(step.WakeAt)
+	default:
+		return ""
+	}
 }
 
 // duration is that of a step's newest attempt; none for a step that was written by hand.

@@ -45,7 +45,7 @@ func parseTexts(literal string) ([]string, error) {
 			return nil, err
 		}
 		all = append(all, element)
-		more := false
+		var more bool
 		if body, more = strings.CutPrefix(rest, ","); !more && rest != "" {
 			return nil, errors.New("a comma is missing")
 		}
