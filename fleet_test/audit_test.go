@@ -36,8 +36,12 @@ BEGIN
 END $$;
 CREATE TRIGGER keep_run AFTER INSERT OR UPDATE ON workflows.workflow_runs FOR EACH ROW EXECUTE FUNCTION keep_run();
 
+-- The end of a run counts down at the step that waits for it.
 CREATE FUNCTION keep_step() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.status = OLD.status AND NEW.waiting IS DISTINCT FROM OLD.waiting THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO history (run_id, step, was, is_now, run_status, epoch)
     SELECT NEW.run_id, NEW.step_name, CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status, run.status, run.epoch
     FROM workflows.workflow_runs AS run
@@ -93,6 +97,7 @@ var promises = map[string]string{
 	"a recorded plain step has taken effect": `
 		SELECT s.run_id || ' ' || s.step_name FROM workflows.workflow_steps AS s
 		WHERE s.kind IS NULL AND s.status = 'succeeded'
+			AND EXISTS (SELECT FROM executions AS e WHERE e.run_id = s.run_id) -- it is one that writes its effects
 			AND NOT EXISTS (SELECT FROM effects AS e WHERE e.run_id = s.run_id AND e.step = s.step_name)`,
 	// But by an execution that has lost the run meanwhile and does not know. One that owns the run commits a
 	// transactional step later.

@@ -32,6 +32,7 @@ var jobs = map[string]func(*sql.DB, *workflow.Service){
 
 	"doom beside others": func(_ *sql.DB, svc *workflow.Service) { svc.Register(doom(killed), patient()) },
 	"mailbox":            func(_ *sql.DB, svc *workflow.Service) { svc.Register(mailbox()) },
+	"family":             func(_ *sql.DB, svc *workflow.Service) { svc.Register(family(), helper()) },
 	"order, old":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "old")) },
 	"order, new":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "new")) },
 }

@@ -63,12 +63,13 @@ func (d *duty) turn(ctx context.Context) error {
 // duties of a worker. expiry tells when the next lease of another worker ends: its runs are taken over then, not a heartbeat
 // later.
 func (w *worker) duties(expiry <-chan time.Duration) []*duty {
-	orphans := &orphans{worker: w}
+	orphans, sweeper := &orphans{worker: w}, &sweeper{worker: w}
 	return []*duty{
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
 		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.lookForNews},
+		{name: "sweep children", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: sweeper.sweep},
 		{name: "look for unserved workflows", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
 }
@@ -101,6 +102,39 @@ func (w *worker) lookForNews(ctx context.Context) error {
 		waiting[id].WokenAt(seq)
 	}
 	return err
+}
+
+// A sweeper walks the families of runs, a few stretches a turn.
+type sweeper struct {
+	worker *worker
+	at     store.ChildKey
+}
+
+const sweepStretches = 10 // a turn
+
+// sweep cancels children that nobody waits for any more, and wakes parents whose children have all ended, of which there are none
+// unless something has gone wrong.
+func (s *sweeper) sweep(ctx context.Context) error {
+	for range sweepStretches {
+		found, err := s.worker.store.FindStranded(ctx, s.at)
+		for _, id := range found.Cancelled {
+			s.worker.engine.Cancelled(id)
+		}
+		if n := len(found.Cancelled); n > 0 {
+			s.worker.engine.observer.Observe(write.Event{Kind: write.ChildrenCancelled, Count: int64(n)})
+		}
+		if n := len(found.Woken); n > 0 {
+			s.worker.engine.observer.Observe(write.Event{Kind: write.ParentsWoken, Count: int64(n)})
+			s.worker.lookAgain()
+		}
+		if err != nil {
+			return err
+		}
+		if s.at = found.Next; s.at == (store.ChildKey{}) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // reportUnserved warns of runs that no living worker will ever claim.

@@ -29,6 +29,8 @@ const (
 	StepHangs
 	FunctionHangs
 	RunsTakenOver
+	ChildrenCancelled
+	ParentsWoken
 	RunsLeftBehind
 	WorkBegan
 	WorkIdle
@@ -56,6 +58,8 @@ var kinds = [...]struct {
 	StepHangs:         {slog.LevelWarn, "step goes on although its context has ended; it keeps a slot"},
 	FunctionHangs:     {slog.LevelWarn, "workflow function goes on although its context has ended; it keeps a slot"},
 	RunsTakenOver:     {slog.LevelInfo, "took over runs of dead workers"},
+	ChildrenCancelled: {slog.LevelInfo, "cancelled runs whose parent has ended"},
+	ParentsWoken:      {slog.LevelWarn, "woke runs that waited for children although all had ended"},
 	RunsLeftBehind:    {slog.LevelWarn, "runs that do not end with their context are left behind; their writes will be refused"},
 	WorkBegan:         {slog.LevelInfo, "worker began"},
 	WorkIdle:          {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
