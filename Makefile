@@ -23,6 +23,13 @@ demo: ## Run the example: orders whose work survives a kill -9
 	@go build -o .bin/ ./internal/pgtest/with-postgres ./examples/orders ./examples/orders/demo
 	@$(WITH_POSTGRES) -demo -- .bin/demo
 
+.PHONY: demo-refunds
+demo-refunds: ## Run the example: refunds that wait for managers, a bank and runs of their own, through a kill -9
+	@echo "building the demo, which takes up to two minutes the first time"
+	@go build -o .bin/ ./internal/pgtest/with-postgres ./examples/refunds
+	@go build -o .bin/demo-refunds ./examples/refunds/demo
+	@$(WITH_POSTGRES) -demo -- .bin/demo-refunds
+
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
 	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m ./...
@@ -45,7 +52,7 @@ soak: .bin/with-postgres ## Test the fleet at full sizes, such as a rolling depl
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 
 .PHONY: bench
-bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (25 minutes)
+bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (35 minutes)
 	@$(BENCH) -out bench
 
 .PHONY: bench-smoke

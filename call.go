@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,15 +46,29 @@ func CallAll[In, Out any](
 	if err != nil {
 		return nil, err
 	}
+	if len(inputs) == 0 && serviceOf(ctx) != nil {
+		return nil, nil // there is nothing to record
+	}
 	ended, err := run.CallAll(ctx, name, children)
 	if err != nil {
 		return nil, stepError(err)
 	}
 	results := make([]Result[Out], len(ended))
 	for i := range ended {
+		if exact[Out]() { // the first time its spaces are ours, and in a replay PostgreSQL's
+			ended[i].Output = compacted(ended[i].Output)
+		}
 		results[i] = resultOf[Out](ended[i])
 	}
 	return results, nil
+}
+
+func compacted(text json.RawMessage) json.RawMessage {
+	var compact bytes.Buffer
+	if json.Compact(&compact, text) != nil { // there is none
+		return text
+	}
+	return compact.Bytes()
 }
 
 // Spawn starts a run of w and does not wait for it. It is a step of the calling run, under name: when the function is called again, the
@@ -170,6 +185,7 @@ func childrenOf[In, Out any](
 	}
 	return run.Children{
 		Workflow: w.name, Inputs: encoded, Delay: o.delay, Deadline: o.deadline, Abandoned: o.abandoned,
+		Exact: exact[Out](),
 	}, nil
 }
 

@@ -84,6 +84,9 @@ var (
 	ErrSendOutsideStep = errors.New("inside a workflow's function, Send would send another signal in each replay: " +
 		"call it in a step, or give the signal a key (WithKey)")
 
+	// ErrTooDeep is returned by a [Call] or [Spawn] of a run that has 32 ancestors.
+	ErrTooDeep = run.ErrTooDeep
+
 	// ErrTooManySteps is returned by a step beyond Config.MaxSteps.
 	ErrTooManySteps = run.ErrTooManySteps
 
@@ -116,6 +119,8 @@ const (
 	CodeDeadline         Code = "deadline"         // the run was not finished by its deadline
 	CodeStepTimeout      Code = "step_timeout"     // an attempt took longer than WithAttemptTimeout allows
 	CodeTimeout          Code = "timeout"          // what a step waited for did not come in time
+	CodeCancelled        Code = "cancelled"        // of a step: the run that it waited for was cancelled (ErrRunCancelled)
+	CodeDeleted          Code = "deleted"          // the run that a step waited for was deleted
 	CodeCrashLoop        Code = "crash_loop"       // the workers that executed the run died, ten times without a new step
 	CodeNondeterministic Code = "nondeterministic" // the workflow's function does not do what it did before
 	CodeHistory          Code = "history"          // the steps of the run cannot be loaded

@@ -109,7 +109,8 @@ type StepKind = store.StepKind
 const (
 	TxStep       StepKind = store.TxStep       // recorded in the transaction of its effects ([DoTx])
 	SleepStep    StepKind = store.SleepStep    // a wait ([Sleep])
-	SignalStep   StepKind = store.SignalStep   // a wait for a signal ([Signal.Wait], [Signal.Poll])
+	SignalStep   StepKind = store.SignalStep   // a wait for a signal ([Signal.Wait])
+	PollStep     StepKind = store.PollStep     // a look for one ([Signal.Poll])
 	ApprovalStep StepKind = store.ApprovalStep // a wait for a decision ([Approval.Ask])
 	CallStep     StepKind = store.CallStep     // runs that it waits for ([Call], [CallAll])
 	SpawnStep    StepKind = store.SpawnStep    // a run that it only starts ([Spawn])

@@ -123,10 +123,7 @@ func (s State) send(ctx context.Context, runID, name string, value any, options 
 
 // wake tells this process's worker that something has come for a run.
 func (s State) wake(runID string) {
-	s.then(func() {
-		s.engine.Woken(runID)
-		s.engine.Wake()
-	})
+	s.then(func() { s.engine.Woken(runID) })
 }
 
 // A SendOption changes how a signal is sent.

@@ -216,13 +216,19 @@ func (s State) UpdateRunStatus(ctx context.Context, id string, to RunStatus, out
 			return problem
 		}
 	}
-	return s.store.UpdateRunStatus(ctx, id, to, payload, store.NewError(recorded(err)))
+	if err := s.store.UpdateRunStatus(ctx, id, to, payload, store.NewError(recorded(err))); err != nil {
+		return err
+	}
+	if to.Finished() {
+		s.then(s.engine.Wake) // a run that waited for this one
+	}
+	return nil
 }
 
 // Cancel stops a run, whoever executes it: once Cancel has returned (in a transaction: once that has committed) no write of
 // the run commits. A run that waits is cancelled at once, and the function of one that is executed has its context ended,
-// in another process with its worker's next heartbeat. Cancelling a cancelled run is fine; a completed or failed one is
-// a *TransitionError.
+// in another process with its worker's next heartbeat. With it go the runs that it has called or spawned, and theirs, but for
+// those with [Abandon]. Cancelling a cancelled run is fine; a completed or failed one is a *TransitionError.
 func (s State) Cancel(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "cancel run", id); err != nil {
 		return err
@@ -235,6 +241,7 @@ func (s State) Cancel(ctx context.Context, id string) error {
 		for _, id := range cancelled {
 			s.engine.Cancelled(id)
 		}
+		s.engine.Wake() // a run that waited for this one
 	})
 	return nil
 }
@@ -242,7 +249,8 @@ func (s State) Cancel(ctx context.Context, id string) error {
 // Resume makes a failed or cancelled run pending, to go on from where it was. It edits nothing that later steps may depend on: a
 // failed step is attempted again, with as many attempts as at first, only if no step was recorded after it in its branch, in a
 // branch around that or in one within it. Any other failure, such as one that the workflow's function has handled, stays what
-// it is. A deadline is removed. A run that is neither failed nor cancelled is a *TransitionError.
+// it is. With the run go those that it waits for: a called run that was cancelled, and the one run of a [Call] if it has failed,
+// under the same id. A deadline is removed. A run that is neither failed nor cancelled is a *TransitionError.
 func (s State) Resume(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "resume run", id); err != nil {
 		return err
@@ -254,12 +262,16 @@ func (s State) Resume(ctx context.Context, id string) error {
 	return nil
 }
 
-// DeleteRun deletes a run and its steps: ErrRunNotFound, or ErrRunOwned while a worker executes it.
+// DeleteRun deletes a run with its steps and signals: ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s State) DeleteRun(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "delete run", id); err != nil {
 		return err
 	}
-	return s.store.DeleteRun(ctx, id)
+	if err := s.store.DeleteRun(ctx, id); err != nil {
+		return err
+	}
+	s.then(s.engine.Wake) // a run that waited for this one
+	return nil
 }
 
 func (s State) readyRun(ctx context.Context, op, id string) error {

@@ -141,7 +141,7 @@ func (b *bare) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.write(ctx, finish, id, int64(1), "completed", "10", nil)
+	return b.write(ctx, finish, id, int64(1), "completed", "10", nil, nil)
 }
 
 func (b *bare) Steps(ctx context.Context, n int, took func(time.Duration)) error {
@@ -156,7 +156,7 @@ func (b *bare) Steps(ctx context.Context, n int, took func(time.Duration)) error
 		}
 		took(time.Since(began))
 	}
-	return b.write(ctx, finish, id, int64(1), "completed", "10", nil)
+	return b.write(ctx, finish, id, int64(1), "completed", "10", nil, nil)
 }
 
 func (b *bare) begin(ctx context.Context) (id string, err error) {

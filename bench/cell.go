@@ -23,6 +23,10 @@ const (
 	cellMemory = "memory" // of many runs at once
 	cellGrowth = "growth" // whole runs beside many that are finished
 	cellWorker = "worker" // the other process of the queue
+
+	cellChildren = "children" // parents and their children, by how many parents there are at a time
+	cellSignals  = "signals"  // runs that wait for a signal, get it and end, by how many signals are under way
+	cellFanOut   = "fan-out"  // of one parent, beside many finished runs
 )
 
 const (
@@ -37,7 +41,7 @@ type task struct {
 	URL            string
 	Concurrent     int
 	Warmup, Window time.Duration
-	Count          int    // of steps or runs
+	Count          int    // of steps, runs or children
 	Profile        string // file for a CPU profile; none if empty
 }
 
@@ -52,7 +56,17 @@ const (
 	perRun        = " per run" // after the names of the counters
 	inFlightMB    = "in flight MB"
 	parkedMB      = "parked MB"
+
+	fanOutWAL        = "fan-out, WAL bytes" // until the parent is parked
+	fanOutStatements = "fan-out, statements"
+	fanInWAL         = "fan-in, WAL bytes" // of all, until the parent has ended
+	fanInStatements  = "fan-in, statements"
 )
+
+var cells = map[string]func(context.Context, task) (values, error){
+	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
+	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,
+}
 
 // child does a task that it is given as JSON, and prints the values as JSON.
 func child(ctx context.Context, text string) error {
@@ -60,10 +74,7 @@ func child(ctx context.Context, text string) error {
 	if err := json.Unmarshal([]byte(text), &t); err != nil {
 		return err
 	}
-	do := map[string]func(context.Context, task) (values, error){
-		cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
-	}[t.Cell]
-	v, err := profiled(ctx, t, do)
+	v, err := profiled(ctx, t, cells[t.Cell])
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", t.Cell, t.Contestant, err)
 	}
@@ -242,7 +253,7 @@ func inUse() float64 {
 	return float64(m.HeapInuse+m.StackInuse) / 1e6
 }
 
-// counters read what the server counts, from a connection of their own.
+// counters read what the server counts, from a connection of their own. Statements of the bench itself are marked, and not counted.
 type counters struct {
 	db         *sql.DB
 	statements bool // pg_stat_statements is there
@@ -268,11 +279,14 @@ func openCounters(ctx context.Context, url string) (counters, error) {
 
 func (c counters) read(ctx context.Context) (values, error) {
 	var bytes, transactions, calls float64
-	err := c.db.QueryRowContext(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0', pg_snapshot_xmax(pg_current_snapshot())::text::bigint").
+	err := c.db.QueryRowContext(ctx, `
+		SELECT /* bench */ pg_current_wal_insert_lsn() - '0/0', pg_snapshot_xmax(pg_current_snapshot())::text::bigint`).
 		Scan(&bytes, &transactions)
 	v := values{wal: bytes, written: transactions}
 	if c.statements && err == nil {
-		err = c.db.QueryRowContext(ctx, "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements").Scan(&calls)
+		err = c.db.QueryRowContext(ctx, `
+			SELECT /* bench */ coalesce(sum(calls), 0) FROM pg_stat_statements
+			WHERE query NOT LIKE '%/* bench */%'`).Scan(&calls)
 		v[sentStatements] = calls
 	}
 	return v, err

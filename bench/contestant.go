@@ -84,14 +84,16 @@ var contestants = []contestant{
 	{name: singlePGX, settings: "12 statements a run, no engine", open: openSingle("pgx", "")},
 	{name: singlePQ, settings: "12 statements a run, no engine", open: openSingle("postgres", "binary_parameters=yes")},
 	{
-		name:     dbosGo,
-		settings: "pool of 32; queue: `WithWorkerConcurrency(128)`, polled every 10 ms instead of 1 s; results polled every 50 ms instead of 1 s",
-		open:     openDBOS, openWorker: openDBOSWorker, openProducer: openDBOSProducer,
+		name: dbosGo,
+		settings: "pool of 32; queue: `WithWorkerConcurrency(128)`, polled every 10 ms instead of 1 s; results polled every 50 ms " +
+			"instead of 1 s; children: `RunWorkflow` and `GetResult`; signals: `Send`, and `Recv` for an hour at most",
+		open: openDBOS, openWorker: openDBOSWorker, openProducer: openDBOSProducer,
 	},
 	{
-		name:     goWork,
-		settings: "the `monoprocess` backend, which wakes its workers in memory, as in its own benchmark; pool of 32; the workers' defaults",
-		open:     openGoWorkflows,
+		name: goWork,
+		settings: "the `monoprocess` backend, which wakes its workers in memory, as in its own benchmark; pool of 32; " +
+			"the workers' defaults; its signals are awaited without a time-out",
+		open: openGoWorkflows,
 	},
 	{
 		name: riverPGX,

@@ -42,6 +42,9 @@ func openDBOS(ctx context.Context, url string, _ int) (system, error) {
 	s := &dbosSystem{ctx: d}
 	dbos.RegisterWorkflow(d, dbosTenSteps)
 	dbos.RegisterWorkflow(d, s.timed)
+	dbos.RegisterWorkflow(d, dbosOneStep)
+	dbos.RegisterWorkflow(d, dbosFamily)
+	dbos.RegisterWorkflow(d, dbosWaits)
 	return s, dbos.Launch(d)
 }
 

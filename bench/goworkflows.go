@@ -42,7 +42,10 @@ func openGoWorkflows(_ context.Context, url string, _ int) (system, error) {
 	g := &goWorkflows{db: db, worker: worker.New(back, nil), client: client.New(back)}
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
-	err = errors.Join(g.worker.RegisterWorkflow(goTenSteps), g.worker.RegisterActivity(step))
+	err = g.worker.RegisterActivity(step)
+	for _, w := range []goworkflow.Workflow{goTenSteps, goOneStep, goFamily, goWaits} {
+		err = errors.Join(err, g.worker.RegisterWorkflow(w))
+	}
 	if err == nil {
 		err = g.worker.Start(ctx)
 	}

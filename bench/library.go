@@ -63,7 +63,7 @@ func libraryContestant(name, driver, parameters string, statements workflow.Stat
 			if err != nil {
 				return nil, err
 			}
-			l.svc.Register(tenSteps, asleep)
+			l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits)
 			l.work()
 			return l, nil
 		},

@@ -25,13 +25,17 @@ import (
 type plan struct {
 	url         string
 	repetitions int
+	tries       int // of a measurement that is disturbed
 	warmup      time.Duration
 	window      time.Duration
 	concurrent  []int
-	steps       int // of the run whose steps are timed
-	backlog     int // runs of the queue
-	inFlight    int // runs of the cell on memory
-	finished    int // runs that the grown database holds
+	steps       int   // of the run whose steps are timed
+	backlog     int   // runs of the queue
+	inFlight    int   // runs of the cell on memory
+	finished    int   // runs that the grown database holds
+	waiting     []int // parents or signals at a time
+	children    int   // of a parent
+	fanOut      int   // children of the one parent beside the finished runs
 	only        string
 	contestant  string
 	profiles    string
@@ -39,14 +43,16 @@ type plan struct {
 }
 
 var whole = plan{
-	repetitions: 5, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
+	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
+	waiting: []int{1, 32}, children: 100, fanOut: 1000,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.
 var smoke = plan{
-	repetitions: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
+	repetitions: 1, tries: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
 	steps: 50, backlog: 300, inFlight: 200, finished: 500,
+	waiting: []int{4}, children: 10, fanOut: 50,
 }
 
 func main() {
@@ -68,9 +74,9 @@ func run(ctx context.Context) error {
 	defer stop()
 	p := whole
 	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
-	only := flag.String("only", "", "take only this cell: runs, steps, queue, memory or growth")
+	only := flag.String("only", "", "take only this cell: runs, steps, queue, memory, growth, children, signals or fan-out")
 	contestant := flag.String("contestant", "", "measure only contestants whose name has this in it")
-	concurrent := flag.Int("concurrent", 0, "measure whole runs only with this many at a time")
+	concurrent := flag.Int("concurrent", 0, "measure whole runs, parents and signals only with this many at a time")
 	profiles := flag.String("profiles", "", "directory for CPU profiles and the server's statements; none if empty")
 	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
 	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
@@ -90,7 +96,7 @@ func run(ctx context.Context) error {
 		p.repetitions = *repetitions
 	}
 	if *concurrent > 0 {
-		p.concurrent = []int{*concurrent}
+		p.concurrent, p.waiting = []int{*concurrent}, []int{*concurrent}
 	}
 	p.only, p.contestant, p.profiles, p.out, p.url = *only, *contestant, *profiles, *out, os.Getenv("DATABASE_URL")
 	if p.url == "" {

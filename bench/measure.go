@@ -64,6 +64,12 @@ func (p plan) rounds() []round {
 		round{cell: cellMemory, contestants: []string{oursPGX}},
 		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
 	)
+	for _, cell := range []string{cellChildren, cellSignals} {
+		for _, n := range p.waiting {
+			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}})
+		}
+	}
+	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
 	for i := range all {
 		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
 	}
@@ -89,7 +95,7 @@ func (p plan) measure(ctx context.Context) (*results, error) {
 				}
 				s.Repetition = repetition + 1
 				r.Samples = append(r.Samples, s)
-				fmt.Fprintf(os.Stderr, "%d/%d  %-6s %4s  %-45s %s\n",
+				fmt.Fprintf(os.Stderr, "%d/%d  %-8s %4s  %-45s %s\n",
 					s.Repetition, p.repetitions, s.Cell, orEmpty(s.Concurrent), s.Contestant, s.line())
 			}
 		}
@@ -105,10 +111,10 @@ type measuring struct {
 	calm   []float64 // seconds that the fixed work took, so far
 }
 
-// take takes a measurement, up to three times if it is disturbed.
+// take takes a measurement, several times if it is disturbed.
 func (m *measuring) take(ctx context.Context, r round, contestant string) (s sample, err error) {
 	s = sample{Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent}
-	for range 3 {
+	for range m.plan.tries {
 		t := task{
 			Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent,
 			Warmup: m.plan.warmup, Window: m.plan.window, Count: m.plan.count(r.cell), Profile: m.profile(r, contestant, ".pprof"),
@@ -171,6 +177,10 @@ func (p plan) count(cell string) int {
 		return p.steps
 	case cellQueue:
 		return p.backlog
+	case cellChildren:
+		return p.children
+	case cellFanOut:
+		return p.fanOut
 	default:
 		return p.inFlight
 	}

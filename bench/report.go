@@ -21,6 +21,7 @@ func (r *results) markdown() string {
 	w.steps()
 	w.queue()
 	w.others()
+	w.waiting()
 	w.settings()
 	return w.String()
 }
@@ -72,6 +73,8 @@ func (w *report) targets() {
 		{what: "a lone step's WAL, of a bare statement's", want: "≤ 1.25 ×", bound: 1.25, most: true, got: w.ratio(cellSteps, 0, wal, oursPGX, singlePGX)},
 		{what: "runs/s on empty tables, of those beside the finished runs", want: "≤ 1.15 ×", bound: 1.15, most: true,
 			got: w.ratio(cellGrowth, growthSlots, runsPerSecond, oursPGX, grownContestant)},
+		{what: "parents/s at 32, of the better peer's", want: "≥ 5 ×", bound: 5, got: w.better(cellChildren, 32)},
+		{what: "signals/s at 32, of the better peer's", want: "≥ 5 ×", bound: 5, got: w.better(cellSignals, 32)},
 	}
 	if memory := w.of(cellMemory, oursPGX, 0, inFlightMB); len(memory) > 0 {
 		list = append(list, target{what: fmt.Sprintf("heap and stacks with %s runs in flight, MB", thousands(float64(w.InFlight))), want: "≤ 150", bound: 150, most: true, got: median(memory)})

@@ -23,6 +23,9 @@ type results struct {
 	Backlog     int
 	InFlight    int
 	Finished    int
+	Waiting     []int
+	Children    int
+	FanOut      int
 	Machine     string
 	Processors  int
 	Go          string
@@ -35,6 +38,7 @@ func (m *measuring) describe(ctx context.Context) (*results, error) {
 	r := &results{
 		Began: time.Now().UTC(), Repetitions: p.repetitions, Window: p.window, Concurrent: p.concurrent, Steps: p.steps,
 		Backlog: p.backlog, InFlight: p.inFlight, Finished: p.finished,
+		Waiting: p.waiting, Children: p.children, FanOut: p.fanOut,
 		Machine: processor(), Processors: runtime.NumCPU(), Go: runtime.Version(),
 	}
 	db, err := sql.Open("pgx", p.url)

@@ -238,6 +238,54 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 	})
 }
 
+// A run that waits for a signal costs one statement to park, and the signal one. When it has come the run is claimed and loaded, looks
+// once, and takes it.
+func TestStatementsOfASignal(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		c := count(t, way, func(*workflow.Config) {})
+		w := workflow.Define("w", func(ctx context.Context, _ int) (string, error) { return letter.Wait(ctx, 0) })
+		c.svc.Register(w)
+		c.settle(t)
+		handle, err := w.Start(t.Context(), c.svc, 1)
+		kit.Must(t, err)
+		c.spent(t, costs{"start_run": 1, "park_run": 1}, 0)
+		kit.Must(t, letter.Send(t.Context(), c.svc, handle.RunID(), "come"))
+		c.spent(t, costs{"send_signal": 1, "claim_runs": 1, "load_steps": 1, "read_inbox": 1, "take_step": 1, "end_run": 1}, 0)
+	})
+}
+
+// Many runs are started by one statement, which schedules their step too; their ends cost no statement besides those that any end
+// does, and are told once.
+func TestStatementsOfAFanOut(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		c := count(t, way, func(config *workflow.Config) { config.Concurrency = 200 })
+		const children = 100
+		child := workflow.Define("child", func(context.Context, int) (int, error) { return 1, nil })
+		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) {
+			results, err := workflow.CallAll(ctx, "children", child, make([]int, children))
+			return len(results), err
+		})
+		c.svc.Register(w, child)
+		c.settle(t)
+		handle, err := w.Start(t.Context(), c.svc, 1)
+		kit.Must(t, err)
+		kit.Until(t, "it has completed", func() bool { // seen from outside: a wait for its result is a poll if it parks
+			return kit.One[bool](t, c.side, "SELECT status = 'completed' FROM workflows.workflow_runs WHERE id = $1", handle.RunID())
+		})
+		got := c.sofar()
+		ends := got["end_child"] + got["write_rows"]
+		t.Logf("%d children: %v", children, got)
+		for label, n := range map[string]int{"start_run": 1, "fan_out": 1, "list_child_ends": 1, "take_step": 1, "end_run": 1} {
+			if got[label] != n {
+				t.Errorf("%d statements %s, want %d", got[label], label, n)
+			}
+		}
+		if ends > children/3 || got["read_inbox"] > 2 || got["claim_runs"] > ends+3 {
+			t.Errorf("%v; want most ends together, and one look at what has come", got)
+		}
+	})
+}
+
 // One heartbeat per interval, whatever the worker executes; once a beat it looks for dead workers that own runs, and does no
 // more when there are none.
 func TestStatementsOfAHeartbeat(t *testing.T) {

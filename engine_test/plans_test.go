@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,10 @@ func TestPlansAmongManyRuns(t *testing.T) {
 		FROM generate_series(1, 1000) AS n;
 		INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
 		SELECT 'done' || run, 'step' || step, 'succeeded', to_jsonb(repeat('x', 100)), run
-		FROM generate_series(1, 20000) AS run, generate_series(1, 10) AS step`)
+		FROM generate_series(1, 20000) AS run, generate_series(1, 10) AS step;
+		INSERT INTO workflows.workflow_signals (run_id, name, seq, key, payload, sent_at)
+		SELECT 'done' || n, 'a', seq, CASE WHEN seq = 1 THEN 'k' END, '1', n
+		FROM generate_series(1, 20000) AS n, generate_series(1, 2) AS seq;`+openWait)
 	check := func(what string, conn *sql.Conn) {
 		for name, s := range statements {
 			root := explainPrepared(t, conn, name, s)
@@ -53,10 +57,17 @@ func TestPlansAmongManyRuns(t *testing.T) {
 	delete(statements, "list") // any plan of it goes by the index, but one from before there were statistics reads all of that
 	check("on empty tables", early)
 	statements["list"] = list
-	kit.Exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
+	kit.Exec(t, side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps; ANALYZE workflows.workflow_signals")
 	check("with statistics, for all arguments", prepared(t, pg, "force_generic_plan", statements))
 	check("with statistics, for these arguments", prepared(t, pg, "force_custom_plan", statements))
 }
+
+// openWait gives a run a step that waits for a child, which has ended.
+const openWait = `
+	INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, waiting, child_id, updated_at)
+	VALUES ('pending1', 'open', 'scheduled', 'call', 0, 'child', 1);
+	INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, parent_id, parent_step)
+	VALUES ('child', 'known', 'completed', '1', 1, 1, 'pending1', 'open')`
 
 // hotPaths has a store send the statements that runs are made of, and returns them by name.
 func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
@@ -64,6 +75,13 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 	st := store.New(db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience})
 	kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "me"}, kit.Patience))
 	one := json.RawMessage("1")
+	_, err := st.CreateRun(t.Context(), store.NewRun{ID: "pending1", Workflow: "known", Input: one})
+	kit.Must(t, err)
+	kit.Exec(t, db, openWait)
+	inbox := func() error {
+		_, err := st.ReadInbox(t.Context(), store.InboxRequest{RunID: "pending1", After: map[string]int64{"a": 0, "b": 7}, Steps: []string{"open"}})
+		return err
+	}
 	start := func(id string) store.Write {
 		return store.NewRun{ID: id, Workflow: "known", Input: one, Owner: "me"}
 	}
@@ -100,6 +118,22 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			})
 			return err
 		}},
+		{"send_signal", "send_signal", func() error {
+			_, err := st.SendSignal(t.Context(), store.NewSignal{RunID: "pending1", Name: "a", Key: "k", Payload: one})
+			return err
+		}},
+		{"read_inbox", "read_inbox", inbox},
+		{"list_child_ends", "list_child_ends", inbox},
+		{"wake_seqs", "wake_seqs", func() error { _, err := st.WakeSeqs(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
+		{"list_signals", "list_signals", func() error { _, err := st.ListSignals(t.Context(), "pending1"); return err }},
+		{"set_step", "set_step", func() error {
+			return st.SetStep(t.Context(), store.NewStep{RunID: "pending1", Name: "open", Status: store.StepSucceeded, Result: one})
+		}},
+		{"take", "take_step", write(&store.Take{Owned: store.Owned{RunID: "owned1", Epoch: 1}, Name: "wait", Kind: store.SignalStep, Result: one})},
+		{"takes", "write_rows", write(
+			&store.Take{Owned: store.Owned{RunID: "owned1", Epoch: 1}, Name: "wait", Kind: store.SignalStep, Result: one},
+			&store.Take{Owned: store.Owned{RunID: "owned2", Epoch: 1}, Name: "wait", Kind: store.SignalStep, Result: one},
+			&store.Park{Owned: store.Owned{RunID: "owned3", Epoch: 1}, For: store.ForSignal, WaitsFor: []string{"signal:a"}})},
 		{"steps_in_flight", "steps_in_flight", func() error { _, err := st.StepsInFlight(t.Context(), ""); return err }},
 	} {
 		kit.Must(t, path.do())
@@ -170,7 +204,7 @@ func (s sent) literals() string {
 // scansAll reports whether the plan reads one of the large tables from end to end.
 func (n planNode) scansAll() bool {
 	relation, _ := n["Relation Name"].(string)
-	if n["Node Type"] == "Seq Scan" && (relation == "workflow_runs" || relation == "workflow_steps") {
+	if n["Node Type"] == "Seq Scan" && slices.Contains([]string{"workflow_runs", "workflow_steps", "workflow_signals"}, relation) {
 		return true
 	}
 	children, _ := n["Plans"].([]any)

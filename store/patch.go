@@ -14,6 +14,8 @@ func (k StepKind) Describe() string {
 		return "a sleep"
 	case SignalStep:
 		return "a wait for a signal"
+	case PollStep:
+		return "a poll of a signal"
 	case ApprovalStep:
 		return "an approval"
 	case CallStep:

@@ -86,7 +86,9 @@ func (s *Schedule) Step() *Step {
 		step.WakeIn = *s.WakeIn
 	}
 	if c := s.Children; c != nil {
-		step.ChildID = c.IDs[0]
+		if len(c.IDs) > 0 {
+			step.ChildID = c.IDs[0]
+		}
 		if c.Awaited {
 			step.Waiting = len(c.IDs)
 		} else {

@@ -10,9 +10,10 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
-// The kinds of steps that wait for a signal.
+// The kinds of steps that take a signal.
 const (
 	SignalStep   StepKind = "signal"
+	PollStep     StepKind = "poll"     // takes one only if it is there already, and is no answer to somebody who waits
 	ApprovalStep StepKind = "approval" // asks somebody, who decides by a signal
 )
 

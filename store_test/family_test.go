@@ -58,7 +58,7 @@ func endings(b *bundle) []ending {
 					if err != nil {
 						return err
 					}
-					defer tx.Rollback()
+					defer func() { _ = tx.Rollback() }()
 					if err := do(ctx, st.In(tx), end.RunID); err != nil {
 						return err
 					}

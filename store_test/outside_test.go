@@ -99,7 +99,9 @@ func TestStepsThatWakeNobody(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		st := writer(t, b)
-		parked := func() string { return b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"step:s"}}) }
+		parked := func() string {
+			return b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"step:s"}})
+		}
 		scheduled := func(id string) store.NewStep { return store.NewStep{RunID: id, Name: "s", Status: store.StepScheduled} }
 		finished := b.newRun(t)
 		b.opened(t, finished, "s", store.SignalStep)

@@ -287,7 +287,7 @@ func (b *bundle) sendsOnce(t *testing.T, st *store.Store, id, key string, way in
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	sent, err := st.In(tx).SendSignal(t.Context(), signal)
 	if err != nil || way%2 == 0 {
 		return err

@@ -164,8 +164,8 @@ func TestSweepInStretches(t *testing.T) {
 		tx := kit.Begin(t, b.side)
 		explain(t, tx, text, "", "", "1000")
 		p := explain(t, tx, text, "", "", "1000")
-		if p.pages() > 5000 || p.wal() > 0 {
-			t.Errorf("analysed %t: %d pages, %d bytes of WAL:\n%s", analysed, p.pages(), p.wal(), p)
+		if cost := p.number("Total Cost"); p.pages() > 5000 || p.wal() > 0 || cost >= 100000 {
+			t.Errorf("analysed %t: %d pages, %d bytes of WAL, cost %d:\n%s", analysed, p.pages(), p.wal(), cost, p)
 		}
 		kit.Must(t, tx.Rollback())
 	}

@@ -44,6 +44,9 @@ func writeCases(t *testing.T, b *bundle) []writeCase {
 		"failure": func(o store.Owned) store.Write {
 			return &store.Failure{Owned: o, Name: "s", Seq: 3, Took: time.Second, Err: failed, Count: 1, RetryIn: &minute}
 		},
+		"take": func(o store.Owned) store.Write {
+			return &store.Take{Owned: o, Name: "s", Kind: store.SignalStep, Seq: 3, Took: time.Second, Result: quoted, SignalSeq: 4}
+		},
 		"park": func(o store.Owned) store.Write {
 			return &store.Park{Owned: o, WakeIn: &minute, For: store.ForTime, WakeSeq: 0}
 		},
@@ -133,6 +136,7 @@ func (b *bundle) wantWritten(t *testing.T, cases []writeCase) {
 			want = map[string]string{
 				"checkpoint": `running somebody 1 succeeded 3 1000 "a \"quote\", a \\ and {braces}"`,
 				"failure":    `running somebody 1 pending 3 1000 60000 {"message": "it failed"} 1 {"message": "it failed"}`,
+				"take":       `running somebody 1 succeeded 3 1000 "a \"quote\", a \\ and {braces}"`,
 				"park":       "suspended 2 time 60000",
 				"end":        "completed 2 null",
 			}[c.name]
@@ -148,6 +152,8 @@ func ownedOf(w store.Write) (store.Owned, bool) {
 	case *store.Checkpoint:
 		return w.Owned, true
 	case *store.Failure:
+		return w.Owned, true
+	case *store.Take:
 		return w.Owned, true
 	case *store.Park:
 		return w.Owned, true

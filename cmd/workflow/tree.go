@@ -112,7 +112,7 @@ func columns(step workflow.Step) []string {
 // waits reports whether a step of this kind waits for others, and is not attempted.
 func waits(kind workflow.StepKind) bool {
 	switch kind {
-	case workflow.SignalStep, workflow.ApprovalStep, workflow.CallStep, workflow.SpawnStep:
+	case workflow.SignalStep, workflow.PollStep, workflow.ApprovalStep, workflow.CallStep, workflow.SpawnStep:
 		return true
 	default:
 		return false

@@ -126,7 +126,7 @@ func (w *worker) leaveSuspect(hold *write.Hold) {
 	defer w.mu.Unlock()
 	if w.suspect == hold {
 		w.suspect, w.suspectLeft = nil, true
-		w.slots.more = true
+		w.slots.hint()
 	}
 }
 

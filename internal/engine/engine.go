@@ -144,7 +144,7 @@ func (e *Engine) end() {
 // Wake tells a worker of this process that there is something to claim.
 func (e *Engine) Wake() {
 	if w := e.working(); w != nil {
-		w.created()
+		w.created(1)
 	}
 }
 

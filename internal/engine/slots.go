@@ -11,6 +11,7 @@ type slots struct {
 	raised int  // runs that became claimable here, ever
 	met    int  // those of them that claims have met
 	more   bool // others may wait, how many nobody knows
+	hints  int  // how often that was said, ever
 	look   bool // the next claim is to find out
 }
 
@@ -20,6 +21,12 @@ func newSlots(n int) slots {
 
 // due is how many runs are known to wait.
 func (s *slots) due() int { return s.raised - s.met }
+
+// hint says that others may wait.
+func (s *slots) hint() {
+	s.more = true
+	s.hints++
+}
 
 // wanted reports whether a slot that comes free now is for a claim.
 func (s *slots) wanted() bool { return s.more || s.due() > 0 }
@@ -62,10 +69,11 @@ func (s *slots) take() bool {
 func (s *slots) give(n int) { s.free += n }
 
 // claimed notes what a claim has brought; asked is how things stood when it was sent. If a slot was left over, only runs that came
-// since can wait. If none was, and the claim had more slots than runs were known to wait, there may be more of those.
+// since, or were said to wait since, can wait. If none was, and the claim had more slots than runs were known to wait, there may be
+// more of those.
 func (s *slots) claimed(asked slots, took, found int) {
 	if found < took {
-		s.met, s.more = asked.raised, false
+		s.met, s.more = asked.raised, s.hints != asked.hints
 		return
 	}
 	s.met = min(asked.met+found, asked.raised)

@@ -43,6 +43,8 @@ func TestSlotsAfterAClaim(t *testing.T) {
 	}{
 		{"a slot is left over: nobody waits", slots{more: true}, slots{more: true}, 50, 49, 0, false},
 		{"but who came since", slots{}, slots{raised: 2}, 50, 0, 2, false},
+		{"but who was said to wait since", slots{more: true, hints: 3}, slots{more: true, hints: 4}, 50, 0, 0, true},
+		{"who was said to wait before is none of them", slots{more: true, hints: 3}, slots{more: true, hints: 3}, 50, 0, 0, false},
 		{"a full batch: more may wait", slots{}, slots{}, 50, 50, 0, true},
 		{"as many as were known", slots{raised: 3}, slots{raised: 3}, 3, 3, 0, false},
 		{"fewer slots than were known", slots{raised: 9}, slots{raised: 9}, 3, 3, 6, false},

@@ -116,10 +116,10 @@ func (w *worker) nudge() {
 	}
 }
 
-// created says that a run waits to be claimed.
-func (w *worker) created() {
+// created says that n more runs wait to be claimed.
+func (w *worker) created(n int) {
 	w.mu.Lock()
-	w.slots.raised++
+	w.slots.raised += n
 	w.mu.Unlock()
 	w.nudge()
 }
@@ -191,7 +191,7 @@ func (w *worker) release(owned store.Owned, delay time.Duration) {
 		return
 	}
 	if delay == 0 {
-		w.created()
+		w.created(1)
 	}
 }
 

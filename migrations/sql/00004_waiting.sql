@@ -52,7 +52,7 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.signal_seq IS 'Wh
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.request    IS 'What a scheduled step asks for, such as whose approval of what; NULL: nothing in particular.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.wake_at    IS 'End of a sleep, time of the next attempt, or when a scheduled step is no longer waited for, Unix milliseconds.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.waiting    IS 'How many of the runs that the step waits for are unfinished; NULL: it waits for none.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.kind       IS 'tx: recorded in the transaction of its effects; sleep: a wait until wake_at; signal, approval: a wait for what is sent; call: runs that it waits for; spawn: runs that it only starts; patch: a marker; NULL: any other step.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.kind       IS 'tx: recorded in the transaction of its effects; sleep: a wait until wake_at; signal, approval: a wait for what is sent; poll: a look for it; call: runs that it waits for; spawn: runs that it only starts; patch: a marker; NULL: any other step.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_steps.child_id   IS 'Run that the step started, the first of them if there are several.';
 
 -- Open approvals, newest first.

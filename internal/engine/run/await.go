@@ -20,16 +20,48 @@ type Wait struct {
 	Accept func(request json.RawMessage, signal store.Signal) bool
 }
 
-// accept is Accept for the step as it is recorded.
-func (w *Wait) accept(recorded *record) func(store.Signal) bool {
-	switch {
-	case w.Accept == nil:
-		return nil
-	case recorded == nil:
-		return func(signal store.Signal) bool { return w.Accept(nil, signal) }
-	default:
-		return func(signal store.Signal) bool { return w.Accept(recorded.Request, signal) }
+// A lookout looks for the signal that a step waits for.
+type lookout struct {
+	step     *step
+	name     string // of the signal
+	accept   func(request json.RawMessage, signal store.Signal) bool
+	examined int64 // the newest signal that was refused: what is refused once always is
+	seen     int64 // the run's wake_seq at the last look, and so as of which nothing has come
+}
+
+// find returns the oldest signal that answers the step and that no step has taken. It calls code of the application, which may
+// take its time or panic, and so holds no lock meanwhile.
+func (l *lookout) find() (store.Signal, bool) {
+	s, r := l.step, l.step.call.run
+	r.mu.Lock()
+	l.seen = r.inbox.seen
+	unread := r.inbox.since(l.name, l.examined)
+	until, bounded := r.inbox.until[s.key]
+	r.mu.Unlock()
+	for _, signal := range unread {
+		late := bounded && signal.SentAt.After(until)
+		if !late && (l.accept == nil || l.accept(s.request(), signal)) {
+			return signal, true
+		}
+		l.examined = signal.Seq
 	}
+	return store.Signal{}, false
+}
+
+// request is what was asked for when the step was recorded.
+func (s *step) request() json.RawMessage {
+	if s.recorded == nil {
+		return nil
+	}
+	return s.recorded.Request
+}
+
+// arrived reports whether somebody has completed the step from outside, or its children have ended.
+func (s *step) arrived() bool {
+	r := s.call.run
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.inbox.arrived[s.key] != nil
 }
 
 // Await returns the payload of the oldest signal of its name that no step has taken, which the step takes then, or waits for
@@ -65,20 +97,20 @@ func (s *step) await(ctx context.Context, w Wait) error {
 	open := &wait{causes: []string{signalCause + w.Signal}}
 	if s.recorded != nil { // anybody may complete it
 		open.causes = append(open.causes, stepCause+s.key)
-		if w.Timeout > 0 {
+		if s.recorded.WakeIn != 0 || !s.recorded.WakeAt.IsZero() { // what was recorded counts, whatever the function would say today
 			open.at = s.recorded.at.Add(s.recorded.WakeIn)
 		}
 	}
-	r, accept := s.call.run, w.accept(s.recorded)
+	l := &lookout{step: s, name: w.Signal, accept: w.Accept}
 	for s.recorded == nil || !hasEnded(&s.recorded.Step) {
+		var signal store.Signal
+		var found bool
 		err := s.call.wait(ctx, open, func() bool {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.inbox.arrived[s.key] != nil || r.inbox.find(w.Signal, accept) >= 0
+			signal, found = l.find()
+			return found || s.arrived()
 		})
 		if err == nil {
-			over := !open.at.IsZero() && !time.Now().Before(open.at) // else another branch may have taken what was there
-			err = s.takeSignal(ctx, w.Signal, accept, over)
+			err = s.takeSignal(ctx, l, signal, found)
 		}
 		if err != nil {
 			return err
@@ -87,9 +119,9 @@ func (s *step) await(ctx context.Context, w Wait) error {
 	return nil
 }
 
-// takeSignal ends the step with a signal, or with the time-out. That holds only if nothing has come since the last look: else the
-// step stays as it is, and the next look is due.
-func (s *step) takeSignal(ctx context.Context, name string, accept func(store.Signal) bool, over bool) error {
+// takeSignal ends the step with a signal, unless another branch has taken it meanwhile, or with the time-out. That holds only if
+// nothing has come since the last look: else the step stays as it is, and the next look is due.
+func (s *step) takeSignal(ctx context.Context, l *lookout, signal store.Signal, found bool) error {
 	r := s.call.run
 	a := s.newAttempt()
 	if err := s.call.begin(ctx, a); err != nil {
@@ -99,32 +131,33 @@ func (s *step) takeSignal(ctx context.Context, name string, accept func(store.Si
 	r.mu.Lock()
 	arrived := r.inbox.arrived[s.key]
 	delete(r.inbox.arrived, s.key)
-	var signal store.Signal
-	found := false
-	if arrived == nil {
-		signal, found = r.inbox.take(name, accept)
-	}
-	seen := r.inbox.seen
+	taken := arrived == nil && found && r.inbox.take(signal)
 	r.mu.Unlock()
 	switch {
 	case arrived != nil:
 		s.remember(&arrived.step)
 		return nil
-	case found:
-		return s.close(a, &store.Take{Result: signal.Payload, SignalSeq: signal.Seq})
-	case over:
-		return s.close(a, &store.Take{WakeSeq: &seen, Err: &store.Error{
-			Code: codeTimeout, Message: "nothing came in time: signal " + name,
-		}})
-	default:
+	case taken:
+		err := s.close(a, &store.Take{Result: signal.Payload, SignalSeq: signal.Seq})
+		if err == nil && s.recorded.SignalSeq != signal.Seq { // somebody was faster, from outside
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.inbox.giveBack(signal)
+		}
+		return err
+	case found: // by another branch, first
 		return nil
+	default:
+		return s.close(a, &store.Take{WakeSeq: &l.seen, Err: &store.Error{
+			Code: codeTimeout, Message: "nothing came in time: signal " + l.name,
+		}})
 	}
 }
 
 // Poll is Await without waiting: it returns the payload of the oldest signal, if there is one. What it found is recorded, be it
 // nothing.
 func Poll(ctx context.Context, name, signal string) (payload json.RawMessage, found bool, err error) {
-	s, err := enter(ctx, name, store.SignalStep)
+	s, err := enter(ctx, name, store.PollStep)
 	if err != nil {
 		return nil, false, err
 	}
@@ -168,10 +201,15 @@ func (s *step) poll(ctx context.Context, signal string) error {
 	}
 	defer c.done(a)
 	r.mu.Lock()
-	taken, found := r.inbox.take(signal, nil)
+	var taken store.Signal
+	unread := r.inbox.since(signal, 0)
+	if len(unread) > 0 {
+		taken = unread[0]
+		r.inbox.take(taken)
+	}
 	seen := r.inbox.seen
 	r.mu.Unlock()
-	if found {
+	if len(unread) > 0 {
 		return s.close(a, &store.Take{Result: taken.Payload, SignalSeq: taken.Seq})
 	}
 	return s.close(a, &store.Take{Result: json.RawMessage("null"), WakeSeq: &seen})

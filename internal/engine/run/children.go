@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,7 +22,11 @@ type Children struct {
 	Delay     time.Duration // before they may begin
 	Deadline  time.Duration // of each, from its start on; 0: none
 	Abandoned bool          // they go on when the run is cancelled
+	Exact     bool          // as in Options, of their outputs
 }
+
+// errChildCancelled is what a Call fails with when its child was cancelled.
+var errChildCancelled = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
 
 // A Child is how one of them has ended.
 type Child struct {
@@ -55,7 +60,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 		if !errors.As(recorded.Err, &child.Err) {
 			child.Err = store.NewError(recorded.Err)
 		}
-		if child.Err.Code == codeCancelled {
+		if *child.Err == *errChildCancelled { // one that failed with a code of that name has another message
 			child.Status = store.RunCancelled
 		}
 	}
@@ -69,8 +74,16 @@ func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
 		return nil, err
 	}
 	defer s.leave()
+	replayed := s.recorded != nil && hasEnded(&s.recorded.Step)
 	if err := s.callChildren(ctx, c, allChildren); err != nil {
 		return nil, err
+	}
+	if c.Exact && !replayed { // the outputs of all were put together here
+		recorded, err := s.read()
+		if err != nil {
+			return nil, s.call.run.lost(err)
+		}
+		s.remember(recorded)
 	}
 	result, err := s.outcome()
 	if err != nil {
@@ -103,19 +116,16 @@ func Spawn(ctx context.Context, name string, c Children) ([]string, error) {
 
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
-	if s.recorded == nil {
+	if s.recorded == nil && len(c.Inputs) == 0 { // nobody would tell
+		s.call.run.arrive(s.key, new(arrival))
+	} else if s.recorded == nil {
 		if err := s.start(ctx, c, true); err != nil {
 			return err
 		}
 	}
-	r := s.call.run
 	w := &wait{causes: []string{stepCause + s.key}}
-	for !hasEnded(&s.recorded.Step) {
-		err := s.call.wait(ctx, w, func() bool {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.inbox.arrived[s.key] != nil
-		})
+	for s.recorded == nil || !hasEnded(&s.recorded.Step) {
+		err := s.call.wait(ctx, w, s.arrived)
 		if err == nil {
 			err = s.takeArrival(ctx, func(children []store.Run) *store.Take { return ended(children, s.childIDs(len(c.Inputs))) })
 		}
@@ -172,10 +182,15 @@ func (s *step) start(ctx context.Context, c Children, awaited bool) error {
 		return err
 	}
 	if c.Delay == 0 {
-		r.env.Created()
+		r.env.Created(len(c.Inputs))
 	}
 	return nil
 }
+
+const (
+	maxRunID  = 255 // the longest id of a run, in bytes
+	childHash = 16  // bytes
+)
 
 // childIDs are those of the first n children of the step: always the same, so that a crash cannot double them, and alike at the
 // beginning for all that descend from one run, so that they stand side by side in the index.
@@ -185,10 +200,13 @@ func (s *step) childIDs(n int) []string {
 	if r.depth > 0 {
 		root = root[:strings.LastIndexByte(root, '.')]
 	}
+	if most := maxRunID - len(".") - 2*childHash; len(root) > most { // the hash is of all of it
+		root = strings.ToValidUTF8(root[:most], "")
+	}
 	ids := make([]string, n)
 	for i := range ids {
 		hash := sha256.Sum256([]byte(r.id + "\x00" + s.key + "\x00" + strconv.Itoa(i)))
-		ids[i] = root + "." + hex.EncodeToString(hash[:16])
+		ids[i] = root + "." + hex.EncodeToString(hash[:childHash])
 	}
 	return ids
 }
@@ -204,11 +222,20 @@ func oneChild(found []store.Run, ids []string) *store.Take {
 
 // allChildren is how the step of a CallAll ends: with how each child did.
 func allChildren(found []store.Run, ids []string) *store.Take {
-	result, err := json.Marshal(childrenOf(found, ids))
+	result, err := marshal(childrenOf(found, ids))
 	if err != nil {
 		return &store.Take{Err: store.NewError(err)}
 	}
 	return &store.Take{Result: result}
+}
+
+// marshal leaves the texts within v as they are, but for white space; json.Marshal would escape some of their characters.
+func marshal(v any) (json.RawMessage, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSpace(text.Bytes()), err
 }
 
 // childrenOf returns how the children with these ids have ended, in their order. One that was deleted has failed.
@@ -236,7 +263,7 @@ func childOf(run *store.Run) Child {
 			child.Output = json.RawMessage("null")
 		}
 	case store.RunCancelled:
-		child.Err = &store.Error{Code: codeCancelled, Message: "the run was cancelled"}
+		child.Err = errChildCancelled
 	default:
 		if !errors.As(run.Err, &child.Err) {
 			child.Err = store.NewError(run.Err)

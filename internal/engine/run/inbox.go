@@ -1,9 +1,11 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -29,6 +31,7 @@ type inbox struct {
 	after    map[string]int64          // the newest signal that was looked at, by name
 	taken    map[int64]bool            // by steps, by seq
 	arrived  map[string]*arrival       // by key of the step
+	until    map[string]time.Time      // when a scheduled step is no longer waited for, by its key
 	children map[string]int            // awaited children that are not known to have ended, by key of the step
 }
 
@@ -38,15 +41,28 @@ type arrival struct {
 	children []store.Run
 }
 
-// expect says that a wait begins.
+// expect says that a wait begins. A look that is under way does not ask for it.
 func (in *inbox) expect() {
-	if in.seen > 0 {
+	if in.seen > 0 || in.looking {
 		in.dirty = true
 	}
 }
 
 // unsure reports whether something may be there.
 func (in *inbox) unsure() bool { return in.dirty || in.looking }
+
+func (r *Run) unsure() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.inbox.unsure()
+}
+
+// arrive says that the wait of a step is over.
+func (r *Run) arrive(key string, a *arrival) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inbox.arrived[key] = a
+}
 
 // Woken tells the run that something has come for it.
 func (r *Run) Woken() {
@@ -93,12 +109,13 @@ func (r *Run) Awaits() bool {
 	return false
 }
 
-// look reads what has come for the open waits, if something may have. One goroutine looks at a time, for all.
+// look reads what has come for the open waits, if something may have. One goroutine looks at a time, for all. A call that is parking
+// does not look any more: a wait that has returned would not hear of what is found, and the park would know of it.
 func (c *call) look() error {
 	r := c.run
 	r.mu.Lock()
 	in := &r.inbox
-	if !in.dirty || in.looking {
+	if !in.dirty || in.looking || c.parking {
 		r.mu.Unlock()
 		return nil
 	}
@@ -156,34 +173,47 @@ func (in *inbox) add(found *store.Inbox) {
 		children[child.Step] = append(children[child.Step], child.Run)
 	}
 	for _, step := range found.Steps {
+		if !step.WakeAt.IsZero() {
+			in.until[step.Name] = step.WakeAt
+		}
 		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
 			in.arrived[step.Name] = &arrival{step: step, children: children[step.Name]}
 		}
 	}
 }
 
-// find returns the place of the oldest unread signal that is accepted, -1 when there is none.
-func (in *inbox) find(name string, accept func(store.Signal) bool) int {
-	return slices.IndexFunc(in.unread[name], func(s store.Signal) bool { return accept == nil || accept(s) })
+// since returns the unread signals of a name after a certain one, oldest first.
+func (in *inbox) since(name string, after int64) []store.Signal {
+	unread := in.unread[name]
+	first, _ := slices.BinarySearchFunc(unread, after+1, func(s store.Signal, seq int64) int { return cmp.Compare(s.Seq, seq) })
+	return slices.Clone(unread[first:])
 }
 
-// take removes the oldest unread signal that is accepted.
-func (in *inbox) take(name string, accept func(store.Signal) bool) (store.Signal, bool) {
-	i := in.find(name, accept)
+// take removes an unread signal, and reports whether it was still there.
+func (in *inbox) take(signal store.Signal) bool {
+	unread := in.unread[signal.Name]
+	i := slices.IndexFunc(unread, func(s store.Signal) bool { return s.Seq == signal.Seq })
 	if i < 0 {
-		return store.Signal{}, false
+		return false
 	}
-	signal := in.unread[name][i]
-	in.unread[name] = slices.Delete(in.unread[name], i, i+1)
+	in.unread[signal.Name] = slices.Delete(unread, i, i+1)
 	in.taken[signal.Seq] = true
-	return signal, true
+	return true
+}
+
+// giveBack makes a signal unread that no step has taken after all.
+func (in *inbox) giveBack(signal store.Signal) {
+	delete(in.taken, signal.Seq)
+	unread := in.unread[signal.Name]
+	i, _ := slices.BinarySearchFunc(unread, signal.Seq, func(s store.Signal, seq int64) int { return cmp.Compare(s.Seq, seq) })
+	in.unread[signal.Name] = slices.Insert(unread, i, signal)
 }
 
 // newInbox knows what the recorded steps have taken.
 func newInbox(wakeSeq int64, steps []store.Step) inbox {
 	in := inbox{
 		seen: wakeSeq, unread: make(map[string][]store.Signal), after: make(map[string]int64), taken: make(map[int64]bool),
-		arrived: make(map[string]*arrival), children: make(map[string]int),
+		arrived: make(map[string]*arrival), until: make(map[string]time.Time), children: make(map[string]int),
 	}
 	for i := range steps {
 		if seq := steps[i].SignalSeq; seq > 0 {

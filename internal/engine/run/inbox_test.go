@@ -10,24 +10,32 @@ import (
 
 func signal(seq int64, name string) store.Signal { return store.Signal{Seq: seq, Name: name} }
 
-// Each signal is taken once, the oldest of its name first; those that recorded steps have taken are not taken again, and
-// what is refused stays for somebody else.
+// Each signal is taken once, the oldest of its name first; those that recorded steps have taken are not taken again. What is
+// refused stays for somebody else, and what nobody has taken after all comes back.
 func TestInboxTakesInOrder(t *testing.T) {
 	t.Parallel()
 	in := newInbox(9, []store.Step{{Name: "b/s", SignalSeq: 3}})
 	in.add(&store.Inbox{WakeSeq: 12, Signals: []store.Signal{signal(1, "s"), signal(2, "other"), signal(3, "s"), signal(5, "s"), signal(8, "s")}})
-	odd := func(s store.Signal) bool { return s.Seq%2 == 1 }
-	even := func(s store.Signal) bool { return s.Seq%2 == 0 }
 	var got []int64
-	for _, accept := range []func(store.Signal) bool{nil, even, odd, nil, nil} {
-		taken, found := in.take("s", accept)
-		if found {
-			got = append(got, taken.Seq)
-		} else {
+	take := func(after int64) store.Signal {
+		unread := in.since("s", after)
+		if len(unread) == 0 {
 			got = append(got, -1)
+			return store.Signal{}
 		}
+		if !in.take(unread[0]) || in.take(unread[0]) {
+			t.Errorf("signal %d: want it taken once", unread[0].Seq)
+		}
+		got = append(got, unread[0].Seq)
+		return unread[0]
 	}
-	if diff := cmp.Diff([]int64{1, 8, 5, -1, -1}, got); diff != "" {
+	take(0)
+	take(5)
+	back := take(0)
+	take(0)
+	in.giveBack(back)
+	take(0)
+	if diff := cmp.Diff([]int64{1, 8, 5, -1, 5}, got); diff != "" {
 		t.Errorf("taken (-want +got):\n%s", diff)
 	}
 	if in.seen != 12 || in.after["s"] != 8 || in.after["other"] != 2 {
@@ -52,6 +60,12 @@ func TestInboxLooksWhenItMust(t *testing.T) {
 	in = newInbox(1, nil)
 	if in.expect(); !in.unsure() {
 		t.Error("something came, and it would not look")
+	}
+	in = newInbox(0, nil)
+	in.looking = true // for others, and may find that something has come
+	in.expect()
+	if in.looking = false; !in.unsure() {
+		t.Error("a look that does not ask for a wait counts for it")
 	}
 }
 

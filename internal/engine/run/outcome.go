@@ -78,7 +78,7 @@ func (r *Run) reportUnread() {
 	r.mu.Lock()
 	came := r.inbox.seen
 	for _, step := range r.recorded {
-		if step.SignalSeq > 0 || step.Kind == store.CallStep {
+		if step.SignalSeq > 0 || step.Kind == store.CallStep && step.ChildID != "" {
 			came--
 		}
 	}

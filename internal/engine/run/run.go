@@ -32,8 +32,8 @@ type Env struct {
 	// Release hands a run back, to be claimed by anybody after a delay.
 	Release func(owned store.Owned, delay time.Duration)
 
-	// Created says that runs wait to be claimed.
-	Created func()
+	// Created says that n more runs wait to be claimed.
+	Created func(n int)
 
 	// ChildEnded says that a child which a step of its parent awaits has ended.
 	ChildEnded func(parentID, parentStep string)

@@ -65,7 +65,8 @@ func (c *call) waitUntil(ctx context.Context, at time.Time) error {
 	return c.wait(ctx, &wait{at: at}, nil)
 }
 
-// wait returns nil once ready says so, which is asked whenever something changes, or when the time of w has come. A wait that may
+// wait returns nil once ready says so, which is asked whenever something changes, or when the time of w has come and all that had come
+// before was looked at. A wait that may
 // be long parks the run, once no other goroutine of it is in a step. Another goroutine that reaches a step after that is refused,
 // and the function is called again at once: so wait is patient with a run in which other steps come and go, and more patient
 // each time it was not patient enough.
@@ -79,6 +80,7 @@ func (c *call) wait(ctx context.Context, w *wait, ready func() bool) error {
 	short := len(w.causes) == 0 && time.Until(w.at) <= c.run.env.ParkAfter
 	for {
 		flying, changed := c.run.inFlight()
+		over := due
 		if len(w.causes) > 0 {
 			if err := c.look(); err != nil {
 				return c.run.lost(err)
@@ -86,13 +88,16 @@ func (c *call) wait(ctx context.Context, w *wait, ready func() bool) error {
 			if ready() {
 				return nil
 			}
+			if c.run.unsure() {
+				over = nil
+			}
 		}
 		quiet := time.NewTimer(c.patience)
 		if short || flying > 0 {
 			quiet.Stop()
 		}
 		select {
-		case <-due:
+		case <-over:
 		case <-quiet.C:
 			if c.beginParking() {
 				c.interrupt(errParked)

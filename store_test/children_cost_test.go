@@ -1,0 +1,172 @@
+package store_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// The end of a child is one statement, alone and among others, which looks up by their keys the rows that it writes, however full
+// the tables are, and whether they were ever analysed or not.
+func TestPlanOfAChildEnd(t *testing.T) {
+	t.Parallel()
+	b, counter := counted(t, pgtest.PGX)
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
+	parents := []string{b.ownedRun(t), b.ownedRun(t)}
+	var ends []*store.End
+	for _, parent := range parents {
+		ends = append(ends, b.started(t, st, parent, "s", 3)...)
+	}
+	kit.Exec(t, b.side, full)
+	kit.Exec(t, b.side, `
+		INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, updated_at, waiting)
+		SELECT 'parked' || n, 's', 'scheduled', 'call', 1, 1 FROM generate_series(1, 20000) AS n`)
+	send := func(rows ...store.Write) string {
+		t.Helper()
+		counter.Take()
+		outcomes, err := st.Write(t.Context(), rows)
+		kit.Must(t, err)
+		counts, texts := counter.TakeTexts()
+		if counts != (counting.Counts{Statements: 1}) || outcomes[0] != store.Written {
+			t.Fatalf("%+v for %d ends, %v; want one statement that writes them", counts, len(rows), outcomes)
+		}
+		return texts[0]
+	}
+	send(fanOut(b.ownedRun(t), "s", 1000))
+	alone, among := send(ends[0]), send(ends[1], ends[3], ends[4])
+	last, lasts := ends[2], []string{ends[2].RunID, ends[5].RunID}
+	for _, analysed := range []bool{false, true} {
+		if analysed {
+			kit.Exec(t, b.side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
+		}
+		for name, test := range map[string]struct {
+			text  string
+			args  []string
+			pages int
+		}{
+			"alone": {alone, []string{last.RunID, "1", "completed", "1", "null", parents[0], "s"}, 60},
+			"among others": {among, []string{
+				"{" + strings.Join(lasts, ",") + "}", "{1,1}", "{completed,completed}", "{1,2}", "{NULL,NULL}",
+				"{" + strings.Join(parents, ",") + "}", "{s,s}",
+			}, 120},
+		} {
+			tx := kit.Begin(t, b.side)
+			p := explain(t, tx, test.text, test.args...)
+			if woken := kit.One[int](t, tx, `SELECT wake_seq FROM workflows.workflow_runs WHERE id = $1`, parents[0]); woken != 1 {
+				t.Fatalf("%s: the last end woke its parent %d times", name, woken)
+			}
+			if p.pages() > test.pages {
+				t.Errorf("%s, analysed %t: %d pages, want %d at most:\n%s", name, analysed, p.pages(), test.pages, p)
+			}
+			kit.Must(t, tx.Rollback())
+		}
+	}
+}
+
+// What is done by hand looks up a family by its keys too.
+func TestPlansByHand(t *testing.T) {
+	t.Parallel()
+	b, counter := counted(t, pgtest.PGX)
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
+	ctx := t.Context()
+	kit.Exec(t, b.side, full)
+	kit.Exec(t, b.side, `
+		INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, updated_at, waiting)
+		SELECT 'parked' || n, 's', 'scheduled', 'call', 1, 1 FROM generate_series(1, 20000) AS n;
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, parent_id, parent_step)
+		SELECT 'parked' || n || '.s', 'w', 'pending', '1'::jsonb, 1, 1, 'parked' || n, 's' FROM generate_series(1, 20000) AS n`)
+	const failed = `
+		UPDATE workflows.workflow_runs SET status = 'failed' WHERE id ~ '^parked[78](.s)?$';
+		UPDATE workflows.workflow_steps SET status = 'failed', waiting = 0 WHERE run_id ~ '^parked[78]$'`
+	kit.Exec(t, b.side, failed)
+	texts := map[string]string{
+		"update_run_status": statement(t, counter, "update_run_status", func() error { return st.UpdateRunStatus(ctx, "parked1.s", store.RunFailed, nil, nil) }),
+		"delete_run":        statement(t, counter, "delete_run", func() error { return st.DeleteRun(ctx, "parked2.s") }),
+		"cancel_run":        statement(t, counter, "cancel_run", func() error { _, err := st.CancelRun(ctx, "parked3"); return err }),
+		"resume_run":        statement(t, counter, "resume_run", func() error { return st.ResumeRun(ctx, "parked7") }),
+	}
+	for _, analysed := range []bool{false, true} {
+		if analysed {
+			kit.Exec(t, b.side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
+		}
+		for name, args := range map[string][]string{
+			"update_run_status": {"parked4.s", "failed", "1", "1", "f"}, "delete_run": {"parked5.s", "f"}, "cancel_run": {"parked6", "f"},
+			"resume_run": {"parked8", "f"},
+		} {
+			tx := kit.Begin(t, b.side)
+			p := explain(t, tx, texts[name], args...)
+			// From a cost of 100,000 on the server compiles a plan, which takes longer than the statement.
+			if cost := p.number("Total Cost"); p.pages() > 150 || cost >= 100000 {
+				t.Errorf("%s, analysed %t: %d pages, cost %d; want 150 at most, less than 100000:\n%s", name, analysed, p.pages(), cost, p)
+			}
+			kit.Must(t, tx.Rollback())
+		}
+	}
+}
+
+// What children cost in bytes of WAL: a fan-out of 1,000, one statement, writes hardly more than the bare INSERT of these rows,
+// and the end of each child a little more than that of any run.
+func TestWALOfChildren(t *testing.T) {
+	b := setup(t, pgtest.PGX)
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, LockTimeout: kit.Patience})
+	const position = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8"
+	// Other tests write to the server's log at the same time: the least of some is nobody else's.
+	written := func(do func()) float64 {
+		t.Helper()
+		before := kit.One[float64](t, b.side, position)
+		do()
+		return kit.One[float64](t, b.side, position) - before
+	}
+	write := func(rows []store.Write) {
+		t.Helper()
+		outcomes, err := st.Write(t.Context(), rows)
+		kit.Must(t, err)
+		for i, outcome := range outcomes {
+			if outcome != store.Written {
+				t.Fatalf("%T: %v", rows[i], outcome)
+			}
+		}
+	}
+	const n, many = 1000, 20
+	bare, fan, end, childEnd := math.MaxFloat64, math.MaxFloat64, math.MaxFloat64, math.MaxFloat64
+	for range 5 {
+		// Each behind all that there is, as most fan-outs are.
+		parent := b.ownedRun(t)
+		scheduled := fanOut(parent, "s", n)
+		fan = min(fan, written(func() { write([]store.Write{scheduled}) }))
+		plain := b.ownedRun(t)
+		bare = min(bare, written(func() {
+			kit.Exec(t, b.side, fmt.Sprintf(`
+				INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, parent_id, parent_step, depth)
+				SELECT '%[1]s.s.' || lpad(n::text, 4, '0'), 'child', 'pending', jsonb_build_object('n', n), 1, 1, 1, '%[1]s', 's', 1
+				FROM generate_series(0, %[2]d - 1) AS n`, plain, n))
+		}))
+
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'running', owner = 'somebody', epoch = 1, run_at = NULL
+			WHERE parent_id IN ($1, $2)`, parent, plain)
+		var children, others []store.Write
+		for i, id := range scheduled.Children.IDs {
+			one := json.RawMessage(`1`)
+			children = append(children, &store.End{Owned: store.Owned{RunID: id, Epoch: 1}, Status: store.RunCompleted, Output: one, ParentID: parent, ParentStep: "s"})
+			others = append(others, &store.End{Owned: store.Owned{RunID: fmt.Sprintf("%s.s.%04d", plain, i), Epoch: 1}, Status: store.RunCompleted, Output: one})
+		}
+		for i := 0; i < n; i += many {
+			end = min(end, written(func() { write(others[i : i+many]) })/many)
+			childEnd = min(childEnd, written(func() { write(children[i : i+many]) })/many)
+		}
+	}
+	t.Logf("bytes of WAL: fan-out of %d %.0f, bare INSERT %.0f; an end among %d %.0f, of a child %.0f", n, fan, bare, many, end, childEnd)
+	if fan > 1.1*bare {
+		t.Errorf("a fan-out of %d writes %.0f bytes of WAL, more than 1.1 times the %.0f of a bare INSERT", n, fan, bare)
+	}
+	if childEnd > 1.2*end {
+		t.Errorf("the end of a child among %d writes %.0f bytes of WAL, more than 1.2 times the %.0f of any run's", many, childEnd, end)
+	}
+}
