@@ -135,8 +135,9 @@ func TestAnswerFromSQLOrTimeOut(t *testing.T) {
 		b.opened(t, id, "wait", store.SignalStep)
 		writing := kit.Begin(t, b.db)
 		wrote(t, st.In(writing), store.Written, decisions(id)["time-out"])
+		answering := kit.Begin(t, b.db)
 		answered := kit.Go(t, func() int64 {
-			n, err := plain.answer(t.Context(), b.db, id, "wait", "1")
+			n, err := plain.answer(t.Context(), answering, id, "wait", "1")
 			if err != nil {
 				t.Error(err)
 			}
@@ -145,6 +146,7 @@ func TestAnswerFromSQLOrTimeOut(t *testing.T) {
 		kit.Waiters(t, b.side, 1)
 		kit.Must(t, writing.Commit())
 		n = kit.Receive(t, "the answer", answered)
+		kit.Must(t, answering.Commit())
 		if got := b.step(t, id, "wait"); n != 0 || !strings.HasPrefix(got, "failed signal") {
 			t.Errorf("the time-out first: %d, %s", n, got)
 		}

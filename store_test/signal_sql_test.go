@@ -137,7 +137,7 @@ func TestSignalFromSQLBesideGo(t *testing.T) {
 		for name, second := range map[string]func(tx *sql.Tx, id string) <-chan answer{
 			"Go first": func(tx *sql.Tx, id string) <-chan answer {
 				mustSend(t, st.In(tx), id, "a", "k")
-				return bySQL(b.db, id)
+				return bySQL(kit.Begin(t, b.db), id) // READ COMMITTED, whatever the database's default
 			},
 			"SQL first": func(tx *sql.Tx, id string) <-chan answer {
 				kit.Receive(t, "the first", bySQL(tx, id))
