@@ -161,7 +161,8 @@ const decisions = "approval:"
 func (t *audit) approval(step workflow.Step) (text string, lines []string) {
 	var asked struct{ From []string }
 	_ = json.Unmarshal(step.Request, &asked)
-	text = fmt.Sprintf("%s asked at %s, until %s: %s", strings.Join(asked.From, " and "), clock(step.StartedAt), clock(step.WakeAt), result(step))
+	text = fmt.Sprintf("%s asked at %s, until %s: %s",
+		strings.Join(asked.From, " and "), clock(step.StartedAt), clock(step.WakeAt), result(step))
 	for _, signal := range t.signals {
 		if signal.Name != decisions+step.Name {
 			continue

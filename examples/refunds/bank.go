@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// bank pretends to be the client of a bank, with a network between here and there, and the bank as well: what it does by itself
+// bank pretends to be the client of a bank, with a bad network between here and there, and the bank as well: what it does by itself
 // (work) would go on if we died. As real ones do, it takes an idempotency key, and calls our webhook at least once.
 type bank struct {
 	db *sql.DB // the bank's, in truth
@@ -26,14 +26,17 @@ func (b *bank) transfer(ctx context.Context, key, reference string, cents int) (
 	if err := network(ctx); err != nil {
 		return "", err
 	}
+	var requests int
 	err = b.db.QueryRowContext(ctx, `
 		INSERT INTO example_refunds.bank_transfers AS t (key, reference, cents) VALUES ($1, $2, $3)
 		ON CONFLICT (key) DO UPDATE SET requests = t.requests + 1
-		RETURNING number`, key, reference, cents).Scan(&number)
+		RETURNING number, requests`, key, reference, cents).Scan(&number, &requests)
 	if err != nil {
 		return "", err
 	}
-	// If the process dies here, or the answer is lost, the money is on its way and we do not know.
+	if requests == 1 { // its answer is lost, so the money is on its way and we do not know
+		return "", errNoAnswer
+	}
 	return "transfer " + number, network(ctx)
 }
 
@@ -92,15 +95,10 @@ func call(ctx context.Context, webhook string, event Event) error {
 	return nil
 }
 
-// network takes its time, and now and then loses what it should carry.
+// network takes its time.
 func network(ctx context.Context) error {
-	select {
-	case <-time.After(20*time.Millisecond + rand.N(40*time.Millisecond)):
-	case <-ctx.Done():
+	if !every(ctx, 20*time.Millisecond+rand.N(40*time.Millisecond)) {
 		return context.Cause(ctx)
-	}
-	if rand.N(15) == 0 {
-		return errNoAnswer
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func run(ctx context.Context, out io.Writer) error {
 		DB:     db,
 		Schema: "example_refunds_workflows",
 		Lease:  2 * time.Second, // short, so that the runs of a killed process are taken over soon
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return err
@@ -108,7 +108,9 @@ func refundAll(ctx context.Context, shop *shop, out io.Writer) error {
 	working.Go(func() { stop(shop.service.Work(ctx)) }) // executes runs until ctx ends
 	go func() { _ = server.Serve(listener) }()
 	working.Go(func() { shop.bank.work(ctx, "http://"+listener.Addr().String()) })
-	working.Go(func() { (&people{shop: shop, out: out}).work(ctx) })
+	people := &people{shop: shop, out: out}
+	working.Go(func() { people.managers(ctx) })
+	working.Go(func() { people.director(ctx) })
 
 	var handles []*workflow.Handle[Receipt]
 	for _, a := range asked {

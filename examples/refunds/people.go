@@ -19,11 +19,10 @@ type people struct {
 	mu   sync.Mutex // guards out
 }
 
-// work has them decide until ctx ends: anna one thing after the other, ben at the same moment as she, clara never in time,
-// and mallory, whom nobody has asked, before everybody.
-func (p *people) work(ctx context.Context) {
-	seen := make(map[string]bool)
-	for every(ctx, 150*time.Millisecond) {
+// managers has two of them decide until ctx ends: anna one thing after the other, ben at the same moment as she. Before both comes
+// mallory, whom nobody has asked.
+func (p *people) managers(ctx context.Context) {
+	for every(ctx, 300*time.Millisecond) {
 		page, err := p.shop.service.ListApprovals(ctx, workflow.ApprovalFilter{From: "anna", Limit: 1})
 		if err != nil {
 			continue
@@ -41,9 +40,16 @@ func (p *people) work(ctx context.Context) {
 			both.Go(func() { p.decide(ctx, open.ID, "ben", yes) })
 			both.Wait()
 		}
+	}
+}
+
+// director has clara decide when her time is over.
+func (p *people) director(ctx context.Context) {
+	decided := make(map[string]bool)
+	for every(ctx, 20*time.Millisecond) {
 		for _, id := range p.expired(ctx) {
-			if !seen[id] {
-				seen[id] = true
+			if !decided[id] {
+				decided[id] = true
 				p.decide(ctx, id, "clara", true)
 			}
 		}

@@ -18,16 +18,14 @@ import (
 
 // In these tests the shop works in this process, and the test is the people and the bank.
 
-func setup(t *testing.T) *shop {
+func setup(t *testing.T) (shop *shop, stop func()) {
 	t.Helper()
 	db := pgtest.Empty(t).Open(t, pgtest.PQ)
 	service, err := workflow.New(workflow.Config{DB: db, Schema: "example_refunds_workflows"})
 	kit.Must(t, err)
 	kit.Must(t, service.Init(t.Context()))
 	kit.Must(t, migrate(t.Context(), db))
-	shop := newShop(db, service)
-	kit.Work(t, service)
-	return shop
+	return newShop(db, service), kit.Work(t, service)
 }
 
 func (s *shop) ask(t *testing.T, order, reason string) (*workflow.Handle[Receipt], string) {
@@ -87,7 +85,8 @@ func (s *shop) audit(t *testing.T, runID, want string) {
 // A manager says yes, and the bank says so three times: at the same moment twice, and when all is over.
 func TestApproved(t *testing.T) {
 	t.Parallel()
-	shop, ctx := setup(t), t.Context()
+	shop, _ := setup(t)
+	ctx := t.Context()
 	handle, id := shop.ask(t, "1004", "arrived broken")
 	kit.Must(t, approval.Decide(ctx, shop.service, id, "mallory", false))
 	kit.Must(t, approval.Decide(ctx, shop.service, id, "anna", true))
@@ -130,7 +129,8 @@ refund-1004  unknown, 15.00 €, "arrived broken": refunded
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	shop, ctx := setup(t), t.Context()
+	shop, _ := setup(t)
+	ctx := t.Context()
 	handle, id := shop.ask(t, "1002", "changed my mind")
 	kit.Must(t, approval.Decide(ctx, shop.service, id, "ben", false))
 	wantReceipt(t, handle, Receipt{Outcome: Refused, By: "ben"})
@@ -145,7 +145,8 @@ func TestRefused(t *testing.T) {
 // The director decides when her time is over: while the run still goes on, which keeps what she says, and after its end.
 func TestExpired(t *testing.T) {
 	t.Parallel()
-	shop, ctx := setup(t), t.Context()
+	shop, _ := setup(t)
+	ctx := t.Context()
 	tx := kit.Begin(t, shop.db)
 	kit.Exec(t, tx, `LOCK TABLE example_refunds.messages IN SHARE MODE`) // nobody is told meanwhile
 	handle, id := shop.ask(t, "1007", "too soft")
@@ -169,7 +170,7 @@ refund-1007  Amélie, 690.00 €, "too soft": expired
 // An event that nobody waits for is kept for somebody to look at, and the bank need not call again.
 func TestStrayEvents(t *testing.T) {
 	t.Parallel()
-	shop := setup(t)
+	shop, _ := setup(t)
 	handle, id := shop.ask(t, "1002", "changed my mind")
 	kit.Must(t, approval.Decide(t.Context(), shop.service, id, "ben", false))
 	wantReceipt(t, handle, Receipt{Outcome: Refused, By: "ben"})
@@ -186,7 +187,7 @@ func TestStrayEvents(t *testing.T) {
 // What we could not keep must come again: the event and its signal are kept together, or neither.
 func TestWebhookRefuses(t *testing.T) {
 	t.Parallel()
-	shop := setup(t)
+	shop, _ := setup(t)
 	if status := shop.call(t, "what?"); status != http.StatusBadRequest {
 		t.Errorf("nonsense is answered with %d", status)
 	}
@@ -201,7 +202,8 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 	kit.Exec(t, shop.db, `ALTER TABLE example_refunds_workflows.away RENAME TO workflow_signals`)
 	kit.Exec(t, shop.db, `
-		ALTER TABLE example_refunds.bank_events ADD FOREIGN KEY (transfer) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED`)
+		ALTER TABLE example_refunds.bank_events
+		    ADD FOREIGN KEY (transfer) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED`)
 	if status := shop.call(t, event); status != http.StatusServiceUnavailable {
 		t.Errorf("an event whose transaction does not commit is answered with %d", status)
 	}
@@ -213,7 +215,8 @@ func TestWebhookRefuses(t *testing.T) {
 // Who asks twice gets one run; a request that cannot be kept gets none.
 func TestRequests(t *testing.T) {
 	t.Parallel()
-	shop, ctx := setup(t), t.Context()
+	shop, _ := setup(t)
+	ctx := t.Context()
 	first, _ := shop.ask(t, "1001", "arrived broken")
 	second, _ := shop.ask(t, "1001", "arrived broken")
 	if first.RunID() != second.RunID() {
@@ -226,22 +229,22 @@ func TestRequests(t *testing.T) {
 	kit.WantIs(t, err, workflow.ErrRunConflict)
 
 	kit.Exec(t, shop.db, `
-		ALTER TABLE example_refunds.refunds ADD FOREIGN KEY (reason) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED NOT VALID`)
+		ALTER TABLE example_refunds.refunds
+		    ADD FOREIGN KEY (reason) REFERENCES example_refunds.orders DEFERRABLE INITIALLY DEFERRED NOT VALID`)
 	if _, err := shop.request(ctx, "1003", "never arrived"); err == nil {
 		t.Error("a request whose transaction does not commit is accepted")
 	}
-	var refunds, runs int
-	err = shop.db.QueryRow(`SELECT (SELECT count(*) FROM example_refunds.refunds), (SELECT count(*) FROM example_refunds_workflows.workflow_runs)`).
-		Scan(&refunds, &runs)
-	if err != nil || refunds != 1 || runs != 1 {
-		t.Errorf("%d refunds and %d runs (%v), want one of each", refunds, runs, err)
+	refunds := kit.One[int](t, shop.db, `SELECT count(*) FROM example_refunds.refunds`)
+	runs := kit.One[int](t, shop.db, `SELECT count(*) FROM example_refunds_workflows.workflow_runs`)
+	if refunds != 1 || runs != 1 {
+		t.Errorf("%d refunds and %d runs, want one of each", refunds, runs)
 	}
 }
 
 // Money is counted once, even by whoever writes past the workflow.
 func TestRefundedTwiceIsRefused(t *testing.T) {
 	t.Parallel()
-	shop := setup(t)
+	shop, _ := setup(t)
 	request, receipt := Request{Order: "1001", Cents: 900}, Receipt{Outcome: Refunded, By: "anna"}
 	once := func() error {
 		tx := kit.Begin(t, shop.db)
@@ -255,4 +258,20 @@ func TestRefundedTwiceIsRefused(t *testing.T) {
 	if state := kit.SQLState(once()); state != "23514" { // check_violation
 		t.Errorf("the second time: SQLSTATE %q", state)
 	}
+}
+
+// The limit is that of the database's clock: what is decided beyond it counts for nothing, even if nobody worked to notice.
+func TestDecidedTooLateWhileNobodyWorked(t *testing.T) {
+	t.Parallel()
+	shop, stop := setup(t)
+	handle, id := shop.ask(t, "1007", "too soft")
+	stop()
+	kit.Until(t, "her time is over", func() bool {
+		page, err := shop.service.ListApprovals(t.Context(), workflow.ApprovalFilter{From: "clara"})
+		kit.Must(t, err)
+		return len(page.Approvals) == 0
+	})
+	kit.Must(t, approval.Decide(t.Context(), shop.service, id, "clara", true))
+	kit.Work(t, shop.service)
+	wantReceipt(t, handle, Receipt{Outcome: Expired})
 }

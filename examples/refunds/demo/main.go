@@ -65,7 +65,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nKilled (SIGKILL): %d refunds were over, %d waited for a manager, %d for the bank, %d for their notifications.\n\n$ refunds\n",
+	fmt.Printf("\nKilled (SIGKILL): %d refunds were over, %d waited for a manager, %d for the bank, %d for notifications.\n\n$ refunds\n",
 		before.over, before.manager, before.bank, before.notify)
 	if err := command(ctx, binary).Run(); err != nil {
 		return fmt.Errorf("the second process: %w", err)
@@ -73,7 +73,7 @@ func run(ctx context.Context) error {
 	if err := verify(ctx, db); err != nil {
 		return err
 	}
-	fmt.Println("\nThe crash lost nothing: whoever was asked had been asked, nobody was paid twice, and no message was sent twice.")
+	fmt.Println("\nThe crash lost nothing: nobody had to decide again, nobody was paid twice, and no message was sent twice.")
 	return nil
 }
 
