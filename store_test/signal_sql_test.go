@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -145,14 +146,25 @@ func TestSignalFromSQLBesideGo(t *testing.T) {
 				return answer{n == 1, err}
 			})
 		}
+		later := func(id string) <-chan answer { // in a transaction that is READ COMMITTED, whatever the database's default
+			return kit.Go(t, func() answer {
+				tx, err := b.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+				if err != nil {
+					return answer{err: err}
+				}
+				defer func() { _ = tx.Rollback() }()
+				n, err := plain.send(t.Context(), tx, store.NewSignal{RunID: id, Name: "a", Key: "k", Payload: json.RawMessage("1")})
+				return answer{n == 1, errors.Join(err, tx.Commit())}
+			})
+		}
 		for name, second := range map[string]func(tx *sql.Tx, id string) <-chan answer{
 			"Go first": func(tx *sql.Tx, id string) <-chan answer {
 				mustSend(t, st.In(tx), id, "a", "k")
-				return bySQL(b.db, id, "k")
+				return later(id)
 			},
 			"Go first, with another key": func(tx *sql.Tx, id string) <-chan answer {
 				mustSend(t, st.In(tx), id, "a", "other")
-				return bySQL(b.db, id, "k")
+				return later(id)
 			},
 			"SQL first": func(tx *sql.Tx, id string) <-chan answer {
 				kit.Receive(t, "the first", bySQL(tx, id, "k"))
