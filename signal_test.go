@@ -383,3 +383,21 @@ func panics(f func()) (said string) {
 	f()
 	return ""
 }
+
+// Whoever waits for a result in vain is told what the run waits for, and until when.
+func TestResultSaysWhatHasToCome(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := workflow.Define("waits", func(ctx context.Context, long time.Duration) (int, error) { return number.Wait(ctx, long) })
+	b.svc.Register(w)
+	kit.Work(t, b.svc)
+	for long, words := range map[time.Duration][]string{
+		0:         {"suspended", "it waits for signal:number"},
+		time.Hour: {"suspended", "it waits for signal:number, step:number, until 59m"},
+	} {
+		handle, err := w.Start(t.Context(), b.svc, long)
+		kit.Must(t, err)
+		b.waiting(handle.RunID(), "signal:number")
+		wantSays(t, impatient(t, handle), words...)
+	}
+}
