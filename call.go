@@ -174,6 +174,9 @@ func childrenOf[In, Out any](
 	if err != nil {
 		return run.Children{}, fmt.Errorf("workflow: step %q: %w", name, err)
 	}
+	if w == nil {
+		return run.Children{}, fmt.Errorf("workflow: step %q: %w: the workflow is nil", name, ErrInvalidArgument)
+	}
 	if err := checkWorkflowName(w.name); err != nil {
 		return run.Children{}, err
 	}
@@ -185,7 +188,6 @@ func childrenOf[In, Out any](
 	}
 	return run.Children{
 		Workflow: w.name, Inputs: encoded, Delay: o.delay, Deadline: o.deadline, Abandoned: o.abandoned,
-		Exact: exact[Out](),
 	}, nil
 }
 

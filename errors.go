@@ -181,7 +181,14 @@ func (e *Error) stored() *store.Error {
 // error, so it belongs in the code that the engine guards.
 func recorded(err error) error {
 	var own *Error
-	if err == nil || !errors.As(err, &own) {
+	var code Code
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own):
+	case errors.As(err, &code): // it is an error by itself
+		own = &Error{Code: code}
+	default:
 		return err
 	}
 	stored := own.stored()

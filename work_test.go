@@ -111,6 +111,26 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 	}
 }
 
+// A code is an error by itself, and is recorded as such.
+func TestACodeIsAnError(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kit.Work(t, b.svc)
+	declined := workflow.Code("card_declined")
+	for name, failure := range map[string]error{"bare": declined, "wrapped": fmt.Errorf("the bank said no: %w", declined)} {
+		_, _, err := run(b, name, func(ctx context.Context, _ int) (int, error) {
+			v, err := workflow.Do(ctx, "charge", func(context.Context) (int, error) { return 0, workflow.Final(failure) })
+			if !errors.Is(err, declined) || err.Error() != failure.Error() {
+				t.Errorf("%s, in the workflow: %v", name, err)
+			}
+			return v, err
+		})
+		if !errors.Is(err, declined) {
+			t.Errorf("%s, the run's: %v", name, err)
+		}
+	}
+}
+
 func TestPanicsAreFailures(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -114,7 +114,7 @@ func (b *bundle) forget(t *testing.T, st *store.Store) {
 	_, err := st.Write(t.Context(), []store.Write{store.NewRun{ID: "left behind", Workflow: "w", Input: json.RawMessage("1"), Owner: "gone"}})
 	kit.Must(t, err)
 	b.dies(t, "gone")
-	_, err = st.TakeOver(t.Context())
+	_, err = st.TakeOver(t.Context(), "")
 	kit.Must(t, err)
 	kit.Must(t, st.ForgetWorkers(t.Context()))
 }

@@ -260,7 +260,9 @@ func (s *step) close(a *attempt, row *store.Take) error {
 		s.remember(recorded)
 		return nil
 	default:
-		s.remember(row.Step())
+		recorded := row.Step()
+		recorded.Request = s.request()
+		s.remember(recorded)
 		return nil
 	}
 }

@@ -22,7 +22,8 @@ type Children struct {
 	Delay     time.Duration // before they may begin
 	Deadline  time.Duration // of each, from its start on; 0: none
 	Abandoned bool          // they go on when the run is cancelled
-	Exact     bool          // as in Options, of their outputs
+
+	request json.RawMessage // of a CallAll: how many there are
 }
 
 // errChildCancelled is what a Call fails with when its child was cancelled.
@@ -50,6 +51,9 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 		return Child{}, err
 	}
 	defer s.leave()
+	if err := s.sameCall(nil); err != nil {
+		return Child{}, err
+	}
 	if err := s.callChildren(ctx, c, oneChild); err != nil {
 		return Child{}, err
 	}
@@ -74,16 +78,12 @@ func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
 		return nil, err
 	}
 	defer s.leave()
-	replayed := s.recorded != nil && hasEnded(&s.recorded.Step)
-	if err := s.callChildren(ctx, c, allChildren); err != nil {
+	c.request = json.RawMessage(`{"children":` + strconv.Itoa(len(c.Inputs)) + `}`)
+	if err := s.sameCall(c.request); err != nil {
 		return nil, err
 	}
-	if c.Exact && !replayed { // the outputs of all were put together here
-		recorded, err := s.read()
-		if err != nil {
-			return nil, s.call.run.lost(err)
-		}
-		s.remember(recorded)
+	if err := s.callChildren(ctx, c, allChildren); err != nil {
+		return nil, err
 	}
 	result, err := s.outcome()
 	if err != nil {
@@ -114,17 +114,37 @@ func Spawn(ctx context.Context, name string, c Children) ([]string, error) {
 	return s.childIDs(len(c.Inputs)), nil
 }
 
+// sameCall is a mismatch when the step is recorded with another number of children, or as one child instead of a list.
+func (s *step) sameCall(request json.RawMessage) error {
+	if s.recorded == nil || s.recorded.Seq == 0 || sameRequest(s.recorded.Request, request) {
+		return nil
+	}
+	describe := func(request json.RawMessage) string {
+		if request == nil {
+			return "one run"
+		}
+		return "a list of runs, " + string(request)
+	}
+	s.call.run.mu.Lock()
+	defer s.call.run.mu.Unlock()
+	return s.call.mismatched(mismatch("step %q is recorded as a call of %s, and was reached as one of %s",
+		s.key, describe(s.recorded.Request), describe(request)))
+}
+
+// sameRequest compares requests of calls, of which the database writes the spaces.
+func sameRequest(a, b json.RawMessage) bool {
+	return bytes.Equal(bytes.ReplaceAll(a, []byte(" "), nil), bytes.ReplaceAll(b, []byte(" "), nil))
+}
+
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
-	if s.recorded == nil && len(c.Inputs) == 0 { // nobody would tell
-		s.call.run.arrive(s.key, new(arrival))
-	} else if s.recorded == nil {
+	if s.recorded == nil {
 		if err := s.start(ctx, c, true); err != nil {
 			return err
 		}
 	}
 	w := &wait{causes: []string{stepCause + s.key}}
-	for s.recorded == nil || !hasEnded(&s.recorded.Step) {
+	for !hasEnded(&s.recorded.Step) {
 		err := s.call.wait(ctx, w, s.arrived)
 		if err == nil {
 			err = s.takeArrival(ctx, func(children []store.Run) *store.Take { return ended(children, s.childIDs(len(c.Inputs))) })
@@ -169,7 +189,7 @@ func (s *step) start(ctx context.Context, c Children, awaited bool) error {
 		return Final(fmt.Errorf("workflow: step %q: %w: %d children, at most %d (see Config.MaxSteps)",
 			s.key, ErrTooManySteps, len(c.Inputs), r.env.MaxSteps))
 	}
-	row := &store.Schedule{Children: &store.Children{
+	row := &store.Schedule{Request: c.request, Children: &store.Children{
 		Workflow: c.Workflow, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
 		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
 	}}
@@ -266,7 +286,7 @@ func childOf(run *store.Run) Child {
 		child.Err = errChildCancelled
 	default:
 		if !errors.As(run.Err, &child.Err) {
-			child.Err = store.NewError(run.Err)
+			child.Err = &store.Error{Message: "no reason was recorded"}
 		}
 	}
 	return child

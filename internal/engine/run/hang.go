@@ -40,7 +40,8 @@ func (r *Run) hangs() []write.Event {
 			events = append(events, write.Event{Kind: write.StepHangs, Step: a.key, Attempt: a.number, Took: time.Since(a.started)})
 		}
 	}
-	if len(r.attempts) == 0 && r.over && r.stuck.due() {
+	returned := r.call != nil && r.call.closed // and what was left to do after that is ours
+	if len(r.attempts) == 0 && r.over && !returned && r.stuck.due() {
 		events = append(events, write.Event{Kind: write.FunctionHangs})
 	}
 	return events

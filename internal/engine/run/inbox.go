@@ -57,13 +57,6 @@ func (r *Run) unsure() bool {
 	return r.inbox.unsure()
 }
 
-// arrive says that the wait of a step is over.
-func (r *Run) arrive(key string, a *arrival) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.inbox.arrived[key] = a
-}
-
 // Woken tells the run that something has come for it.
 func (r *Run) Woken() {
 	r.mu.Lock()
