@@ -32,7 +32,10 @@ func documented(t *testing.T, title string, n int) (statement, section string) {
 	return statement, section
 }
 
-const signalSection = "Sending a signal from SQL"
+const (
+	signalSection = "Sending a signal from SQL"
+	answerSection = "Answering a step from SQL"
+)
 
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
