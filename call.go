@@ -74,8 +74,8 @@ func compacted(text json.RawMessage) json.RawMessage {
 // Spawn starts a run of w and does not wait for it. It is a step of the calling run, under name: when the function is called again, the
 // handle is to the same run. When the calling run is cancelled this one is too, unless it was spawned with [Abandon].
 //
-// The handle's Result is not recorded, and belongs into a step or behind the end of the calling run: a function that needs the result
-// uses [Call].
+// The handle's Result is for others than the calling run, which would keep its slot while it waits and of which nothing is recorded: a
+// function that needs the result uses [Call].
 func Spawn[In, Out any](
 	ctx context.Context, name string, w *Workflow[In, Out], in In, options ...CallOption,
 ) (*Handle[Out], error) {

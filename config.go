@@ -84,7 +84,8 @@ type Config struct {
 	// one parks the run, which frees its slot and costs two more statements and a replay. Defaults to 5 s.
 	ParkAfter time.Duration
 
-	// MaxSteps bounds the steps of one run, all of which are loaded when it is claimed. Defaults to 10,000.
+	// MaxSteps bounds the steps of one run, all of which are loaded when it is claimed, and the runs that one [CallAll] starts.
+	// Defaults to 10,000.
 	MaxSteps int
 
 	// Drain bounds how long [Service.Work] lets steps finish once its context has ended; then their contexts are

@@ -51,6 +51,27 @@
 // [Sleep] makes a run wait, for months if need be: a long wait is a row, not a goroutine. [Parallel] calls a function for each of
 // many items, and [Branch] gives a goroutine of your own its step names: within one branch, steps follow each other.
 //
+// # Waiting for others
+//
+// A run that waits is a row: it takes no slot and no memory. A [Signal] is a message to a run ([DefineSignal]). [Signal.Wait] takes the
+// oldest of its name that no other step has taken, or fails with [ErrTimeout]; [Signal.Poll] takes one if it is there. It may come before
+// the run waits for it, and joins the transaction of whoever sends it:
+//
+//	var paid = workflow.DefineSignal[Payment]("paid")
+//
+//	payment, err := paid.Wait(ctx, 72*time.Hour)                                   // in a workflow
+//	err = paid.Send(ctx, svc.In(tx), runID, payment, workflow.WithKey(webhookID)) // anywhere; with a key, once
+//
+// An [Approval] asks people ([DefineApproval]): who may decide, on what, until when. [State.ListApprovals] lists what is open, and
+// [Approval.Decide] decides. The first decision that counts wins, and the others are kept.
+//
+// [Call] starts a run of another workflow and waits for its result, [CallAll] one for each of many inputs, and [Spawn] does not wait.
+// Each is a step of the run that calls, so it starts what it starts once. A workflow of one step comes from [DefineStep]: call it
+// to have the step executed elsewhere. What a called run failed with is a *[RunError] with the [Code] of that failure.
+//
+//	receipt, err := workflow.Call(ctx, "charge", charge, order)
+//	pages, err := workflow.CallAll(ctx, "pages", fetch, urls) // in the order of urls, failures among them
+//
 // # Rules for a workflow's function
 //
 // It is called again after a crash, a long wait or a deploy, and must then do the same between its steps: no clock, no random
@@ -67,11 +88,13 @@
 // # Stopping, and going on
 //
 // [State.Cancel] and [Handle.Cancel] stop a run wherever it is executed, and [WithDeadline] does so in time. [State.Resume] goes on
-// with one that failed or was cancelled, from its last good step.
+// with one that failed or was cancelled, from its last good step. Cancel takes along the runs that it has called or spawned, but for
+// those with [Abandon], and Resume those that it still waits for.
 //
 // # Looking at it
 //
-// [State.GetRun], [State.ListRuns] and [State.ListSteps], which a Service has too, read what is recorded. [Service.AwaitRun]
+// [State.GetRun], [State.ListRuns], [State.ListSteps] and [State.ListSignals], which a Service has too, read what is recorded,
+// and the command "workflow show" draws a run with its family. [Service.AwaitRun]
 // waits for a run of any type, [Service.Stats] counts, and [Service.StepsInFlight] tells what hangs where. When a context ends
 // before a result is there, the error says what the run was waiting for. Problems that no caller is waiting for go to
 // [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
@@ -81,6 +104,9 @@
 // Applications that execute their work themselves keep its state with [State]: create a run, record its steps, move its
 // status. Every call is one guarded statement: a finished run refuses writes, the first result of a step is final, and a status
 // changes only along the allowed ways. [State.WithRunLock] makes several of them one critical section across processes.
+//
+// A step that a run waits for may be completed this way too, by whoever has done what it stands for ([State.SetStepResult]): a worker
+// in another language, by a statement that docs/operations.md shows.
 //
 // # What is stored
 //

@@ -221,7 +221,7 @@ func panicOf(p any) error {
 
 var errExited = &Error{Code: CodeGoexit, Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}
 
-// RunError is returned by [Handle.Result] for a run that failed.
+// RunError is returned by [Handle.Result] and [Call] for a run that failed.
 type RunError struct {
 	RunID string
 	Err   *Error // why; nil when no reason was recorded

@@ -202,3 +202,94 @@ func TestRuleReturnTheErrorOfAStep(t *testing.T) {
 		t.Error("a sleep that parks its run returned nil")
 	}
 }
+
+func TestRuleNoTimeoutAroundAWait(t *testing.T) {
+	t.Parallel()
+	payment := workflow.DefineSignal[string]("payment")
+	remind := func(ctx context.Context) (string, error) {
+		text, err := workflow.Do(ctx, "remind", value("reminded"))
+		if err != nil {
+			return "", err
+		}
+		return text, park(ctx)
+	}
+	b, handle := replayed(t, func(ctx context.Context, _ int32) (string, error) {
+		short, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		if _, err := payment.Wait(short, 0); err != nil {
+			return remind(ctx)
+		}
+		return "paid", nil
+	})
+	blocks(t, b, handle.RunID())
+	_, handle = replayed(t, func(ctx context.Context, _ int32) (string, error) {
+		paid, err := payment.Wait(ctx, time.Millisecond)
+		if errors.Is(err, workflow.ErrTimeout) {
+			return remind(ctx)
+		}
+		return paid, err
+	})
+	ends(t, handle, "reminded")
+}
+
+func TestRuleAnErrorOfAWaitIsNoTimeOut(t *testing.T) {
+	t.Parallel()
+	payment := workflow.DefineSignal[string]("payment")
+	var cancelled atomic.Int32
+	wait := func(handles func(error) bool) string {
+		b, handle := replayed(t, func(ctx context.Context, _ int32) (string, error) {
+			paid, err := payment.Wait(ctx, time.Hour)
+			if err != nil && handles(err) {
+				cancelled.Add(1)
+				return "cancelled", nil
+			}
+			return paid, err
+		})
+		b.waiting(handle.RunID(), "signal:payment")
+		kit.Must(t, payment.Send(t.Context(), b.svc, handle.RunID(), "paid"))
+		got, err := handle.Result(kit.Context(t))
+		kit.Must(t, err)
+		return got
+	}
+	wait(func(error) bool { return true })
+	if cancelled.Swap(0) == 0 {
+		t.Error("a wait that parks its run returned no error: else this rule has no point")
+	}
+	got := wait(func(err error) bool { return errors.Is(err, workflow.ErrTimeout) })
+	if n := cancelled.Load(); got != "paid" || n != 0 {
+		t.Errorf("result %q, cancelled %d times", got, n)
+	}
+}
+
+func TestRuleNoWaitInAStep(t *testing.T) {
+	t.Parallel()
+	payment := workflow.DefineSignal[string]("payment")
+	manager := workflow.DefineApproval[bool]("manager")
+	leaf := workflow.Define("leaf", func(context.Context, int) (int, error) { return 0, nil })
+	waits := map[string]func(ctx context.Context) error{
+		"Wait":    func(ctx context.Context) error { _, err := payment.Wait(ctx, 0); return err },
+		"Poll":    func(ctx context.Context) error { _, _, err := payment.Poll(ctx); return err },
+		"Ask":     func(ctx context.Context) error { _, err := manager.Ask(ctx, workflow.ApprovalRequest{}); return err },
+		"Call":    func(ctx context.Context) error { _, err := workflow.Call(ctx, "call", leaf, 0); return err },
+		"CallAll": func(ctx context.Context) error { _, err := workflow.CallAll(ctx, "all", leaf, []int{0}); return err },
+		"Spawn":   func(ctx context.Context) error { _, err := workflow.Spawn(ctx, "spawn", leaf, 0); return err },
+	}
+	for name, wait := range waits {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var nested, busy error
+			_, handle := replayed(t, func(outer context.Context, _ int32) (string, error) {
+				_, err := workflow.Do(outer, "step", func(ctx context.Context) (bool, error) {
+					nested, busy = wait(ctx), wait(outer)
+					return true, nested
+				})
+				return "", err
+			})
+			if _, err := handle.Result(kit.Context(t)); err == nil {
+				t.Error("the step has succeeded, want it failed for what it does")
+			}
+			kit.WantIs(t, nested, workflow.ErrStepNested)
+			kit.WantIs(t, busy, workflow.ErrBranchBusy)
+		})
+	}
+}

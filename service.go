@@ -66,7 +66,7 @@ func (s *Service) In(tx *sql.Tx) State {
 }
 
 // Wake makes a worker of this process look for runs at once: call it after the commit of a transaction in which runs were
-// started, if they are not to wait for the next poll.
+// started or something was sent to one, if they are not to wait for the next poll.
 func (s *Service) Wake() { s.engine.Wake() }
 
 // AwaitRun waits until a run is finished, wherever it is executed, and returns it, whatever its status: that it failed or was

@@ -181,8 +181,7 @@ func TestWhatComesWakesTheWorker(t *testing.T) {
 		}},
 	} {
 		for _, where := range []string{"", " in a transaction", " in a section"} {
-			t.Run(c.how+where, func(t *testing.T) {
-				t.Parallel()
+			t.Run(c.how+where, func(t *testing.T) { // one after the other: what wakes the worker for one wakes it for all
 				handle, err := w.Start(t.Context(), svc, c.how)
 				kit.Must(t, err)
 				id := handle.RunID()

@@ -27,7 +27,7 @@ type State struct {
 }
 
 // A Session is where state is written: a [Service], on its pool, or a [State], which [Service.In] binds to a transaction of the
-// application. What starts a run takes one, and what it writes exists if and only if that commits.
+// application. What starts a run or sends to one takes one, and what it writes exists if and only if that commits.
 type Session interface {
 	state() State
 }

@@ -110,7 +110,7 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
 		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
 		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
-		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context()); return err }},
+		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context(), "me"); return err }},
 		{"heartbeat", "heartbeat", func() error {
 			_, err := st.Heartbeat(t.Context(), store.Beat{
 				ID: "me", Lease: kit.Patience, Held: []store.Owned{{RunID: "owned1", Epoch: 1}},

@@ -24,6 +24,23 @@
 // lock: a run that somebody else has locked is skipped, and the statement tells so, for the engine to come back. A statement
 // that finds nothing to do writes nothing, takes no transaction id, and looks rows up by id or by the head of an index.
 //
+// # Families
+//
+// A run that a step of its parent awaits ends by a kind of write of its own, which counts the step's unfinished children down and
+// touches the parent only with the last. That waits for no lock either: a child whose step, or whose parent when it is the last,
+// is locked by somebody else does not end yet. Whatever is done by hand (an end, a cancellation, a resumption, a deletion) does
+// wait, and so there is one order, see familyWrite: runs by their ids, then the steps that wait for them. A step that is scheduled
+// always has the number of its unfinished children, whatever has become of its run.
+//
+// # What comes for a run
+//
+// A signal, the end of the last child that a step awaits, and an answer from outside raise the run's wake_seq with the run's
+// row locked, in the statement that brings them, and make a run runnable that is parked on them: [wakes]. Whatever decides that
+// nothing has come (a park, a time-out) is written only while wake_seq is what its owner has seen in the inbox, and locks the
+// same row: so one of the two is first, and the other one knows.
+//
+// # Said once
+//
 // How a run becomes terminal is one fragment, [ends], whoever ends it; whether a worker lives is said once, by the marks
 // {alive} and {dead}; every statement that writes reads [clockClause], which gives the time and bounds our own transactions.
 package store

@@ -118,8 +118,12 @@ func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, affected
 			err = send(true)
 		}
 	}
-	if err == nil && len(rows) == 0 {
-		err = ErrRunNotFound
+	switch {
+	case err != nil: // a call that was left behind may still write to rows
+		return nil, err
+	case len(rows) == 0:
+		return nil, ErrRunNotFound
+	default:
+		return rows, nil
 	}
-	return rows, err
 }

@@ -47,8 +47,9 @@ var updateRunStatus = defineFamilyWrite("update_run_status", `affected AS MATERI
 	       CASE WHEN status = $2 THEN output END AS output, CASE WHEN status = $2 THEN error END AS error
 	FROM clock, found`)
 
-// UpdateRunStatus moves a run that nobody executes. The step of its parent that waits for it is told of its end. The same status with equal output and error is success; another
-// transition than those above is a *TransitionError, a run that a worker executes ErrRunOwned. A nil output is SQL NULL.
+// UpdateRunStatus moves a run that nobody executes, and tells the step that waits for it when this ends it. The same status with
+// equal output and error is success; another transition than those above is a *TransitionError, a run that a worker executes
+// ErrRunOwned. A nil output is SQL NULL.
 func (s *Store) UpdateRunStatus(
 	ctx context.Context, id string, to RunStatus, output json.RawMessage, failure *Error,
 ) error {

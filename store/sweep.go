@@ -23,8 +23,9 @@ type Stranded struct {
 // sweepBatch is how many children a stretch has at most.
 const sweepBatch = 1000
 
-// Nobody waits for an unfinished child whose parent has ended, or was deleted; but one that was only started goes on, unless its
-// parent was cancelled. OFFSET 0 makes it a look-up for each run or step, as in loadSteps.
+// Nobody waits for an unfinished child any more when its parent has ended with the step open, or was deleted. One that nobody
+// ever waited for goes on, unless its parent was cancelled, and so does one whose step was closed: somebody has resumed it.
+// OFFSET 0 makes it a look-up for each run or step, as in loadSteps.
 var findStranded = pg.DefineRead("find_stranded", `
 	WITH children AS MATERIALIZED (
 	    SELECT parent_id, id, parent_step, abandoned, status
@@ -53,7 +54,12 @@ var findStranded = pg.DefineRead("find_stranded", `
 	) AS parent ON true
 	WHERE child.status IN ('pending', 'running', 'suspended') AND child.abandoned IS NOT TRUE
 	  AND CASE WHEN child.parent_step IS NULL THEN parent.status = 'cancelled'
-	           ELSE coalesce(parent.status NOT IN ('pending', 'running', 'suspended'), true)
+	           WHEN parent.status IN ('completed', 'failed', 'cancelled') THEN (
+	               SELECT status
+	               FROM {schema}.workflow_steps
+	               WHERE run_id = child.parent_id AND step_name = child.parent_step
+	           ) = 'scheduled'
+	           ELSE parent.status IS NULL
 	      END
 	UNION ALL
 	SELECT 'family', family.parent_id, family.parent_step, step.waiting
@@ -141,10 +147,12 @@ func (s *Store) FindStranded(ctx context.Context, after ChildKey) (Stranded, err
 		}
 	}
 	if families > 0 {
-		err := s.db.List(ctx, &stranded.Woken, wakeStranded, parents.Literal(), steps.Literal(), waiting.Literal())
+		var woken []string
+		err := s.db.List(ctx, &woken, wakeStranded, parents.Literal(), steps.Literal(), waiting.Literal())
 		if err != nil {
 			return stranded, pg.Problem("wake stranded runs", err)
 		}
+		stranded.Woken = woken
 	}
 	for _, id := range orphans {
 		cancelled, err := s.cancelStranded(ctx, id)

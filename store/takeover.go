@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
@@ -55,26 +56,67 @@ var takeOver = pg.Define("take_over", `
 	        FROM {schema}.workflow_steps
 	        WHERE run_id = orphans.id
 	    ) AS newest
+	), heir AS (
+	    -- Only a worker with a lease may own a run; without one, what is to be ended stays where it is.
+	    SELECT id
+	    FROM {schema}.workflow_workers
+	    WHERE id = $1 AND {alive}
+	    FOR KEY SHARE
 	)
 	UPDATE {schema}.workflow_runs AS run
-	SET take_overs = counted.take_overs, progress_at = counted.progress_at,
-	    status = 'pending', owner = NULL, epoch = run.epoch + 1, updated_at = clock.ms,
-	    run_at = clock.ms + CASE WHEN counted.take_overs < 2 THEN 0 ELSE floor(random() * 1000)::bigint END
-	FROM clock, counted
-	WHERE run.id = counted.id`)
+	SET take_overs = counted.take_overs, progress_at = counted.progress_at, epoch = run.epoch + 1, updated_at = clock.ms,
+	    status = CASE WHEN heir.id IS NULL THEN 'pending' ELSE 'running' END, owner = heir.id,
+	    run_at = CASE WHEN heir.id IS NULL
+	                  THEN clock.ms + CASE WHEN counted.take_overs < 2 THEN 0 ELSE floor(random() * 1000)::bigint END
+	             END
+	FROM clock
+	CROSS JOIN counted
+	LEFT JOIN heir ON counted.take_overs >= `+strconv.Itoa(crashLoopFrom)+`
+	WHERE run.id = counted.id AND (counted.take_overs < `+strconv.Itoa(crashLoopFrom)+` OR heir.id IS NOT NULL)
+	RETURNING run.id, run.workflow, run.epoch, run.take_overs, run.wake_seq, run.parent_id, run.parent_step, heir.id IS NOT NULL AS doomed`)
 
-// TakeOver makes the runs of workers whose lease has ended pending, at most 1,000 a call, and returns how many. It is
-// for whoever claims a run that was taken over too often ([ClaimedRun.CrashLoop]) to end it.
-func (s *Store) TakeOver(ctx context.Context) (int64, error) {
+// TakenOver is what became of the runs of dead workers.
+type TakenOver struct {
+	Pending int64        // may be claimed by anybody
+	Doomed  []ClaimedRun // were taken over too often, and are the caller's, who ends them
+}
+
+// TakeOver takes the runs of workers whose lease has ended, at most 1,000 a call. They become pending, but for those that have been
+// taken over too often ([ClaimedRun.CrashLoop]): these belong to the given worker then, who need not know their workflow, or stay
+// where they are if it has no lease.
+func (s *Store) TakeOver(ctx context.Context, worker string) (TakenOver, error) {
 	var orphans bool
 	switch err := s.db.Get(ctx, &orphans, findOrphans); {
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, nil
+		return TakenOver{}, nil
 	case err != nil:
-		return 0, pg.Problem("look for dead workers", err)
+		return TakenOver{}, pg.Problem("look for dead workers", err)
 	}
-	taken, err := s.db.Exec(ctx, takeOver)
-	return taken, pg.Problem("take over runs", err)
+	var rows []struct {
+		ID         string         `db:"id"`
+		Workflow   string         `db:"workflow"`
+		Epoch      int64          `db:"epoch"`
+		TakeOvers  int            `db:"take_overs"`
+		WakeSeq    int64          `db:"wake_seq"`
+		ParentID   sql.NullString `db:"parent_id"`
+		ParentStep sql.NullString `db:"parent_step"`
+		Doomed     bool           `db:"doomed"`
+	}
+	if err := s.db.List(ctx, &rows, takeOver, worker); err != nil {
+		return TakenOver{}, pg.Problem("take over runs", err)
+	}
+	var taken TakenOver
+	for _, row := range rows {
+		if !row.Doomed {
+			taken.Pending++
+			continue
+		}
+		taken.Doomed = append(taken.Doomed, ClaimedRun{
+			Owned: Owned{RunID: row.ID, Epoch: row.Epoch}, Workflow: row.Workflow, TakeOvers: row.TakeOvers, WakeSeq: row.WakeSeq,
+			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String,
+		})
+	}
+	return taken, nil
 }
 
 const forgetBatch = 1000

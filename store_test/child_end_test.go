@@ -20,7 +20,8 @@ func (b *bundle) holdStep(t *testing.T, run, step string) (release func()) {
 // waiting of a step, and the parent's wake_seq.
 func (b *bundle) family(t *testing.T, run string) string {
 	t.Helper()
-	return kit.One[string](t, b.side, `SELECT format('%s waiting, %s woken', (SELECT waiting FROM workflows.workflow_steps WHERE run_id = $1), wake_seq)
+	return kit.One[string](t, b.side, `
+		SELECT format('%s waiting, %s woken', (SELECT waiting FROM workflows.workflow_steps WHERE run_id = $1), wake_seq)
 		FROM workflows.workflow_runs WHERE id = $1`, run)
 }
 
@@ -53,7 +54,8 @@ func TestChildEndLocked(t *testing.T) {
 		for _, release := range releases {
 			release()
 		}
-		wantOutcomes(t, st, []store.Write{ends[stepLocked][0], ends[stepLocked][1], ends[runLocked][1]}, store.Written, store.Written, store.Written)
+		wantOutcomes(t, st, []store.Write{ends[stepLocked][0], ends[stepLocked][1], ends[runLocked][1]},
+			store.Written, store.Written, store.Written)
 		want(stepLocked, "0 waiting, 1 woken")
 		want(runLocked, "0 waiting, 1 woken")
 	})
@@ -80,8 +82,11 @@ func TestChildEndBesideItsParent(t *testing.T) {
 			"take": {func(run string) store.Write {
 				return &store.Take{Owned: of(run), Name: "s", Kind: store.CallStep, Result: result}
 			}, store.Locked, "1 waiting, 0 woken"},
-			"checkpoint": {func(run string) store.Write { return &store.Checkpoint{Owned: of(run), Name: "other", Result: result} }, store.Written, "0 waiting, 1 woken"},
-			"fan-out":    {func(run string) store.Write { return fanOut(run, "t", 3) }, store.Written, "0 waiting, 1 woken"},
+			"checkpoint": {
+				func(run string) store.Write { return &store.Checkpoint{Owned: of(run), Name: "other", Result: result} },
+				store.Written, "0 waiting, 1 woken",
+			},
+			"fan-out": {func(run string) store.Write { return fanOut(run, "t", 3) }, store.Written, "0 waiting, 1 woken"},
 		} {
 			parent := b.ownedRun(t)
 			end := b.started(t, st, parent, "s", 1)[0]
@@ -122,7 +127,9 @@ func TestChildEndOfTwoSteps(t *testing.T) {
 				Owned: store.Owned{RunID: parent, Epoch: 1}, For: store.ForChildren, WaitsFor: []string{waitsFor},
 			}}, store.Written)
 			wantOutcomes(t, st, []store.Write{s, u}, store.Written, store.Written)
-			if got := kit.One[string](t, b.side, `SELECT format('%s %s', wake_seq, run_at IS NOT NULL) FROM workflows.workflow_runs WHERE id = $1`, parent); got != "1 t" {
+			got := kit.One[string](t, b.side, `SELECT format('%s %s', wake_seq, run_at IS NOT NULL)
+				FROM workflows.workflow_runs WHERE id = $1`, parent)
+			if got != "1 t" {
 				t.Errorf("parked on %s: %s, want woken once and runnable", waitsFor, got)
 			}
 		}

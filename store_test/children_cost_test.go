@@ -87,10 +87,12 @@ func TestPlansByHand(t *testing.T) {
 		UPDATE workflows.workflow_steps SET status = 'failed', waiting = 0 WHERE run_id ~ '^parked[78]$'`
 	kit.Exec(t, b.side, failed)
 	texts := map[string]string{
-		"update_run_status": statement(t, counter, "update_run_status", func() error { return st.UpdateRunStatus(ctx, "parked1.s", store.RunFailed, nil, nil) }),
-		"delete_run":        statement(t, counter, "delete_run", func() error { return st.DeleteRun(ctx, "parked2.s") }),
-		"cancel_run":        statement(t, counter, "cancel_run", func() error { _, err := st.CancelRun(ctx, "parked3"); return err }),
-		"resume_run":        statement(t, counter, "resume_run", func() error { return st.ResumeRun(ctx, "parked7") }),
+		"update_run_status": statement(t, counter, "update_run_status", func() error {
+			return st.UpdateRunStatus(ctx, "parked1.s", store.RunFailed, nil, nil)
+		}),
+		"delete_run": statement(t, counter, "delete_run", func() error { return st.DeleteRun(ctx, "parked2.s") }),
+		"cancel_run": statement(t, counter, "cancel_run", func() error { _, err := st.CancelRun(ctx, "parked3"); return err }),
+		"resume_run": statement(t, counter, "resume_run", func() error { return st.ResumeRun(ctx, "parked7") }),
 	}
 	for _, analysed := range []bool{false, true} {
 		if analysed {
@@ -154,8 +156,11 @@ func TestWALOfChildren(t *testing.T) {
 		var children, others []store.Write
 		for i, id := range scheduled.Children.IDs {
 			one := json.RawMessage(`1`)
-			children = append(children, &store.End{Owned: store.Owned{RunID: id, Epoch: 1}, Status: store.RunCompleted, Output: one, ParentID: parent, ParentStep: "s"})
-			others = append(others, &store.End{Owned: store.Owned{RunID: fmt.Sprintf("%s.s.%04d", plain, i), Epoch: 1}, Status: store.RunCompleted, Output: one})
+			child := store.End{Owned: store.Owned{RunID: id, Epoch: 1}, Status: store.RunCompleted, Output: one}
+			other := child
+			child.ParentID, child.ParentStep = parent, "s"
+			other.RunID = fmt.Sprintf("%s.s.%04d", plain, i)
+			children, others = append(children, &child), append(others, &other)
 		}
 		for i := 0; i < n; i += many {
 			end = min(end, written(func() { write(others[i : i+many]) })/many)

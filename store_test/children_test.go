@@ -80,7 +80,8 @@ func TestFanOut(t *testing.T) {
 			children := kit.One[string](t, b.side, `SELECT string_agg(concat_ws(' ', replace(id, parent_id, ''), workflow, status, input, version,
 					run_at - created_at, deadline_at - created_at, parent_step, depth, abandoned), ', ' ORDER BY parent_step, id)
 				FROM workflows.workflow_runs WHERE parent_id IS NOT NULL`)
-			want := `.s.0000 child pending {"n": 0} v1 1000 3600000 s 1, .s.0001 child pending "a \"quote\", a \\ and {braces}" v1 1000 3600000 s 1, ` +
+			want := `.s.0000 child pending {"n": 0} v1 1000 3600000 s 1, ` +
+				`.s.0001 child pending "a \"quote\", a \\ and {braces}" v1 1000 3600000 s 1, ` +
 				`.s.0002 child pending {"n": 2} v1 1000 3600000 s 1, .s.0000 child pending {"n": 0} 0 1 t`
 			if children != want {
 				t.Errorf("got  %s\nwant %s", children, want)
@@ -119,7 +120,8 @@ func TestFanOutRefused(t *testing.T) {
 			wantOutcomes(t, st, rows, want...)
 			wantOutcomes(t, st, append(rows, &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 0}, Name: "other"}), want[0], store.Lost)
 		}
-		if n := kit.One[int](t, b.side, `SELECT (SELECT count(*) FROM workflows.workflow_steps) + (SELECT count(*) FROM workflows.workflow_runs)`); n != 3 {
+		n := kit.One[int](t, b.side, `SELECT (SELECT count(*) FROM workflows.workflow_steps) + (SELECT count(*) FROM workflows.workflow_runs)`)
+		if n != 3 {
 			t.Errorf("%d rows of steps and runs, want 3", n)
 		}
 	})

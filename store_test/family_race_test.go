@@ -179,13 +179,17 @@ func (r *familyRace) check(t *testing.T, parents []string) {
 	t.Helper()
 	for i, parent := range parents {
 		want := fmt.Sprintf("0 waiting, 1 woken, runnable %t", i >= 2)
-		got := kit.One[string](t, r.b.side, `SELECT format('%s waiting, %s woken, runnable %s', step.waiting, run.wake_seq, CASE WHEN run_at IS NULL THEN 'false' ELSE 'true' END)
-			FROM workflows.workflow_runs AS run JOIN workflows.workflow_steps AS step ON step.run_id = run.id AND step.step_name = 's' WHERE id = $1`, parent)
+		got := kit.One[string](t, r.b.side, `
+			SELECT format('%s waiting, %s woken, runnable %s', step.waiting, run.wake_seq, CASE WHEN run_at IS NULL THEN 'false' ELSE 'true' END)
+			FROM workflows.workflow_runs AS run
+			JOIN workflows.workflow_steps AS step ON step.run_id = run.id AND step.step_name = 's'
+			WHERE id = $1`, parent)
 		if got != want {
 			t.Errorf("a parent: %s, want %s", got, want)
 		}
 	}
-	const unfinished = `FROM workflows.workflow_runs WHERE parent_id = run_id AND parent_step = step_name AND status IN ('pending', 'running', 'suspended')`
+	const unfinished = `FROM workflows.workflow_runs
+		WHERE parent_id = run_id AND parent_step = step_name AND status IN ('pending', 'running', 'suspended')`
 	if n := kit.One[int](t, r.b.side, `SELECT count(*) FROM workflows.workflow_steps
 		WHERE status = 'scheduled' AND waiting IS DISTINCT FROM (SELECT count(*) `+unfinished+`)`); n > 0 {
 		t.Errorf("%d steps do not know how many of their children are unfinished", n)
@@ -199,8 +203,8 @@ func (r *familyRace) check(t *testing.T, parents []string) {
 	}
 	kit.Must(t, r.b.db.Close()) // sessions report what they have counted when they end
 	kit.Until(t, "the end of the sessions", func() bool {
-		return kit.One[int](t, r.b.side, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
-			AND pid <> pg_backend_pid()`) == 0
+		return kit.One[int](t, r.b.side, `SELECT count(*) FROM pg_stat_activity 
+			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`) == 0
 	})
 	if n := kit.One[int](t, r.b.side, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); n > 0 {
 		t.Errorf("%d deadlocks", n)

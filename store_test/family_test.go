@@ -66,13 +66,14 @@ func endings(b *bundle) []ending {
 				}})
 		}
 	}
-	hand("cancelled", []string{"pending", "owned", "running by hand", "suspended"}, func(ctx context.Context, st *store.Store, id string) error {
+	free := []string{"pending", "running by hand", "suspended"}
+	hand("cancelled", append(free, "owned"), func(ctx context.Context, st *store.Store, id string) error {
 		_, err := st.CancelRun(ctx, id)
 		return err
 	})
-	hand("deleted", []string{"pending", "running by hand", "suspended"}, func(ctx context.Context, st *store.Store, id string) error { return st.DeleteRun(ctx, id) })
+	hand("deleted", free, func(ctx context.Context, st *store.Store, id string) error { return st.DeleteRun(ctx, id) })
 	for _, to := range []store.RunStatus{store.RunCompleted, store.RunFailed, store.RunCancelled} {
-		hand("moved to "+string(to), []string{"pending", "running by hand", "suspended"}, func(ctx context.Context, st *store.Store, id string) error {
+		hand("moved to "+string(to), free, func(ctx context.Context, st *store.Store, id string) error {
 			return st.UpdateRunStatus(ctx, id, to, nil, nil)
 		})
 	}
@@ -82,7 +83,10 @@ func endings(b *bundle) []ending {
 // However the last child ends, and however its parent waits, the parent goes on: what comes for it is counted once, and if it is
 // parked on this it may be claimed at once.
 func TestParentGoesOn(t *testing.T) {
-	const parked = `status = 'suspended', suspended_for = 'children', owner = NULL, epoch = 2, waits_for = `
+	const (
+		late   = `9000000000000`
+		parked = `status = 'suspended', suspended_for = 'children', owner = NULL, epoch = 2, waits_for = `
+	)
 	waits := map[string]struct {
 		set   string
 		runAt string // NULL, 'now' or a time, once the child has ended
@@ -90,10 +94,10 @@ func TestParentGoesOn(t *testing.T) {
 		"in place":               {`wake_seq = 3`, `NULL`},
 		"parked on it":           {parked + `'{step:s}'`, `now`},
 		"parked on several":      {parked + `'{signal:a,step:s,step:other}', run_at = 9000000000000`, `now`},
-		"parked on another":      {parked + `'{step:other}', run_at = 9000000000000`, `9000000000000`},
+		"parked on another":      {parked + `'{step:other}', run_at = ` + late, late},
 		"due already":            {parked + `'{step:s}', run_at = 5`, `5`},
 		"released":               {`status = 'pending', owner = NULL, epoch = 2, run_at = 5`, `5`},
-		"blocked":                {`status = 'suspended', suspended_for = 'blocked', owner = NULL, epoch = 2, run_at = 9000000000000`, `9000000000000`},
+		"blocked":                {`status = 'suspended', suspended_for = 'blocked', owner = NULL, epoch = 2, run_at = ` + late, late},
 		"suspended by hand":      {`status = 'suspended', suspended_for = 'by_hand', owner = NULL, epoch = 2, run_at = NULL`, `NULL`},
 		"ended":                  {`status = 'failed', owner = NULL, epoch = 2`, `NULL`},
 		"completed from outside": {`wake_seq = 3`, `NULL`},
@@ -123,9 +127,12 @@ func TestParentGoesOn(t *testing.T) {
 					var waiting, wakeSeq, unfinished int
 					var runAt string
 					kit.Must(t, b.side.QueryRowContext(t.Context(), `
-						SELECT step.waiting, run.wake_seq, coalesce(CASE WHEN run.run_at > 1e12 AND run.run_at < 8e12 THEN 'now' ELSE run.run_at::text END, 'NULL'),
-						       (SELECT count(*) FROM workflows.workflow_runs
-						        WHERE parent_id = run.id AND (status IN ('pending', 'running', 'suspended') OR run_at IS NOT NULL OR owner IS NOT NULL))
+						SELECT step.waiting, run.wake_seq,
+						       coalesce(CASE WHEN run.run_at > 1e12 AND run.run_at < 8e12 THEN 'now' ELSE run.run_at::text END, 'NULL'),
+						       (SELECT count(*)
+						        FROM workflows.workflow_runs
+						        WHERE parent_id = run.id
+						          AND (status IN ('pending', 'running', 'suspended') OR run_at IS NOT NULL OR owner IS NOT NULL))
 						FROM workflows.workflow_runs AS run
 						JOIN workflows.workflow_steps AS step ON step.run_id = run.id
 						WHERE run.id = $1`, parent).Scan(&waiting, &wakeSeq, &runAt, &unfinished))

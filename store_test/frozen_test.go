@@ -82,8 +82,29 @@ func everyWrite(t *testing.T, st *store.Store) {
 	_, err = st.CheckpointTx(ctx, &store.Checkpoint{Owned: run("orphan"), Name: "t"}, sql.LevelDefault,
 		func(context.Context, *sql.Tx) (json.RawMessage, error) { return one, nil })
 	kit.Must(t, err)
+	everyWriteOfChildren(t, st)
 	_, err = st.ReleaseWorker(ctx, "me")
 	kit.Must(t, err)
+}
+
+func everyWriteOfChildren(t *testing.T, st *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	write := func(row store.Write) { wantOutcomes(t, st, []store.Write{row}, store.Written) }
+	parent := store.Owned{RunID: "parent", Epoch: 1}
+	write(store.NewRun{ID: parent.RunID, Workflow: "w", Input: json.RawMessage("1"), Owner: "me"})
+	write(&store.Schedule{Owned: parent, Name: "wait", Kind: store.SignalStep})
+	write(fanOut(parent.RunID, "call", 2))
+	claimed, err := st.Claim(ctx, store.ClaimRequest{Worker: "me", Marks: map[string]int64{"child": 0}, Limit: 1})
+	kit.Must(t, err)
+	child := claimed.Runs[0]
+	write(&store.End{Owned: child.Owned, Status: store.RunCompleted, ParentID: child.ParentID, ParentStep: child.ParentStep})
+	write(&store.End{Owned: parent, Status: store.RunFailed})
+	found, err := st.FindStranded(ctx, store.ChildKey{})
+	kit.Must(t, err)
+	if len(found.Cancelled) != 1 {
+		t.Errorf("a sweep found %+v, want the other child of an ended parent", found)
+	}
 }
 
 // forget has the store take over the runs of a worker that died, and forget it.
@@ -93,7 +114,7 @@ func (b *bundle) forget(t *testing.T, st *store.Store) {
 	_, err := st.Write(t.Context(), []store.Write{store.NewRun{ID: "left behind", Workflow: "w", Input: json.RawMessage("1"), Owner: "gone"}})
 	kit.Must(t, err)
 	b.dies(t, "gone")
-	_, err = st.TakeOver(t.Context())
+	_, err = st.TakeOver(t.Context(), "")
 	kit.Must(t, err)
 	kit.Must(t, st.ForgetWorkers(t.Context()))
 }
@@ -131,7 +152,7 @@ func TestIdleTransactionsAreBounded(t *testing.T) {
 					t.Errorf("%s was sent in a transaction that may be idle for %s, want %s", name, got, want)
 				}
 			}
-			if len(seen) < 22 {
+			if len(seen) < 26 {
 				t.Errorf("only %d statements were seen: %v", len(seen), seen)
 			}
 

@@ -151,8 +151,8 @@ func TestTakeOver(t *testing.T) {
 				}
 			}
 			b.dies(t, name)
-			if n, err := st.TakeOver(t.Context()); err != nil || n != 1 {
-				t.Fatalf("took over %d, %v", n, err)
+			if taken, err := st.TakeOver(t.Context(), ""); err != nil || taken.Pending != 1 {
+				t.Fatalf("took over %+v, %v", taken, err)
 			}
 		}
 		wantTakeOvers := func(want int) {
@@ -182,15 +182,23 @@ func TestTakeOver(t *testing.T) {
 			t.Errorf("a crash loop after nine deaths: %+v", run)
 		}
 		b.dies(t, "cautious")
-		_, err := st.TakeOver(t.Context())
+		_, err := st.TakeOver(t.Context(), "")
 		kit.Must(t, err)
-		death(true)
 		worker(t, st, "last")
 		b.due(t)
-		run := claim(t, st, "last")
-		if !run.CrashLoop() {
-			t.Errorf("no crash loop after ten deaths: %+v", run)
+		if outcome, err := st.MarkStep(t.Context(), claim(t, st, "last").Owned, "s", "", 1); err != nil || outcome != store.Written {
+			t.Fatalf("mark: %v, %v", outcome, err)
 		}
+		b.dies(t, "last")
+		if taken, err := st.TakeOver(t.Context(), "last"); err != nil || taken.Pending != 0 || taken.Doomed != nil {
+			t.Fatalf("taken over by a worker that is dead: %+v, %v; want it to be left", taken, err)
+		}
+		worker(t, st, "heir")
+		taken, err := st.TakeOver(t.Context(), "heir")
+		if err != nil || taken.Pending != 0 || len(taken.Doomed) != 1 || !taken.Doomed[0].CrashLoop() {
+			t.Fatalf("taken over by a worker that lives: %+v, %v; want it to end the run", taken, err)
+		}
+		run := taken.Doomed[0]
 		wantOutcomes(t, st, []store.Write{&store.End{Owned: run.Owned, Status: store.RunFailed, Err: &store.Error{Code: "crash_loop"}}}, store.Written)
 		kit.Must(t, b.svc.Resume(t.Context(), id))
 		death(false)

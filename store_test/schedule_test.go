@@ -26,8 +26,9 @@ func TestSchedule(t *testing.T) {
 		const scheduled = `scheduled approval 3 1000 60000 {"of": "a \"refund\""}`
 		stands := func(run, name, want string) {
 			t.Helper()
-			got := kit.One[string](t, b.side, `SELECT coalesce((SELECT concat_ws(' ', status, kind, seq, updated_at - started_at, wake_at - updated_at,
-				request, waiting, child_id, error) FROM workflows.workflow_steps WHERE run_id = $1 AND step_name = $2), '')`, run, name)
+			got := kit.One[string](t, b.side, `SELECT coalesce((
+				SELECT concat_ws(' ', status, kind, seq, updated_at - started_at, wake_at - updated_at, request, waiting, child_id, error)
+				FROM workflows.workflow_steps WHERE run_id = $1 AND step_name = $2), '')`, run, name)
 			if got != want {
 				t.Errorf("step %s is %q, want %q", name, got, want)
 			}
@@ -58,7 +59,8 @@ func TestSchedule(t *testing.T) {
 			"failed":    {store.Written, scheduled},
 			"succeeded": {store.Exists, "succeeded 1"},
 		} {
-			kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, waiting, updated_at) VALUES ($1, $2, $2, 1, 1)`, id, status)
+			kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, waiting, updated_at)
+				VALUES ($1, $2, $2, 1, 1)`, id, status)
 			wantOutcomes(t, st, []store.Write{schedule(id, 1, status)}, want.outcome)
 			stands(id, status, want.stands)
 		}

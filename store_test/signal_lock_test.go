@@ -303,3 +303,44 @@ func (b *bundle) sendsOnce(t *testing.T, st *store.Store, id, key string, way in
 	}
 	return nil
 }
+
+// Where the application has chosen a stricter isolation for its whole database, senders at the same time are refused by the
+// server, and sent again: each signal is there once, and each key too.
+func TestSendersUnderAnotherDefaultIsolation(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		for _, level := range []string{"serializable", "repeatable read"} {
+			for mode, statements := range map[string]store.Statements{"Single": store.Single, "InTx": store.InTx} {
+				if mode == "Single" && access.Pooled && access.Params["binary_parameters"] != "yes" {
+					continue // not safe there
+				}
+				t.Run(level+", "+mode, func(t *testing.T) {
+					database := pgtest.New(t)
+					setDefault(t, database, "default_transaction_isolation", level)
+					b := on(t, database, access)
+					st := store.New(b.db, store.Options{
+						Schema: "workflows", Statements: statements, Timeout: kit.Patience, LockTimeout: kit.Patience,
+					})
+					id := b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"signal:a"}})
+					for i, err := range kit.Together(3, func(i int) error {
+						for n := range 10 {
+							for _, signal := range []store.NewSignal{{Name: "a", Key: fmt.Sprint(n)}, {Name: "a"}} {
+								signal.RunID, signal.Payload = id, json.RawMessage("1")
+								if _, err := st.SendSignal(t.Context(), signal); err != nil {
+									return err
+								}
+							}
+						}
+						return nil
+					}) {
+						if err != nil {
+							t.Errorf("sender %d: %v", i, err)
+						}
+					}
+					if got, want := b.stand(t, id), "suspended signal 40 now {signal:a}"; got != want {
+						t.Errorf("got  %s\nwant %s", got, want)
+					}
+				})
+			}
+		}
+	})
+}

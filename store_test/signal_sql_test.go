@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -16,25 +17,36 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
+// documented returns the nth statement of a section of docs/operations.md, and the section.
+func documented(t *testing.T, title string, n int) (statement, section string) {
+	t.Helper()
+	document, err := os.ReadFile("../docs/operations.md")
+	kit.Must(t, err)
+	_, section, _ = strings.Cut(string(document), "\n## "+title+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := strings.Split(section, "```sql\n")
+	if len(blocks) <= n {
+		t.Fatalf("docs/operations.md, %q: %d statements, want %d", title, len(blocks)-1, n)
+	}
+	statement, _, _ = strings.Cut(blocks[n], "```")
+	return statement, section
+}
+
+const signalSection = "Sending a signal from SQL"
+
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
 // A plainSender sends signals by the statement of docs/operations.md, as whoever copies it does.
 type plainSender struct{ text string }
 
 func newPlainSender(t *testing.T) plainSender {
 	t.Helper()
-	document, err := os.ReadFile("../docs/operations.md")
-	kit.Must(t, err)
-	_, section, _ := strings.Cut(string(document), "\n## Sending a signal from SQL\n")
-	_, block, _ := strings.Cut(section, "```sql\n")
-	text, _, found := strings.Cut(block, "```")
-	if !found {
-		t.Fatal("docs/operations.md has no statement for it")
-	}
+	text, _ := documented(t, signalSection, 1)
 	return plainSender{text}
 }
 
 // send returns how many rows the statement updated.
 func (p plainSender) send(ctx context.Context, on kit.Execer, s store.NewSignal) (int64, error) {
-	quoted := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 	key := "NULL"
 	if s.Key != "" {
 		key = quoted(s.Key)
@@ -123,24 +135,39 @@ func TestSignalFromSQL(t *testing.T) {
 	})
 }
 
-// Of two that send the same key by SQL and by Go one sends, whoever comes first.
+// Of two that send the same key by SQL and by Go one sends, whoever comes first; two keys come one after the other.
 func TestSignalFromSQLBesideGo(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		st, plain := writer(t, b), newPlainSender(t)
-		bySQL := func(on kit.Execer, id string) <-chan answer {
+		bySQL := func(on kit.Execer, id, key string) <-chan answer {
 			return kit.Go(t, func() answer {
-				n, err := plain.send(t.Context(), on, store.NewSignal{RunID: id, Name: "a", Key: "k", Payload: json.RawMessage("1")})
+				n, err := plain.send(t.Context(), on, store.NewSignal{RunID: id, Name: "a", Key: key, Payload: json.RawMessage("1")})
 				return answer{n == 1, err}
+			})
+		}
+		later := func(id string) <-chan answer { // in a transaction that is READ COMMITTED, whatever the database's default
+			return kit.Go(t, func() answer {
+				tx, err := b.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+				if err != nil {
+					return answer{err: err}
+				}
+				defer func() { _ = tx.Rollback() }()
+				n, err := plain.send(t.Context(), tx, store.NewSignal{RunID: id, Name: "a", Key: "k", Payload: json.RawMessage("1")})
+				return answer{n == 1, errors.Join(err, tx.Commit())}
 			})
 		}
 		for name, second := range map[string]func(tx *sql.Tx, id string) <-chan answer{
 			"Go first": func(tx *sql.Tx, id string) <-chan answer {
 				mustSend(t, st.In(tx), id, "a", "k")
-				return bySQL(b.db, id)
+				return later(id)
+			},
+			"Go first, with another key": func(tx *sql.Tx, id string) <-chan answer {
+				mustSend(t, st.In(tx), id, "a", "other")
+				return later(id)
 			},
 			"SQL first": func(tx *sql.Tx, id string) <-chan answer {
-				kit.Receive(t, "the first", bySQL(tx, id))
+				kit.Receive(t, "the first", bySQL(tx, id, "k"))
 				return sending(t, st, id, "a", "k")
 			},
 		} {
@@ -149,11 +176,15 @@ func TestSignalFromSQLBesideGo(t *testing.T) {
 			answered := second(tx, id)
 			kit.Waiters(t, b.side, 1)
 			kit.Must(t, tx.Commit())
-			if got := kit.Receive(t, "the second", answered); got.sent || got.err != nil {
+			want, stands := answer{}, "pending 1 now"
+			if strings.Contains(name, "another key") {
+				want, stands = answer{sent: true}, "pending 2 now"
+			}
+			if got := kit.Receive(t, "the second", answered); got != want {
 				t.Errorf("%s: the second sent %t, %v", name, got.sent, got.err)
 			}
-			if got, want := b.stand(t, id), "pending 1 now"; got != want {
-				t.Errorf("%s: got %s, want %s", name, got, want)
+			if got := b.stand(t, id); got != stands {
+				t.Errorf("%s: got %s, want %s", name, got, stands)
 			}
 		}
 	})

@@ -54,6 +54,12 @@ func TestSweepOrphans(t *testing.T) {
 			spawned.Children.Awaited, left.Children.Abandoned = false, true
 			wantOutcomes(t, st, []store.Write{spawned, left}, store.Written, store.Written)
 			kit.Exec(t, b.side, set+` WHERE id = $1`, parent)
+			closed := b.ownedRun(t)
+			b.started(t, st, closed, "s", 1)
+			kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET status = 'failed' WHERE run_id = $1`, closed)
+			if !strings.HasPrefix(set, "DELETE") {
+				kit.Exec(t, b.side, set+` WHERE id = $1`, closed)
+			}
 			if cancelled.awaited {
 				want = append(want, ends[0].RunID, below)
 			}

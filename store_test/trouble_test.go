@@ -102,8 +102,8 @@ func TestEngineWaitsForNobody(t *testing.T) {
 		}
 		b.holdRow(t, locked)
 		b.dies(t, "dead")
-		if n, err := patient.TakeOver(t.Context()); err != nil || n != 2 {
-			t.Errorf("took over %d, %v; want the two that are not locked", n, err)
+		if taken, err := patient.TakeOver(t.Context(), ""); err != nil || taken.Pending != 2 {
+			t.Errorf("took over %+v, %v; want the two that are not locked", taken, err)
 		}
 		if run, err := b.svc.GetRun(t.Context(), free); err != nil || run.Owner != "" {
 			t.Errorf("free: %+v, %v", run, err)

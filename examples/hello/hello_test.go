@@ -41,12 +41,13 @@ func TestHello(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Empty(t)
 	out, err := hello(t, database)
-	if want := regexp.MustCompile(`^payment \w{8} for order 1\n$`); err != nil || !want.MatchString(out) {
+	if want := regexp.MustCompile(`^payment \w{8} for order 1 in parcel 7\n$`); err != nil || !want.MatchString(out) {
 		t.Errorf("printed %q, %v; want %s", out, err, want)
 	}
-	var payment string
-	if err := database.Open(t, pgtest.PQ).QueryRow("SELECT payment FROM hello_orders").Scan(&payment); err != nil || payment+"\n" != out {
-		t.Errorf("the order's payment is %q, %v; want what was printed, %q", payment, err, out)
+	var order string
+	err = database.Open(t, pgtest.PQ).QueryRow("SELECT payment || ' in ' || parcel FROM hello_orders").Scan(&order)
+	if err != nil || order+"\n" != out {
+		t.Errorf("the order has %q, %v; want what was printed, %q", order, err, out)
 	}
 }
 
@@ -57,7 +58,7 @@ func TestHelloStopsWhenItCannotWork(t *testing.T) {
 		"GRANT CREATE ON SCHEMA public TO {role}",
 		"GRANT USAGE ON SCHEMA workflows TO {role}",
 		"GRANT SELECT ON ALL TABLES IN SCHEMA workflows TO {role}",
-		"GRANT INSERT, UPDATE ON workflows.workflow_runs, workflows.workflow_steps TO {role}") // and not on workflow_workers
+		"GRANT INSERT, UPDATE ON workflows.workflow_runs, workflows.workflow_steps, workflows.workflow_signals TO {role}") // and not on workflow_workers
 	out, err := hello(t, database)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "permission denied for table workflow_workers") {

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	_ "github.com/lib/pq"
 
 	"github.com/sqlworkflow/workflow"
 )
+
+// packed tells an order that the warehouse is done with it, and which parcel it has become.
+var packed = workflow.DefineSignal[string]("packed")
 
 // After a crash this is called again: steps that are recorded return their records, and only what is missing runs.
 var takeOrder = workflow.Define("take-order", func(ctx context.Context, order int64) (string, error) {
@@ -20,9 +24,13 @@ var takeOrder = workflow.Define("take-order", func(ctx context.Context, order in
 	if err != nil {
 		return "", err
 	}
+	parcel, err := packed.Wait(ctx, 72*time.Hour) // the run is a row meanwhile, and nothing else
+	if err != nil {
+		return "", err
+	}
 	return workflow.DoTx(ctx, "confirm", func(ctx context.Context, tx *sql.Tx) (string, error) {
-		_, err := tx.ExecContext(ctx, "UPDATE hello_orders SET payment = $1 WHERE id = $2", payment, order)
-		return payment, err // your write and the step's record are committed together
+		_, err := tx.ExecContext(ctx, "UPDATE hello_orders SET payment = $1, parcel = $2 WHERE id = $3", payment, parcel, order)
+		return payment + " in " + parcel, err // your write and the step's record are committed together
 	})
 })
 
@@ -35,7 +43,7 @@ func main() {
 	ctx, stop := context.WithCancel(context.Background())
 	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL"))
 	check(err)
-	_, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS hello_orders (id BIGSERIAL PRIMARY KEY, item TEXT, payment TEXT)")
+	_, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS hello_orders (id BIGSERIAL PRIMARY KEY, item TEXT, payment TEXT, parcel TEXT)")
 	check(err)
 
 	svc, err := workflow.New(workflow.Config{DB: db})
@@ -56,9 +64,12 @@ func main() {
 	check(err)
 	check(tx.Commit()) // the order and the work on it: both, or neither
 
-	payment, err := handle.Result(ctx)
+	// Later, in whatever process hears of the parcel; with a key, a message that comes twice is sent once.
+	check(packed.Send(ctx, svc, handle.RunID(), "parcel 7", workflow.WithKey("scan 1")))
+
+	confirmed, err := handle.Result(ctx)
 	check(err)
-	fmt.Println(payment)
+	fmt.Println(confirmed)
 
 	stop()
 	<-worked

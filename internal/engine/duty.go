@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/engine/run"
 	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -76,10 +77,14 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 
 // takeOver makes the runs of dead workers claimable.
 func (w *worker) takeOver(ctx context.Context) error {
-	taken, err := w.store.TakeOver(ctx)
-	if taken > 0 {
-		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: taken})
+	lease, id := w.lease.current()
+	taken, err := w.store.TakeOver(ctx, id)
+	if n := taken.Pending + int64(len(taken.Doomed)); n > 0 {
+		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: n})
 		w.lookAgain()
+	}
+	for _, doomed := range taken.Doomed {
+		w.functions.Go(func() { run.Fail(lease, w.env, doomed) })
 	}
 	return err
 }

@@ -115,11 +115,20 @@ func (r *Run) block(problem *store.Error) {
 
 // Block blocks a claimed run that cannot even begin, for as long as the lease lasts.
 func Block(lease context.Context, env *Env, claimed store.ClaimedRun, problem *store.Error) {
+	settleUnexecuted(lease, env, claimed, func(r *Run) { r.block(problem) })
+}
+
+// Fail ends a run that must not be executed once more, for as long as the lease lasts.
+func Fail(lease context.Context, env *Env, doomed store.ClaimedRun) {
+	settleUnexecuted(lease, env, doomed, func(r *Run) { r.end(nil, r.doomed()) })
+}
+
+func settleUnexecuted(lease context.Context, env *Env, claimed store.ClaimedRun, write func(*Run)) {
 	r := New(env, claimed, nil, nil, func(*store.Run) {})
 	stop := context.AfterFunc(lease, func() { r.Lose(context.Cause(lease)) })
 	defer stop()
 	defer r.loseOwn(nil)
-	r.block(problem)
+	write(r)
 }
 
 func (r *Run) writeBlock(problem *store.Error) (expired bool, err error) {

@@ -49,12 +49,13 @@ type Run struct {
 	owned    store.Owned
 	deadline *time.Duration
 	suspect  bool // workers have perhaps died of it
-	deaths   int  // of workers that have
 	parentID string
 	awaited  string // the step of the parent that awaits it; "": none does
 	depth    int    // how many ancestors it has
 	body     Body
-	env      *Env
+
+	crashLoop bool // too many have
+	env       *Env
 
 	own     context.Context
 	loseOwn context.CancelCauseFunc
@@ -84,7 +85,7 @@ type record struct {
 func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, settled func(final *store.Run)) *Run {
 	r := &Run{
 		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
-		owned: claimed.Owned, suspect: claimed.Suspect(), deaths: claimed.TakeOvers,
+		owned: claimed.Owned, suspect: claimed.Suspect(), crashLoop: claimed.CrashLoop(),
 		parentID: claimed.ParentID, awaited: claimed.ParentStep, depth: claimed.Depth, inbox: newInbox(claimed.WakeSeq, steps),
 		body: body, env: env, settled: settled,
 		recorded: make(map[string]*record, len(steps)),
@@ -171,9 +172,6 @@ func (r *Run) Execute(lease context.Context, left func()) {
 	r.loop(leave)
 }
 
-// maxDeaths is of how many workers a run may die in a row before it fails.
-const maxDeaths = 10
-
 var errCrashLoop = &store.Error{
 	Code: codeCrashLoop, Message: "ten workers in a row died while they executed this run, without a new step between",
 }
@@ -183,7 +181,7 @@ func (r *Run) doomed() *store.Error {
 	switch {
 	case r.deadline != nil && *r.deadline <= 0:
 		return errDeadline
-	case r.deaths >= maxDeaths:
+	case r.crashLoop:
 		return errCrashLoop
 	default:
 		return nil
