@@ -32,10 +32,7 @@ func documented(t *testing.T, title string, n int) (statement, section string) {
 	return statement, section
 }
 
-const (
-	signalSection = "Sending a signal from SQL"
-	answerSection = "Answering a step from SQL"
-)
+const signalSection = "Sending a signal from SQL"
 
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
@@ -198,11 +195,8 @@ func TestStepFromSQL(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
 		st := writer(t, b)
-		text, section := documented(t, answerSection, 2)
-		const (
-			succeeds = `status = 'succeeded', result = '"une tasse"'::jsonb, error = NULL`
-			fails    = `status = 'failed', result = NULL, error = '{"code": "no_such_word", "message": "mug"}'::jsonb`
-		)
+		text, section := documented(t, signalSection, 2)
+		const succeeds, fails = `status = 'succeeded', result = '{"parcel": 7}'::jsonb`, `status = 'failed', error = '{"code": "lost", "message": "no parcel"}'::jsonb`
 		if !strings.Contains(section, "`"+fails+"`") || !strings.Contains(text, succeeds) {
 			t.Fatal("the document says otherwise")
 		}
@@ -211,7 +205,7 @@ func TestStepFromSQL(t *testing.T) {
 			if step.Status == store.StepFailed {
 				text = strings.ReplaceAll(text, succeeds, fails)
 			}
-			result, err := b.db.ExecContext(t.Context(), strings.NewReplacer("'order-17'", quoted(step.RunID), "'translate'", quoted(step.Name)).Replace(text))
+			result, err := b.db.ExecContext(t.Context(), strings.NewReplacer("'refund-4711'", quoted(step.RunID), "'ship'", quoted(step.Name)).Replace(text))
 			kit.Must(t, err)
 			n, err := result.RowsAffected()
 			kit.Must(t, err)
@@ -233,8 +227,8 @@ func TestStepFromSQL(t *testing.T) {
 				for _, id := range []string{good, bad, other, finished} {
 					b.opened(t, id, "it's", kind)
 				}
-				result := store.NewStep{Name: "it's", Status: store.StepSucceeded, Result: json.RawMessage(`"une tasse"`)}
-				failure := store.NewStep{Name: "it's", Status: store.StepFailed, Err: &store.Error{Code: "no_such_word", Message: "mug"}}
+				result := store.NewStep{Name: "it's", Status: store.StepSucceeded, Result: json.RawMessage(`{"parcel": 7}`)}
+				failure := store.NewStep{Name: "it's", Status: store.StepFailed, Err: &store.Error{Code: "lost", Message: "no parcel"}}
 				for _, to := range []struct {
 					id   string
 					step store.NewStep
