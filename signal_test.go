@@ -260,6 +260,7 @@ func TestSignalBeforeTheDeadlineWins(t *testing.T) {
 	kit.Must(t, number.Send(t.Context(), b.svc, handle.RunID(), 42))
 	// Hours pass in which no worker works.
 	kit.Exec(t, b.db, "UPDATE workflows.workflow_steps SET wake_at = wake_at - 36000000, started_at = started_at - 36000000")
+	kit.Exec(t, b.db, "UPDATE workflows.workflow_signals SET sent_at = sent_at - 36000000")
 	kit.Work(t, b.svc)
 	if got, err := handle.Result(kit.Context(t)); err != nil || got != 42 {
 		t.Errorf("result %d, %v; want 42", got, err)
