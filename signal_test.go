@@ -212,10 +212,9 @@ func TestWhatComesWakesTheWorker(t *testing.T) {
 func TestSignalTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.svc = b.service(parking)
 	kit.Work(t, b.svc)
 	var calls, timeouts atomic.Int32
-	handle, _, err := run(b, "late", func(ctx context.Context, _ int) (int, error) {
+	w := workflow.Define("late", func(ctx context.Context, _ int) (int, error) {
 		calls.Add(1)
 		_, missed := number.Wait(ctx, 30*time.Millisecond)
 		if errors.Is(missed, workflow.ErrInterrupted) {
@@ -225,15 +224,17 @@ func TestSignalTimeout(t *testing.T) {
 		if errors.Is(missed, workflow.ErrTimeout) && errors.Is(missed, workflow.CodeTimeout) && errors.As(missed, &own) && own.Step == "number" {
 			timeouts.Add(1)
 		}
-		calledBefore := calls.Load()
-		if err := workflow.Sleep(ctx, "replay", 300*time.Millisecond); err != nil {
+		if _, err := workflow.DefineSignal[int]("go").Wait(ctx, 0); err != nil {
 			return 0, err
-		}
-		if calledBefore < 2 {
-			return 0, errors.New("it was not replayed")
 		}
 		return 0, fmt.Errorf("no number: %w", missed)
 	})
+	b.svc.Register(w)
+	handle, err := w.Start(t.Context(), b.svc, 0)
+	kit.Must(t, err)
+	b.waiting(handle.RunID(), "signal:go")
+	kit.Must(t, workflow.DefineSignal[int]("go").Send(t.Context(), b.svc, handle.RunID(), 1))
+	_, err = handle.Result(kit.Context(t))
 	var failed *workflow.RunError
 	if !errors.As(err, &failed) || !errors.Is(err, workflow.CodeTimeout) || failed.Err.Step != "number" || errors.Is(err, workflow.ErrTimeout) {
 		t.Errorf("run %s failed with %v; want CodeTimeout in step number, and no ErrTimeout", handle.RunID(), err)
@@ -381,4 +382,22 @@ func panics(f func()) (said string) {
 	defer func() { said = fmt.Sprint(recover()) }()
 	f()
 	return ""
+}
+
+// Whoever waits for a result in vain is told what the run waits for, and until when.
+func TestResultSaysWhatHasToCome(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := workflow.Define("waits", func(ctx context.Context, long time.Duration) (int, error) { return number.Wait(ctx, long) })
+	b.svc.Register(w)
+	kit.Work(t, b.svc)
+	for long, words := range map[time.Duration][]string{
+		0:         {"suspended", "it waits for signal:number"},
+		time.Hour: {"suspended", "it waits for signal:number, step:number, until 59m"},
+	} {
+		handle, err := w.Start(t.Context(), b.svc, long)
+		kit.Must(t, err)
+		b.waiting(handle.RunID(), "signal:number")
+		wantSays(t, impatient(t, handle), words...)
+	}
 }
