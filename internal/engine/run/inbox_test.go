@@ -69,6 +69,17 @@ func TestInboxLooksWhenItMust(t *testing.T) {
 	}
 }
 
+// A call that is parking does not look: what is found then, a wait that has returned would not hear of, and the park would know of.
+func TestNoLookWhileParking(t *testing.T) {
+	t.Parallel()
+	r := timedRun()
+	c := r.newCall(nil)
+	c.parking, r.inbox.dirty = true, true
+	if err := c.look(); err != nil || !r.inbox.dirty { // there is no store to ask
+		t.Errorf("look: %v, and something may be there: %t", err, r.inbox.dirty)
+	}
+}
+
 // Of the children of a step that end in this process, only the last one is news.
 func TestLastChildIsNews(t *testing.T) {
 	t.Parallel()

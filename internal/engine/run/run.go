@@ -93,7 +93,6 @@ func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, sett
 	now := time.Now()
 	for _, step := range steps {
 		r.recorded[step.Name] = &record{Step: step, at: now}
-		r.seq = max(r.seq, step.Seq)
 	}
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))
 	return r

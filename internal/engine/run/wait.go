@@ -82,6 +82,9 @@ func (c *call) wait(ctx context.Context, w *wait, ready func() bool) error {
 		flying, changed := c.run.inFlight()
 		over := due
 		if len(w.causes) > 0 {
+			if ready() { // a look before has brought it
+				return nil
+			}
 			if err := c.look(); err != nil {
 				return c.run.lost(err)
 			}
