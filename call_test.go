@@ -264,7 +264,9 @@ func TestCancelAndResumeFamilies(t *testing.T) {
 		kit.Work(t, b.svc)
 		handle, err := root.Start(t.Context(), b.svc, 1)
 		kit.Must(t, err)
-		b.waiting(handle.RunID(), "step:middle")
+		if run := b.waiting(handle.RunID(), "step:middle"); run.SuspendedFor != workflow.SuspendedForChildren {
+			t.Errorf("it waits for %q, want children", run.SuspendedFor)
+		}
 		leaves := func(parent string) []workflow.Run {
 			page, err := b.svc.ListRuns(t.Context(), workflow.RunFilter{ParentID: parent})
 			kit.Must(t, err)
@@ -383,5 +385,3 @@ func TestCallsRefuse(t *testing.T) {
 		t.Errorf("a step of a bad name: panic %q", said)
 	}
 }
-
-func second[T any](_ T, err error) error { return err }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 var number = workflow.DefineSignal[int]("number")
@@ -30,29 +29,6 @@ func collect(ctx context.Context, n int) (all []int, err error) {
 		all = append(all, got)
 	}
 	return all, nil
-}
-
-// onBoth runs a test by each driver.
-func onBoth(t *testing.T, test func(t *testing.T, b *bench)) {
-	t.Parallel()
-	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
-		t.Run(access.Name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t).with(t)
-			test(t, b.on(access))
-		})
-	}
-}
-
-// waiting waits until the run is parked for something.
-func (b *bench) waiting(runID, what string) workflow.Run {
-	b.t.Helper()
-	var run workflow.Run
-	kit.Until(b.t, runID+" waits for "+what, func() bool {
-		run = b.get(runID)
-		return run.Status == workflow.RunSuspended && strings.Contains(strings.Join(run.WaitsFor, " "), what)
-	})
-	return run
 }
 
 // Signals arrive in the order in which they were sent: those from before the run waits, and those that wake it.
@@ -376,12 +352,6 @@ func TestSignalsRefuse(t *testing.T) {
 	}
 	err = workflow.DefineSignal[string]("s").Send(t.Context(), b.svc, id, strings.Repeat("x", 2<<20))
 	kit.WantIs(t, err, workflow.ErrPayloadTooLarge)
-}
-
-func panics(f func()) (said string) {
-	defer func() { said = fmt.Sprint(recover()) }()
-	f()
-	return ""
 }
 
 // Whoever waits for a result in vain is told what the run waits for, and until when.
