@@ -164,7 +164,9 @@ func TestAttackOthersAreNotWoken(t *testing.T) {
 		for range 10 {
 			kit.Must(t, other.Send(t.Context(), b.svc, h.RunID(), "x"))
 		}
-		_, _, err = run(b, "round "+how, func(ctx context.Context, _ int) (int, error) { return 1, workflow.Sleep(ctx, "nap", 200*time.Millisecond) })
+		_, _, err = run(b, "round "+how, func(ctx context.Context, _ int) (int, error) {
+			return 1, workflow.Sleep(ctx, "nap", 200*time.Millisecond)
+		})
 		kit.Must(t, err)
 		if after := n.(*atomic.Int32).Load(); after != before {
 			t.Errorf("%s: called %d times more", how, after-before)
@@ -178,7 +180,9 @@ func TestAttackOthersAreNotWoken(t *testing.T) {
 	kit.Must(t, b.svc.UpdateRunStatus(t.Context(), byHand.RunID(), workflow.RunRunning, nil, nil))
 	kit.Must(t, b.svc.UpdateRunStatus(t.Context(), byHand.RunID(), workflow.RunSuspended, nil, nil))
 	kit.Must(t, word.Send(t.Context(), b.svc, byHand.RunID(), "x"))
-	_, _, err = run(b, "last round", func(ctx context.Context, _ int) (int, error) { return 1, workflow.Sleep(ctx, "nap", 200*time.Millisecond) })
+	_, _, err = run(b, "last round", func(ctx context.Context, _ int) (int, error) {
+		return 1, workflow.Sleep(ctx, "nap", 200*time.Millisecond)
+	})
 	kit.Must(t, err)
 	if r := b.get(delayed.RunID()); r.Status != workflow.RunPending {
 		t.Error(r.Status)

@@ -51,9 +51,9 @@ func TestPlanOfAChildEnd(t *testing.T) {
 			args  []string
 			pages int
 		}{
-			"alone": {alone, []string{last.RunID, "1", "completed", "1", "null", parents[0], "s"}, 60},
+			"alone": {alone, []string{last.RunID, "1", "completed", "1", "null", "0", parents[0], "s"}, 60},
 			"among others": {among, []string{
-				"{" + strings.Join(lasts, ",") + "}", "{1,1}", "{completed,completed}", "{1,2}", "{NULL,NULL}",
+				"{" + strings.Join(lasts, ",") + "}", "{1,1}", "{completed,completed}", "{1,2}", "{NULL,NULL}", "{NULL,NULL}",
 				"{" + strings.Join(parents, ",") + "}", "{s,s}",
 			}, 120},
 		} {
