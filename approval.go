@@ -67,7 +67,7 @@ func (a *Approval[T]) Ask(ctx context.Context, request ApprovalRequest) (Decisio
 	if err := checkWait(ctx, a.name, request.Within); err != nil {
 		return Decision[T]{}, err
 	}
-	asked, err := request.encode(configOf(ctx).PayloadLimit)
+	asked, err := request.encode(a.name, configOf(ctx).PayloadLimit)
 	if err != nil {
 		return Decision[T]{}, err
 	}
@@ -80,12 +80,12 @@ func (a *Approval[T]) Ask(ctx context.Context, request ApprovalRequest) (Decisio
 	return decisionOf[T](taken)
 }
 
-func (r ApprovalRequest) encode(limit int) (json.RawMessage, error) {
-	about, err := encode("what is to be approved", r.For, limit)
+func (r ApprovalRequest) encode(name string, limit int) (json.RawMessage, error) {
+	about, err := encode(fmt.Sprintf("approval %q: what is to be decided on", name), r.For, limit)
 	if err != nil {
 		return nil, err
 	}
-	return encode("request of an approval", requestJSON{r.From, about}, limit)
+	return encode(fmt.Sprintf("approval %q: request", name), requestJSON{r.From, about}, limit)
 }
 
 // counts reports whether a signal answers a request, which is the one that was recorded: what the function would ask today changes
@@ -133,7 +133,7 @@ func (a *Approval[T]) Decide(ctx context.Context, on Session, id, by string, dec
 		return err
 	}
 	s := on.state()
-	value, err := encode("decision", decision, s.config.PayloadLimit)
+	value, err := encode(fmt.Sprintf("decision of approval %q", id), decision, s.config.PayloadLimit)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (s State) send(ctx context.Context, runID, name string, value any, options 
 	} else if run.InFunction(ctx) {
 		return fmt.Errorf("workflow: send signal %q: %w", name, ErrSendOutsideStep)
 	}
-	payload, err := encode("signal", value, s.config.PayloadLimit)
+	payload, err := encode(fmt.Sprintf("signal %q", name), value, s.config.PayloadLimit)
 	if err != nil {
 		return err
 	}
