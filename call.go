@@ -47,7 +47,7 @@ func CallAll[In, Out any](
 		return nil, err
 	}
 	if len(inputs) == 0 && serviceOf(ctx) != nil {
-		return nil, nil // there is nothing to record
+		return []Result[Out]{}, nil // there is nothing to record
 	}
 	ended, err := run.CallAll(ctx, name, children)
 	if err != nil {
@@ -55,20 +55,9 @@ func CallAll[In, Out any](
 	}
 	results := make([]Result[Out], len(ended))
 	for i := range ended {
-		if exact[Out]() { // the first time its spaces are ours, and in a replay PostgreSQL's
-			ended[i].Output = compacted(ended[i].Output)
-		}
 		results[i] = resultOf[Out](ended[i])
 	}
 	return results, nil
-}
-
-func compacted(text json.RawMessage) json.RawMessage {
-	var compact bytes.Buffer
-	if json.Compact(&compact, text) != nil { // there is none
-		return text
-	}
-	return compact.Bytes()
 }
 
 // Spawn starts a run of w and does not wait for it. It is a step of the calling run, under name: when the function is called again, the
@@ -123,9 +112,20 @@ func resultOf[Out any](child run.Child) Result[Out] {
 	case RunFailed:
 		result.Err = &callError{step: child.Step, err: &RunError{RunID: child.RunID, Err: storedError(child.Err)}}
 	default:
+		if exact[Out]() { // in a list its spaces are ours the first time, and PostgreSQL's in a replay
+			child.Output = compacted(child.Output)
+		}
 		result.Err = decode(fmt.Sprintf("output of run %q as %s", child.RunID, typeName[Out]()), child.Output, &result.Value)
 	}
 	return result
+}
+
+func compacted(text json.RawMessage) json.RawMessage {
+	var compact bytes.Buffer
+	if json.Compact(&compact, text) != nil { // there is none
+		return text
+	}
+	return compact.Bytes()
 }
 
 // callError says which step has called a run that did not complete: what the calling run fails with is that step's failure.

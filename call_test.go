@@ -183,14 +183,13 @@ func TestDepthOfCalls(t *testing.T) {
 func TestOutputsOfCallsAreExact(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.svc = b.service(parking)
 	text := workflow.Define("text", func(context.Context, int) (json.RawMessage, error) {
 		return json.RawMessage(`{"b": "<&>",   "a": [1e2, 1.50], "c": "\u00e9"}`), nil
 	})
 	b.svc.Register(text)
 	kit.Work(t, b.svc)
 	seen := make(chan string, 100)
-	_, _, err := run(b, "exact", func(ctx context.Context, n int) (int, error) {
+	w := workflow.Define("exact", func(ctx context.Context, n int) (int, error) {
 		one, err := workflow.Call(ctx, "one", text, n)
 		if err != nil {
 			return 0, err
@@ -200,12 +199,19 @@ func TestOutputsOfCallsAreExact(t *testing.T) {
 			return 0, err
 		}
 		seen <- fmt.Sprintf("%s %s %s", one, all[0].Value, all[1].Value)
-		return 0, workflow.Sleep(ctx, "replay", 300*time.Millisecond)
+		return number.Wait(ctx, 0)
 	})
+	b.svc.Register(w)
+	handle, err := w.Start(t.Context(), b.svc, 1)
 	kit.Must(t, err)
 	first := kit.Receive(t, "what the function saw", seen)
+	b.waiting(handle.RunID(), "signal:number")
+	kit.Must(t, number.Send(t.Context(), b.svc, handle.RunID(), 1))
 	if second := kit.Receive(t, "what its replay saw", seen); first != second {
 		t.Errorf("first  %s\nreplay %s", first, second)
+	}
+	if texts := strings.SplitN(first, "} ", 3); len(texts) != 3 || texts[0]+"}" != texts[2] || texts[0] != texts[1] {
+		t.Errorf("a call and a list have %s", first)
 	}
 }
 
@@ -258,7 +264,9 @@ func TestCancelAndResumeFamilies(t *testing.T) {
 		kit.Work(t, b.svc)
 		handle, err := root.Start(t.Context(), b.svc, 1)
 		kit.Must(t, err)
-		b.waiting(handle.RunID(), "step:middle")
+		if run := b.waiting(handle.RunID(), "step:middle"); run.SuspendedFor != workflow.SuspendedForChildren {
+			t.Errorf("it waits for %q, want children", run.SuspendedFor)
+		}
 		leaves := func(parent string) []workflow.Run {
 			page, err := b.svc.ListRuns(t.Context(), workflow.RunFilter{ParentID: parent})
 			kit.Must(t, err)
@@ -377,5 +385,3 @@ func TestCallsRefuse(t *testing.T) {
 		t.Errorf("a step of a bad name: panic %q", said)
 	}
 }
-
-func second[T any](_ T, err error) error { return err }

@@ -224,8 +224,8 @@ func TestStartInAWorkflowsFunction(t *testing.T) {
 	_, _, err := run(b, "parent", func(ctx context.Context, n int) (string, error) {
 		if handle, err := child.Start(ctx, b.svc, n); err == nil {
 			t.Errorf("outside a step run %s was started, want it refused", handle.RunID())
-		} else if !strings.Contains(err.Error(), "step") {
-			t.Errorf("outside a step: %v, want it to say where it belongs", err)
+		} else if !errors.Is(err, workflow.ErrStartOutsideStep) {
+			t.Errorf("outside a step: %v, want %v", err, workflow.ErrStartOutsideStep)
 		}
 		return workflow.Do(ctx, "start", func(ctx context.Context) (string, error) {
 			handle, err := child.Start(ctx, b.svc, n, workflow.WithRunID(workflow.IdempotencyKey(ctx)))

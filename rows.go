@@ -130,7 +130,7 @@ type Step struct {
 	StartedAt time.Time       // of the newest attempt; zero when written by the state API
 	UpdatedAt time.Time       // zero when never written
 	WakeAt    time.Time       // end of a sleep, time of the next attempt, or until when is waited; zero for none
-	Request   json.RawMessage // of an approval: who is asked for what, {from, for}; nil for none
+	Request   json.RawMessage // who is asked for what, {from, for}, or how many runs a [CallAll] waits for, {children}; nil for none
 	ChildID   string          // the run that it has started, the first of them if there are more; "" for none
 	Waiting   int             // how many of the runs that it waits for are unfinished
 	SignalSeq int64           // SentSignal.Seq of the signal that it has taken; 0 for none

@@ -15,7 +15,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 var number = workflow.DefineSignal[int]("number")
@@ -30,29 +29,6 @@ func collect(ctx context.Context, n int) (all []int, err error) {
 		all = append(all, got)
 	}
 	return all, nil
-}
-
-// onBoth runs a test by each driver.
-func onBoth(t *testing.T, test func(t *testing.T, b *bench)) {
-	t.Parallel()
-	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
-		t.Run(access.Name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t).with(t)
-			test(t, b.on(access))
-		})
-	}
-}
-
-// waiting waits until the run is parked for something.
-func (b *bench) waiting(runID, what string) workflow.Run {
-	b.t.Helper()
-	var run workflow.Run
-	kit.Until(b.t, runID+" waits for "+what, func() bool {
-		run = b.get(runID)
-		return run.Status == workflow.RunSuspended && strings.Contains(strings.Join(run.WaitsFor, " "), what)
-	})
-	return run
 }
 
 // Signals arrive in the order in which they were sent: those from before the run waits, and those that wake it.
@@ -212,10 +188,9 @@ func TestWhatComesWakesTheWorker(t *testing.T) {
 func TestSignalTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.svc = b.service(parking)
 	kit.Work(t, b.svc)
 	var calls, timeouts atomic.Int32
-	handle, _, err := run(b, "late", func(ctx context.Context, _ int) (int, error) {
+	w := workflow.Define("late", func(ctx context.Context, _ int) (int, error) {
 		calls.Add(1)
 		_, missed := number.Wait(ctx, 30*time.Millisecond)
 		if errors.Is(missed, workflow.ErrInterrupted) {
@@ -225,15 +200,17 @@ func TestSignalTimeout(t *testing.T) {
 		if errors.Is(missed, workflow.ErrTimeout) && errors.Is(missed, workflow.CodeTimeout) && errors.As(missed, &own) && own.Step == "number" {
 			timeouts.Add(1)
 		}
-		calledBefore := calls.Load()
-		if err := workflow.Sleep(ctx, "replay", 300*time.Millisecond); err != nil {
+		if _, err := workflow.DefineSignal[int]("go").Wait(ctx, 0); err != nil {
 			return 0, err
-		}
-		if calledBefore < 2 {
-			return 0, errors.New("it was not replayed")
 		}
 		return 0, fmt.Errorf("no number: %w", missed)
 	})
+	b.svc.Register(w)
+	handle, err := w.Start(t.Context(), b.svc, 0)
+	kit.Must(t, err)
+	b.waiting(handle.RunID(), "signal:go")
+	kit.Must(t, workflow.DefineSignal[int]("go").Send(t.Context(), b.svc, handle.RunID(), 1))
+	_, err = handle.Result(kit.Context(t))
 	var failed *workflow.RunError
 	if !errors.As(err, &failed) || !errors.Is(err, workflow.CodeTimeout) || failed.Err.Step != "number" || errors.Is(err, workflow.ErrTimeout) {
 		t.Errorf("run %s failed with %v; want CodeTimeout in step number, and no ErrTimeout", handle.RunID(), err)
@@ -260,6 +237,7 @@ func TestSignalBeforeTheDeadlineWins(t *testing.T) {
 	kit.Must(t, number.Send(t.Context(), b.svc, handle.RunID(), 42))
 	// Hours pass in which no worker works.
 	kit.Exec(t, b.db, "UPDATE workflows.workflow_steps SET wake_at = wake_at - 36000000, started_at = started_at - 36000000")
+	kit.Exec(t, b.db, "UPDATE workflows.workflow_signals SET sent_at = sent_at - 36000000")
 	kit.Work(t, b.svc)
 	if got, err := handle.Result(kit.Context(t)); err != nil || got != 42 {
 		t.Errorf("result %d, %v; want 42", got, err)
@@ -376,8 +354,20 @@ func TestSignalsRefuse(t *testing.T) {
 	kit.WantIs(t, err, workflow.ErrPayloadTooLarge)
 }
 
-func panics(f func()) (said string) {
-	defer func() { said = fmt.Sprint(recover()) }()
-	f()
-	return ""
+// Whoever waits for a result in vain is told what the run waits for, and until when.
+func TestResultSaysWhatHasToCome(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := workflow.Define("waits", func(ctx context.Context, long time.Duration) (int, error) { return number.Wait(ctx, long) })
+	b.svc.Register(w)
+	kit.Work(t, b.svc)
+	for long, words := range map[time.Duration][]string{
+		0:         {"suspended", "it waits for signal:number"},
+		time.Hour: {"suspended", "it waits for signal:number, step:number, until 59m"},
+	} {
+		handle, err := w.Start(t.Context(), b.svc, long)
+		kit.Must(t, err)
+		b.waiting(handle.RunID(), "signal:number")
+		wantSays(t, impatient(t, handle), words...)
+	}
 }

@@ -50,7 +50,7 @@ func TestStats(t *testing.T) {
 		"pending": 0, "running": 0, "suspended": 0, "completed": 0, "failed": 0, "cancelled": 0,
 	}
 	unsuspended := map[workflow.SuspendReason]int64{
-		workflow.SuspendedForTime: 0, workflow.SuspendedByHand: 0, workflow.SuspendedBlocked: 0,
+		workflow.SuspendedForTime: 0, workflow.SuspendedForSignal: 0, workflow.SuspendedForChildren: 0, workflow.SuspendedByHand: 0, workflow.SuspendedBlocked: 0,
 	}
 	if diff := cmp.Diff(workflow.Stats{Runs: none, Suspended: unsuspended}, now()); diff != "" {
 		t.Errorf("an empty schema (-want +got):\n%s", diff)
@@ -73,7 +73,7 @@ func TestStats(t *testing.T) {
 	want := workflow.Stats{Runs: map[workflow.RunStatus]int64{
 		"pending": 1, "running": 1, "suspended": 1, "completed": 1, "failed": 1, "cancelled": 1,
 	}, Suspended: map[workflow.SuspendReason]int64{
-		workflow.SuspendedForTime: 0, workflow.SuspendedByHand: 1, workflow.SuspendedBlocked: 0,
+		workflow.SuspendedForTime: 0, workflow.SuspendedForSignal: 0, workflow.SuspendedForChildren: 0, workflow.SuspendedByHand: 1, workflow.SuspendedBlocked: 0,
 	}}
 	if diff := cmp.Diff(want, now()); diff != "" {
 		t.Errorf("one of each (-want +got):\n%s", diff)

@@ -30,22 +30,26 @@ type RunPage struct {
 
 // Keyset paging: the next page starts after the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
-var listRuns = pg.DefineRead("list_runs", listRunsWhere(""))
+var listRuns = pg.DefineRead("list_runs", listRunsFrom("{schema}.workflow_runs"))
 
-// The children of a run are few among all runs, and have an index of their own.
-var listChildren = pg.DefineRead("list_children", listRunsWhere(`
-	  AND parent_id = $9`))
+// The children of a run are few among all runs, and have an index of their own. OFFSET 0 keeps a plan from asking others too.
+var listChildren = pg.DefineRead("list_children", listRunsFrom(`(
+	    SELECT `+runColumns+`
+	    FROM {schema}.workflow_runs
+	    WHERE parent_id = $9
+	    OFFSET 0
+	) AS child`))
 
-func listRunsWhere(more string) string {
+func listRunsFrom(runs string) string {
 	return `
 	SELECT ` + runColumns + `
-	FROM {schema}.workflow_runs
+	FROM ` + runs + `
 	WHERE (created_at, id) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
 	  AND created_at >= coalesce($3::bigint, '-9223372036854775808')
 	  AND created_at < coalesce($4::bigint, 9223372036854775807)
 	  AND ($5::text IS NULL OR workflow = $5)
 	  AND ($6::text[] IS NULL OR status = ANY ($6))
-	  AND ($7::text IS NULL OR suspended_for = $7)` + more + `
+	  AND ($7::text IS NULL OR suspended_for = $7)
 	ORDER BY created_at DESC, id DESC
 	LIMIT $8::bigint`
 }

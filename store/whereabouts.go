@@ -19,6 +19,7 @@ type Whereabouts struct {
 	OwnerPID     int            //
 	OwnerAlive   bool           // its lease has not ended
 	SuspendedFor SuspendReason  // "" when it is not suspended
+	WaitsFor     []string       // what makes a suspended run go on besides its time
 	WakeIn       *time.Duration // until it may be claimed, negative when it may already; nil: not before something comes
 	DeadlineIn   *time.Duration // nil: none
 	Err          error          // why it is blocked, or has failed; an *Error
@@ -27,7 +28,7 @@ type Whereabouts struct {
 }
 
 var whereabouts = pg.DefineRead("whereabouts", `
-	SELECT run.status, run.workflow, run.owner, run.suspended_for, run.error,
+	SELECT run.status, run.workflow, run.owner, run.suspended_for, run.waits_for, run.error,
 	       run.run_at - {now_ms} AS wake_in, run.deadline_at - {now_ms} AS deadline_in,
 	       owner.host, owner.pid, coalesce(owner.{alive}, false) AS owner_alive,
 	       living.workers, living.serving
@@ -47,6 +48,7 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 		Workflow     string         `db:"workflow"`
 		Owner        sql.NullString `db:"owner"`
 		SuspendedFor sql.NullString `db:"suspended_for"`
+		WaitsFor     pg.TextArray   `db:"waits_for"`
 		Error        pg.JSONB       `db:"error"`
 		WakeIn       sql.NullInt64  `db:"wake_in"`
 		DeadlineIn   sql.NullInt64  `db:"deadline_in"`
@@ -66,7 +68,7 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 	return Whereabouts{
 		Status: row.Status, Workflow: row.Workflow,
 		Owner: row.Owner.String, OwnerHost: row.Host.String, OwnerPID: int(row.PID.Int64), OwnerAlive: row.OwnerAlive,
-		SuspendedFor: SuspendReason(row.SuspendedFor.String), WakeIn: durationOf(row.WakeIn), DeadlineIn: durationOf(row.DeadlineIn),
+		SuspendedFor: SuspendReason(row.SuspendedFor.String), WaitsFor: row.WaitsFor, WakeIn: durationOf(row.WakeIn), DeadlineIn: durationOf(row.DeadlineIn),
 		Err: decodeError(row.Error), Workers: row.Workers, Serving: row.Serving,
 	}, nil
 }

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 
@@ -18,16 +17,7 @@ type plainAnswerer struct{ text string }
 
 func newPlainAnswerer(t *testing.T) plainAnswerer {
 	t.Helper()
-	document, err := os.ReadFile("../docs/operations.md")
-	kit.Must(t, err)
-	_, section, _ := strings.Cut(string(document), "\n## Answering a step from SQL\n")
-	_, rest, _ := strings.Cut(section, "This is what `SetStepResult` does:")
-	_, block, _ := strings.Cut(rest, "```sql\n")
-	text, _, found := strings.Cut(block, "```")
-	if !found {
-		t.Fatal("docs/operations.md has no statement for it")
-	}
-	return plainAnswerer{text}
+	return plainAnswerer{documented(t, "Answering a step from SQL", 2)}
 }
 
 // answer returns how many rows the statement updated.

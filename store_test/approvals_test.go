@@ -1,8 +1,6 @@
 package store_test
 
 import (
-	"context"
-	"encoding/json"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -80,53 +78,4 @@ func openApprovals(t *testing.T, st *store.Store, filter store.ApprovalFilter) (
 	}
 	t.Fatal("the pages have no end")
 	return nil
-}
-
-// The list goes by its index, which has open approvals alone: planned on empty tables or with statistics, it reads a few pages
-// however many steps there are, and writes nothing.
-func TestListApprovalsAmongManySteps(t *testing.T) {
-	t.Parallel()
-	b, counter := counted(t, pgtest.PGX)
-	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience})
-	text := statement(t, counter, "list_approvals", func() error {
-		_, err := st.ListApprovals(t.Context(), store.ApprovalFilter{Limit: 20})
-		return err
-	})
-	conn, err := b.side.Conn(t.Context())
-	kit.Must(t, err)
-	defer conn.Close()
-	sent := func(statement string) {
-		t.Helper()
-		_, err := conn.ExecContext(context.WithoutCancel(t.Context()), statement)
-		kit.Must(t, err)
-	}
-	const execute = `EXECUTE approvals (NULL, '', '', 'anna', '21')`
-	sent("SET plan_cache_mode = force_generic_plan")
-	sent("PREPARE approvals AS " + text)
-	sent(execute)
-	sent(full)
-	sent(`
-		INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, started_at, updated_at, request)
-		SELECT 'parked' || n, 'ask', CASE WHEN n % 20 = 0 THEN 'scheduled' ELSE 'succeeded' END, 'approval', 1, n, n, '{"from": ["anna"]}'::jsonb
-		FROM generate_series(1, 20000) AS n
-		UNION ALL
-		SELECT 'done' || n, 'step', 'succeeded', NULL, 1, n, n, NULL::jsonb FROM generate_series(1, 20000) AS n`)
-	for _, planned := range []string{"on empty tables", "with statistics"} {
-		if planned == "with statistics" {
-			sent("ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
-			sent("DEALLOCATE approvals")
-			sent("PREPARE approvals AS " + text)
-		}
-		var p plan
-		for range 2 { // the first may set hint bits
-			var answer []byte
-			kit.Must(t, conn.QueryRowContext(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) "+execute).Scan(&answer))
-			var plans []struct{ Plan plan }
-			kit.Must(t, json.Unmarshal(answer, &plans))
-			p = plans[0].Plan
-		}
-		if pages := p.pages(); pages > 200 || p.wal() > 0 {
-			t.Errorf("planned %s it reads %d pages and writes %d bytes of WAL, want at most 200, and none:\n%s", planned, pages, p.wal(), p)
-		}
-	}
 }

@@ -17,19 +17,19 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// documented returns the nth statement of a section of docs/operations.md, and the section.
-func documented(t *testing.T, title string, n int) (statement, section string) {
+// documented returns the nth statement of a section of docs/operations.md.
+func documented(t *testing.T, title string, n int) (statement string) {
 	t.Helper()
 	document, err := os.ReadFile("../docs/operations.md")
 	kit.Must(t, err)
-	_, section, _ = strings.Cut(string(document), "\n## "+title+"\n")
+	_, section, _ := strings.Cut(string(document), "\n## "+title+"\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	blocks := strings.Split(section, "```sql\n")
 	if len(blocks) <= n {
 		t.Fatalf("docs/operations.md, %q: %d statements, want %d", title, len(blocks)-1, n)
 	}
 	statement, _, _ = strings.Cut(blocks[n], "```")
-	return statement, section
+	return statement
 }
 
 const signalSection = "Sending a signal from SQL"
@@ -41,8 +41,7 @@ type plainSender struct{ text string }
 
 func newPlainSender(t *testing.T) plainSender {
 	t.Helper()
-	text, _ := documented(t, signalSection, 1)
-	return plainSender{text}
+	return plainSender{documented(t, signalSection, 1)}
 }
 
 // send returns how many rows the statement updated.

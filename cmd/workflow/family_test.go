@@ -151,6 +151,31 @@ func TestShowManyChildren(t *testing.T) {
 	}
 }
 
+// What became of a decision that the step has not taken.
+func TestStandingOfDecisions(t *testing.T) {
+	t.Parallel()
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	open := workflow.Step{Status: workflow.StepScheduled, WakeAt: at(60), UpdatedAt: at(1)}
+	decided := workflow.Step{Status: workflow.StepSucceeded, WakeAt: at(60), UpdatedAt: at(90), SignalSeq: 5} // a worker looked late
+	expired := workflow.Step{Status: workflow.StepFailed, WakeAt: at(60), UpdatedAt: at(90)}
+	byProgram := workflow.Step{Status: workflow.StepSucceeded, UpdatedAt: at(30)}
+	for _, test := range []struct {
+		step workflow.Step
+		seq  int64
+		sent int
+		want string
+	}{
+		{open, 3, 30, "unread"}, {open, 3, 70, "late"},
+		{decided, 3, 30, "refused"}, {decided, 6, 40, "late"},
+		{expired, 3, 30, "refused"}, {expired, 3, 70, "late"},
+		{byProgram, 3, 20, "refused"}, {byProgram, 3, 40, "late"},
+	} {
+		if got := standingOf(workflow.SentSignal{Seq: test.seq, SentAt: at(test.sent)}, test.step); got != test.want {
+			t.Errorf("%s, decision %d sent at %d: %s, want %s", test.step.Status, test.seq, test.sent, got, test.want)
+		}
+	}
+}
+
 // What the list says of runs that wait for others.
 func TestNoteOfWaits(t *testing.T) {
 	t.Parallel()

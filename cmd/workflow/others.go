@@ -31,10 +31,13 @@ func answers(n *node, step workflow.Step, signals []workflow.SentSignal) {
 
 // standingOf says what became of a decision that the step has not taken.
 func standingOf(decision workflow.SentSignal, step workflow.Step) string {
+	overTime := !step.WakeAt.IsZero() && decision.SentAt.After(step.WakeAt)
 	switch {
+	case overTime, step.SignalSeq > 0 && decision.Seq > step.SignalSeq:
+		return "late"
 	case step.Status == workflow.StepScheduled:
 		return "unread" // or refused: the run looks at it when it can
-	case step.SignalSeq > 0 && decision.Seq > step.SignalSeq, step.SignalSeq == 0 && decision.SentAt.After(step.UpdatedAt):
+	case step.SignalSeq == 0 && decision.SentAt.After(step.UpdatedAt): // it was completed from outside
 		return "late"
 	default:
 		return "refused"

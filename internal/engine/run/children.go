@@ -107,7 +107,7 @@ func Spawn(ctx context.Context, name string, c Children) ([]string, error) {
 	}
 	defer s.leave()
 	if s.recorded == nil {
-		if err := s.start(ctx, c, false); err != nil {
+		if err := s.start(ctx, c); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +139,7 @@ func sameRequest(a, b json.RawMessage) bool {
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
 	if s.recorded == nil {
-		if err := s.start(ctx, c, true); err != nil {
+		if err := s.start(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -180,8 +180,8 @@ func (s *step) takeArrival(ctx context.Context, ended func([]store.Run) *store.T
 }
 
 // start starts the children of the step, in the statement that records the step.
-func (s *step) start(ctx context.Context, c Children, awaited bool) error {
-	r := s.call.run
+func (s *step) start(ctx context.Context, c Children) error {
+	r, awaited := s.call.run, s.kind == store.CallStep
 	switch {
 	case r.depth >= MaxDepth:
 		return Final(fmt.Errorf("workflow: step %q: %w", s.key, ErrTooDeep))

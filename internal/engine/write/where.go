@@ -2,6 +2,7 @@ package write
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sqlworkflow/workflow/store"
@@ -21,8 +22,12 @@ func describe(w store.Whereabouts) string {
 		text += fmt.Sprintf(": it is blocked, and will be tried again in %s: %s", until(w.WakeIn), w.Err)
 	case w.SuspendedFor == store.ForHand, w.Status == store.RunRunning:
 		text += " by hand: no worker will claim it"
-	case w.WakeIn == nil:
+	case w.WakeIn == nil && len(w.WaitsFor) == 0:
 		text += ": it waits for something to come"
+	case w.WakeIn == nil:
+		text += ": it waits for " + strings.Join(w.WaitsFor, ", ")
+	case *w.WakeIn > 0 && len(w.WaitsFor) > 0:
+		text += fmt.Sprintf(": it waits for %s, until %s from now", strings.Join(w.WaitsFor, ", "), until(w.WakeIn))
 	case *w.WakeIn > 0:
 		text += fmt.Sprintf(" until %s from now", until(w.WakeIn))
 	default:
