@@ -35,8 +35,8 @@ func Call[In, Out any](ctx context.Context, name string, w *Workflow[In, Out], i
 }
 
 // CallAll is [Call] for many inputs at once: it starts a run for each of them, by one statement, and waits until all have ended, of which
-// the calling run is told once. The results are in the order of the inputs. A run that failed does not stop the others: its Result
-// has an Err. The error of CallAll itself is about the calling run.
+// the calling run is told once. The results are in the order of the inputs, of which there must be as many each time. A run that
+// failed does not stop the others: its Result has an Err. The error of CallAll itself is about the calling run.
 //
 // The outputs of all together are one result, of a step. Where they are large, let the runs store what they make.
 func CallAll[In, Out any](

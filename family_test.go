@@ -320,7 +320,9 @@ func TestWhatParentsLeaveBehind(t *testing.T) {
 			kit.Until(t, "children wait", func() bool { return len(children()) == 3 })
 			kit.Must(t, h.Cancel(t.Context()))
 		}
-		_, err = h.Result(kit.Context(t))
+		if _, err := h.Result(kit.Context(t)); (err == nil) != (how == "complete") {
+			t.Errorf("%s: %v", how, err)
+		}
 		deadline := time.Now().Add(8 * time.Second)
 		for time.Now().Before(deadline) && (children()["1"] != want || how == "deadline" && children()["1called"] != workflow.RunCancelled) {
 			kit.Pause(t.Context(), 50*time.Millisecond)

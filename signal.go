@@ -53,7 +53,7 @@ func (s *Signal[T]) Name() string { return s.name }
 //
 // When nothing has come within timeout, counted from the first time the step is reached, by the database's clock, the error is
 // [ErrTimeout], and an *[Error] with [CodeTimeout]; 0 waits for ever. A signal that was acknowledged before that wins, however
-// much later a worker looks.
+// much later a worker looks; one that is sent later does not count here, and waits for the next step that asks.
 //
 // A wait that takes long parks the run, as [Sleep] does: then the error is [ErrInterrupted], which the workflow's function must
 // return. A signal that cannot be decoded as a T is taken all the same, and an error each time.
