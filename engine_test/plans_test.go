@@ -122,6 +122,10 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			_, err := st.SendSignal(t.Context(), store.NewSignal{RunID: "pending1", Name: "a", Key: "k", Payload: one})
 			return err
 		}},
+		{"signal", "send_signal", write(store.NewSignal{RunID: "pending1", Name: "a", Key: "l", Payload: one})},
+		{"signals", "send_signals", write(
+			store.NewSignal{RunID: "pending1", Name: "a", Key: "m", Payload: one},
+			store.NewSignal{RunID: "pending2", Name: "a", Payload: one}, store.NewSignal{RunID: "done7", Name: "a", Payload: one})},
 		{"read_inbox", "read_inbox", inbox},
 		{"list_child_ends", "list_child_ends", inbox},
 		{"wake_seqs", "wake_seqs", func() error { _, err := st.WakeSeqs(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
