@@ -60,14 +60,14 @@ func TestSignalsTogether(t *testing.T) {
 				st := store.New(b.db, store.Options{Schema: "workflows", Timeout: short})
 				runs := map[string]string{
 					"waits": b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"signal:b", "step:x"}}),
-					"other": b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"signal:c"}}),
+					"other": b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"signal:b"}}),
 					"owned": b.ownedRun(t), "pending": b.newRun(t), "again": b.ownedRun(t),
 					"finished": b.runIn(t, store.RunCompleted), "locked": b.ownedRun(t), "nobody": "nobody",
 				}
 				mustSend(t, st, runs["again"], "a", "before")
 				b.holdRow(t, runs["locked"])
 				var signals []store.NewSignal
-				for i, to := range strings.Fields(`waits/a locked/a waits/b/k owned/a/k nobody/a owned/a/l pending/a waits/b other/b finished/a
+				for i, to := range strings.Fields(`waits/a locked/a waits/b/k owned/a/k nobody/a owned/a/l pending/a waits/b other/a finished/a
 					owned/b/k owned/a again/a/before waits/b/k again/b/before again/a/after again/a/after owned/a/l`) {
 					part := append(strings.Split(to, "/"), "")
 					signals = append(signals, store.NewSignal{
@@ -99,7 +99,7 @@ func TestSignalsTogether(t *testing.T) {
 						GROUP BY id`, id)
 				}
 				if diff := cmp.Diff(map[string]string{
-					"waits": "suspended t t t 3 a-0 bk2 b-7", "other": "suspended t t 1 b-8", "owned": "running t t 4 ak3 al5 bk10 a-11",
+					"waits": "suspended t t t 3 a-0 bk2 b-7", "other": "suspended t t 1 a-8", "owned": "running t t 4 ak3 al5 bk10 a-11",
 					"pending": "pending t t t 1 a-6", "again": "running t t 3 abefore bbefore14 aafter15", "finished": "completed t t 0",
 					"locked": "running t t 0",
 				}, got); diff != "" {
