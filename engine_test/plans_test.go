@@ -108,6 +108,12 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			return err
 		}},
 		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
+		{"load_woken", "load_woken", func() error {
+			_, err := st.Load(t.Context(), []store.ClaimedRun{
+				{Owned: store.Owned{RunID: "done7"}, WaitedFor: []string{"signal:a", "step:x"}}, {Owned: store.Owned{RunID: "owned1"}},
+			})
+			return err
+		}},
 		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
 		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
 		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context()); return err }},

@@ -42,6 +42,9 @@ func TestStatementsOfManySignals(t *testing.T) {
 		if sends := got["send_signal"] + got["send_signals"]; sends > runs/3 {
 			t.Errorf("%d statements for %d signals that come together", sends, runs)
 		}
+		if loads := got["load_woken"]; loads > runs/3 || got["load_steps"]+got["read_inbox"] > 0 {
+			t.Errorf("%v; want the signals loaded with the runs that they woke", got)
+		}
 		if n := kit.One[int](t, c.side, `SELECT count(*) FROM workflows.workflow_runs AS run
 			JOIN workflows.workflow_signals AS signal ON signal.run_id = run.id WHERE run.output = signal.payload`); n != runs {
 			t.Errorf("%d runs have got what was sent to them, want %d", n, runs)

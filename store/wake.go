@@ -3,7 +3,9 @@ package store
 // What a parked run waits for, as [Park.WaitsFor] and the column waits_for have it.
 
 // WaitsForSignal is a signal of this name.
-func WaitsForSignal(name string) string { return "signal:" + name }
+func WaitsForSignal(name string) string { return signalCause + name }
+
+const signalCause = "signal:"
 
 // WaitsForStep is a scheduled step of the run itself: its children have ended, or it was completed from outside.
 func WaitsForStep(name string) string { return "step:" + name }

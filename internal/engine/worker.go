@@ -159,9 +159,9 @@ func (w *worker) give(n int) {
 }
 
 // execute executes a run in a slot that was taken for it.
-func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, steps []store.Step) {
+func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
 	holds := w.engine.holds
-	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), steps, func(final *store.Run) {
+	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
 		if final != nil {
 			w.engine.awaits.Finished(final)

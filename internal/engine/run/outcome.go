@@ -115,7 +115,7 @@ func (r *Run) block(problem *store.Error) {
 
 // Block blocks a claimed run that cannot even begin, for as long as the lease lasts.
 func Block(lease context.Context, env *Env, claimed store.ClaimedRun, problem *store.Error) {
-	r := New(env, claimed, nil, nil, func(*store.Run) {})
+	r := New(env, claimed, nil, store.History{}, func(*store.Run) {})
 	stop := context.AfterFunc(lease, func() { r.Lose(context.Cause(lease)) })
 	defer stop()
 	defer r.loseOwn(nil)
