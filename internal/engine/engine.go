@@ -156,7 +156,9 @@ func (e *Engine) Wake() {
 func (e *Engine) Woken(runID string) {
 	if run := e.holds.Run(runID); run != nil {
 		run.Woken()
-		return
+		if e.holds.Run(runID) == run { // else it was parked meanwhile
+			return
+		}
 	}
 	if w := e.working(); w != nil {
 		w.lookAgain()

@@ -128,7 +128,9 @@ func (w *worker) created(n int) {
 func (w *worker) childEnded(parentID, parentStep string) {
 	if parent := w.engine.holds.Run(parentID); parent != nil {
 		parent.ChildEnded(parentStep)
-		return
+		if w.engine.holds.Run(parentID) == parent { // else it was parked meanwhile
+			return
+		}
 	}
 	w.lookAgain()
 }
@@ -136,7 +138,7 @@ func (w *worker) childEnded(parentID, parentStep string) {
 // lookAgain says that runs may wait that this process does not know of.
 func (w *worker) lookAgain() {
 	w.mu.Lock()
-	w.slots.more = true
+	w.slots.hint()
 	w.mu.Unlock()
 	w.nudge()
 }

@@ -50,6 +50,9 @@ func (in *inbox) expect(causes []string) {
 	}
 }
 
+// begin says that a look begins, for the waits that are open and no others.
+func (in *inbox) begin() { in.dirty, in.looking, in.loaded = false, true, nil }
+
 // unsure reports whether something may be there.
 func (in *inbox) unsure() bool { return in.dirty || in.looking }
 
@@ -121,7 +124,7 @@ func (c *call) look() error {
 		r.mu.Unlock()
 		return nil
 	}
-	in.dirty, in.looking, in.loaded = false, true, nil
+	in.begin()
 	request := c.request()
 	r.mu.Unlock()
 

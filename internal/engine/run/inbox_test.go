@@ -90,6 +90,13 @@ func TestInboxKnowsWhatWasLoaded(t *testing.T) {
 	if in.expect([]string{"signal:s", "step:other"}); !in.unsure() {
 		t.Error("something that was not loaded is waited for, and it would not look")
 	}
+	in = loaded()
+	in.begin() // for others, and may find that something has come
+	in.add(&store.Inbox{WakeSeq: 5})
+	in.looking = false
+	if in.expect([]string{"signal:s"}); !in.unsure() {
+		t.Error("a look that was not for a wait counts for it, since it was loaded once")
+	}
 	r := &Run{inbox: loaded(), changed: make(chan struct{})}
 	r.Woken()
 	if r.inbox.expect([]string{"signal:s"}); !r.unsure() {

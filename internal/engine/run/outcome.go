@@ -160,6 +160,9 @@ func (r *Run) park(c *call) (again bool) {
 		}
 		r.tell(event)
 		r.settle(nil)
+		if r.unsure() { // it came for the parked run before anybody here knew that it is parked
+			r.env.Created(1)
+		}
 	}
 	return false
 }
