@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,5 +120,46 @@ func TestSenderGoesWithItsContext(t *testing.T) {
 		}
 		kit.Must(t, stranger.Rollback())
 		kit.Must(t, letter.Send(t.Context(), c.svc, id, "next"))
+	})
+}
+
+// A run that goes on with what was loaded with it finds what has come since, also of the same name, and though it has looked for
+// something else meanwhile.
+func TestSignalAfterThoseThatWereLoaded(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		c := count(t, way, func(*workflow.Config) {})
+		elsewhere, err := workflow.New(workflow.Config{DB: c.side, Statements: workflow.StatementsSingle})
+		kit.Must(t, err)
+		t.Cleanup(func() { kit.Must(t, elsewhere.Close()) })
+		other := workflow.DefineSignal[string]("other")
+		inside, proceed := make(chan struct{}), make(chan struct{})
+		arrive := sync.OnceFunc(func() { close(inside) })
+		w := workflow.Define("w", func(ctx context.Context, _ int) (all string, err error) {
+			for i, signal := range []*workflow.Signal[string]{letter, other, letter} {
+				if i == 1 {
+					arrive()
+					<-proceed
+				}
+				got, err := signal.Wait(ctx, 0)
+				if err != nil {
+					return "", err
+				}
+				all += got
+			}
+			return all, nil
+		})
+		c.svc.Register(w)
+		c.settle(t)
+		handle, err := w.Start(t.Context(), c.svc, 1)
+		kit.Must(t, err)
+		c.spent(t, costs{"start_run": 1, "park_run": 1}, 0)
+		kit.Must(t, letter.Send(t.Context(), c.svc, handle.RunID(), "1"))
+		kit.Receive(t, "the first letter", inside)
+		kit.Must(t, letter.Send(t.Context(), elsewhere, handle.RunID(), "3"))
+		kit.Must(t, other.Send(t.Context(), elsewhere, handle.RunID(), "2"))
+		close(proceed)
+		kit.Until(t, "it has completed", func() bool {
+			return kit.One[bool](t, c.side, `SELECT status = 'completed' AND output = '"123"' FROM workflows.workflow_runs WHERE id = $1`, handle.RunID())
+		})
 	})
 }
