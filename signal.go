@@ -114,7 +114,11 @@ func (s State) send(ctx context.Context, runID, name string, value any, options 
 	if err != nil {
 		return err
 	}
-	sent, err := s.store.SendSignal(ctx, store.NewSignal{RunID: runID, Name: name, Key: o.key, Payload: payload})
+	send := s.engine.Send
+	if s.store.Tx() != nil {
+		send = s.store.SendSignal
+	}
+	sent, err := send(ctx, store.NewSignal{RunID: runID, Name: name, Key: o.key, Payload: payload})
 	if err == nil && sent {
 		s.wake(runID)
 	}

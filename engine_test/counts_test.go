@@ -238,8 +238,8 @@ func TestStatementsOfAParkedRun(t *testing.T) {
 	})
 }
 
-// A run that waits for a signal costs one statement to park, and the signal one. When it has come the run is claimed and loaded, looks
-// once, and takes it.
+// A run that waits for a signal costs one statement to park, and the signal one. When it has come the run is claimed, loaded together
+// with the signal, and takes it.
 func TestStatementsOfASignal(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
 		c := count(t, way, func(*workflow.Config) {})
@@ -250,7 +250,7 @@ func TestStatementsOfASignal(t *testing.T) {
 		kit.Must(t, err)
 		c.spent(t, costs{"start_run": 1, "park_run": 1}, 0)
 		kit.Must(t, letter.Send(t.Context(), c.svc, handle.RunID(), "come"))
-		c.spent(t, costs{"send_signal": 1, "claim_runs": 1, "load_steps": 1, "read_inbox": 1, "take_step": 1, "end_run": 1}, 0)
+		c.spent(t, costs{"send_signal": 1, "claim_runs": 1, "load_woken": 1, "take_step": 1, "end_run": 1}, 0)
 	})
 }
 

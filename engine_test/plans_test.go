@@ -108,6 +108,12 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			return err
 		}},
 		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
+		{"load_woken", "load_woken", func() error {
+			_, err := st.Load(t.Context(), []store.ClaimedRun{
+				{Owned: store.Owned{RunID: "done7"}, WaitedFor: []string{"signal:a", "step:x"}}, {Owned: store.Owned{RunID: "owned1"}},
+			})
+			return err
+		}},
 		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
 		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
 		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context(), "me"); return err }},
@@ -122,6 +128,10 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			_, err := st.SendSignal(t.Context(), store.NewSignal{RunID: "pending1", Name: "a", Key: "k", Payload: one})
 			return err
 		}},
+		{"signal", "send_signal", write(store.NewSignal{RunID: "pending1", Name: "a", Key: "l", Payload: one})},
+		{"signals", "send_signals", write(
+			store.NewSignal{RunID: "pending1", Name: "a", Key: "m", Payload: one},
+			store.NewSignal{RunID: "pending2", Name: "a", Payload: one}, store.NewSignal{RunID: "done7", Name: "a", Payload: one})},
 		{"read_inbox", "read_inbox", inbox},
 		{"list_child_ends", "list_child_ends", inbox},
 		{"wake_seqs", "wake_seqs", func() error { _, err := st.WakeSeqs(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},

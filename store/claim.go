@@ -33,11 +33,12 @@ type ClaimedRun struct {
 	Begun      bool           // it may have steps
 	TakeOvers  int            // deaths of owners since its newest step; from 2 on it is a suspect
 	WakeSeq    int64
-	RunAt      int64  // by which it was claimed, Unix milliseconds
-	Blocked    bool   // it was blocked: its record could not be followed before
-	ParentID   string // the run that started it; "": none did
-	ParentStep string // the step of its parent that waits for it; "": none does
-	Depth      int    // how many ancestors it has
+	RunAt      int64    // by which it was claimed, Unix milliseconds
+	Blocked    bool     // it was blocked: its record could not be followed before
+	ParentID   string   // the run that started it; "": none did
+	ParentStep string   // the step of its parent that waits for it; "": none does
+	Depth      int      // how many ancestors it has
+	WaitedFor  []string // until it was claimed, as in Park.WaitsFor
 }
 
 // Suspect reports whether the run's owners have died often enough that the run may be the reason.
@@ -62,7 +63,7 @@ var claimRuns = pg.Define("claim_runs", `
 	    SELECT run.*
 	    FROM known
 	    CROSS JOIN LATERAL (
-	        SELECT id, run_at, take_overs, suspended_for
+	        SELECT id, run_at, take_overs, suspended_for, waits_for
 	        FROM {schema}.workflow_runs
 	        WHERE workflow = known.workflow
 	          AND status IN ('pending', 'suspended')
@@ -90,7 +91,7 @@ var claimRuns = pg.Define("claim_runs", `
 	      AND (picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))
 	    RETURNING run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
 	              run.parent_id, run.parent_step, run.depth,
-	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for,
+	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for, picked.waits_for,
 	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun
 	)
 	SELECT {now_ms} AS now, claimed.*
@@ -112,6 +113,7 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 		Deadline     sql.NullInt64  `db:"deadline_in"`
 		RunAt        sql.NullInt64  `db:"run_at"`
 		SuspendedFor sql.NullString `db:"suspended_for"`
+		WaitsFor     pg.TextArray   `db:"waits_for"`
 		Begun        sql.NullBool   `db:"begun"`
 		ParentID     sql.NullString `db:"parent_id"`
 		ParentStep   sql.NullString `db:"parent_step"`
@@ -132,6 +134,7 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 			Begun: row.Begun.Bool, TakeOvers: int(row.TakeOvers.Int64), WakeSeq: row.WakeSeq.Int64, RunAt: row.RunAt.Int64,
 			Blocked:  SuspendReason(row.SuspendedFor.String) == ForBlocked,
 			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String, Depth: int(row.Depth.Int64),
+			WaitedFor: row.WaitsFor,
 		}
 		if row.Deadline.Valid {
 			left := time.Duration(row.Deadline.Int64) * time.Millisecond

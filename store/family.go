@@ -86,7 +86,7 @@ var tellParents = `counted_down AS (
     WHERE told.last
     GROUP BY parent_id, clock.ms
     ON CONFLICT (id) DO UPDATE
-    SET ` + wakesAny("EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
+    SET ` + wakesTo("run.wake_seq + 1", "EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
 )`
 
 // defineFamilyWrite makes the two statements of a write. The first parameters are those of affected, the run's id in front; held

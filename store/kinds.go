@@ -20,10 +20,13 @@ type kind struct {
 	stays   StepStatus // a step with this status is not written over, no more than one that has succeeded
 	certain bool       // among others, each row is written unless that is an error of all
 	key     string     // columns that tell rows apart, of what is given and of what was written
+	keyed   string     // names the rows with that key, if it is not given
+	unasked bool       // why a row was not written is not asked: its sender finds out
 	runID   string     // the given column that names the run
 }
 
-// The kinds of writes, in the order in which a statement has them: a start before what the run does next.
+// The kinds of writes, in the order in which a statement has them: a start before what the run does next. No row is written twice in
+// one statement, so what others write to a run does not go with what its owner does.
 const (
 	startKind = iota
 	scheduleKind
@@ -35,6 +38,7 @@ const (
 	endKind
 	childEndKind // after what the parent does
 	markKind     // goes alone
+	signalKind   // goes with its like
 )
 
 var kinds = []kind{
@@ -159,6 +163,7 @@ ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
 	},
 	childEndKind: childEnds,
+	signalKind:   signals("FOR NO KEY UPDATE SKIP LOCKED"),
 	markKind: {
 		name: "mark_step", op: "mark step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int",

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -35,6 +36,9 @@ var whyMissed = pg.DefineRead("why_missed", `
 
 // why returns why rows were not written. When that cannot be asked, they are to be sent again, which is true of them too.
 func (s *Store) why(ctx context.Context, missed []Write) []Outcome {
+	if kinds[missed[0].kind()].unasked {
+		return slices.Repeat([]Outcome{Locked}, len(missed))
+	}
 	var runIDs, epochs, steps, wakeSeqs, stays pg.Array
 	for _, w := range missed {
 		k, row := kinds[w.kind()], arguments(w)

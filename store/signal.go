@@ -31,7 +31,7 @@ type Signal struct {
 	TakenBy string    // the step that has taken it, "" if none has; of [Store.ListSignals] only
 }
 
-// NewSignal is what [Store.SendSignal] sends.
+// NewSignal is what [Store.SendSignal] sends, and a [Write] of whoever sends many.
 type NewSignal struct {
 	RunID   string
 	Name    string
@@ -39,29 +39,69 @@ type NewSignal struct {
 	Payload json.RawMessage
 }
 
-// The run's row is locked first, so that its signals are numbered in the order in which they are sent, and a park or a time-out
-// comes before or after, not between. A key that somebody else has sent meanwhile is no error, hence the conflict.
-var sendSignal = pg.Define("send_signal", `
-	WITH `+clockClause+`, found AS (
-	    SELECT id, status, wake_seq
-	    FROM {schema}.workflow_runs
-	    WHERE id = $1
-	    {update}
-	), sent AS (
-	    INSERT INTO {schema}.workflow_signals (run_id, name, seq, key, payload, sent_at)
-	    SELECT found.id, $2::text, found.wake_seq + 1, $3::text, $4::jsonb, clock.ms
-	    FROM clock, found
-	    WHERE found.status IN ('pending', 'running', 'suspended')
-	    ON CONFLICT (run_id, name, key) WHERE key IS NOT NULL DO NOTHING
-	    RETURNING run_id
-	), woken AS (
-	    UPDATE {schema}.workflow_runs AS run
-	    SET `+wakes("'signal:' || $2::text")+`
-	    FROM clock, sent
-	    WHERE run.id = $1
-	)
-	SELECT status, EXISTS (SELECT FROM sent) AS sent
-	FROM clock, found`)
+func (NewSignal) kind() int   { return signalKind }
+func (n NewSignal) size() int { return len(n.Payload) }
+
+func (n NewSignal) fill(row *fields) {
+	row.text(n.RunID)
+	row.text(n.Name)
+	row.textOrNull(n.Key)
+	row.json(n.Payload)
+}
+
+// signals are written with the run's row locked first, so that they are numbered in the order in which they are sent, and a park or
+// a time-out comes before or after, not between. A key that was sent before, by another statement or an earlier row of this one,
+// is no error, hence the conflict; its number is left out. The run is told once of all that were sent to it, in the way of
+// tellParents and for its reason.
+func signals(lock string) kind {
+	return kind{
+		name: "send_signal", op: "send signal", given: "signal", runID: "run_id", unasked: true,
+		fields: "run_id text, name text, key text, payload jsonb",
+		before: `
+found AS (
+    SELECT run.*
+    FROM (SELECT DISTINCT run_id FROM signal) AS given
+    CROSS JOIN LATERAL (
+        SELECT id, status, wake_seq
+        FROM {schema}.workflow_runs
+        WHERE id = given.run_id
+        ` + lock + `
+    ) AS run
+), numbered AS (
+    SELECT signal.*, found.wake_seq + row_number() OVER (PARTITION BY signal.run_id ORDER BY signal.n) AS seq
+    FROM signal
+    LEFT JOIN found ON found.id = signal.run_id AND found.status IN ('pending', 'running', 'suspended')
+)`,
+		written: "sent", keyed: "numbered", key: "run_id, name, seq", write: `
+INSERT INTO {schema}.workflow_signals AS signal (run_id, name, seq, key, payload, sent_at)
+SELECT run_id, name, seq, key, payload, clock.ms
+FROM clock
+CROSS JOIN numbered
+WHERE seq IS NOT NULL
+ORDER BY n
+ON CONFLICT (run_id, name, key) WHERE key IS NOT NULL DO NOTHING`,
+		after: `
+told AS (
+    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at, wake_seq, waits_for)
+    SELECT run_id, '', 'pending', 'null', 0, clock.ms, max(seq), array_agg('signal:' || name)
+    FROM clock
+    CROSS JOIN sent
+    GROUP BY run_id, clock.ms
+    ON CONFLICT (id) DO UPDATE
+    SET ` + wakesTo("EXCLUDED.wake_seq", "EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
+)`,
+	}
+}
+
+// Alone, in its own time: it waits for the run, and answers with it.
+var sendSignal = pg.Define("send_signal", sendSignalText(signals("{update}")))
+
+func sendSignalText(k kind) string {
+	given, write := aloneClauses(k)
+	return given + ", " + k.clause(write) + more(k.after) + `
+SELECT status, EXISTS (SELECT FROM sent) AS sent
+FROM clock, found`
+}
 
 // SendSignal sends a signal to a run that is not finished, and makes it runnable if it waits for that. It returns false for a
 // key that was sent before, also if the run has finished since; ErrRunNotFound, ErrRunFinished.
@@ -75,7 +115,7 @@ func (s *Store) sendSignal(ctx context.Context, signal NewSignal) (bool, error) 
 		Status RunStatus `db:"status"`
 		Sent   bool      `db:"sent"`
 	}
-	err := s.guarded(ctx, &found, sendSignal, signal.RunID, signal.Name, text(signal.Key), pg.JSON(signal.Payload))
+	err := s.guarded(ctx, &found, sendSignal, signal.RunID, arguments(signal)[1:]...)
 	if err != nil || found.Sent || !found.Status.Finished() {
 		return found.Sent, err
 	}

@@ -22,9 +22,11 @@ func defineAlone() []*pg.Query {
 	return queries
 }
 
-func defineGrouped() []*pg.Query {
-	queries := make([]*pg.Query, 1<<markKind)
-	for set := 1; set < len(queries); set++ {
+func defineGrouped() map[int]*pg.Query {
+	queries := map[int]*pg.Query{
+		1 << signalKind: pg.DefineLazily("send_signals", func() string { return groupedText(1 << signalKind) }),
+	}
+	for set := 1; set < 1<<markKind; set++ {
 		queries[set] = pg.DefineLazily("write_rows", func() string { return groupedText(set) })
 	}
 	return queries
@@ -35,17 +37,22 @@ const clockClause = "clock AS (\n    SELECT {clock_ms} AS ms{bound}\n)"
 
 // aloneText is the statement for one row: the number of rows that it wrote tells whether it did.
 func aloneText(k kind) string {
+	given, write := aloneClauses(k)
+	if k.after == "" {
+		return given + "\n" + write
+	}
+	return given + ", " + k.clause(write) + more(k.after) + "\nSELECT FROM " + k.written
+}
+
+// aloneClauses are the clauses that one row is read from, and what writes it.
+func aloneClauses(k kind) (given, write string) {
 	var fields []string
 	for field := range strings.SplitSeq(k.fields, ", ") {
 		name, kind, _ := strings.Cut(field, " ")
 		fields = append(fields, "$"+strconv.Itoa(len(fields)+1)+"::"+kind+" AS "+name)
 	}
-	text := "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + "\n)" + more(k.before)
-	write := strings.TrimSpace(strings.TrimSpace(k.write) + "\n" + strings.TrimSpace(k.alone))
-	if k.after == "" {
-		return text + "\n" + write
-	}
-	return text + ", " + k.clause(write) + more(k.after) + "\nSELECT FROM " + k.written
+	given = "WITH " + clockClause + ", " + k.given + " AS (\n    SELECT " + strings.Join(fields, ", ") + ", 1 AS n\n)" + more(k.before)
+	return given, strings.TrimSpace(strings.TrimSpace(k.write) + "\n" + strings.TrimSpace(k.alone))
 }
 
 // more are further clauses.
@@ -91,22 +98,18 @@ func groupedText(set int) string {
 func (k kind) clause(write string) string {
 	text := k.written + " AS (\n" + strings.TrimSpace(write)
 	if !k.certain {
-		text += "\nRETURNING " + k.target() + "." + strings.ReplaceAll(k.key, ", ", ", "+k.target()+".")
+		text += "\nRETURNING " + k.key
 	}
 	return text + "\n)"
 }
 
-// target is what write calls the table that it writes.
-func (k kind) target() string {
-	if k.runID == "id" {
-		return "run"
-	}
-	return "step"
-}
-
 // tail returns the rows that were not written. Rows are looked for only if there are fewer than in an array of those given.
 func (k kind) tail(i int, array string) string {
-	return "\nSELECT " + strconv.Itoa(i) + " AS kind, n\nFROM " + k.given +
+	rows := k.given
+	if k.keyed != "" {
+		rows = k.keyed
+	}
+	return "\nSELECT " + strconv.Itoa(i) + " AS kind, n\nFROM " + rows +
 		"\nWHERE (SELECT count(*) FROM " + k.written + ") < cardinality(" + array + ")\n" +
 		"  AND (" + k.key + ") NOT IN (SELECT " + k.key + " FROM " + k.written + ")"
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // A Write is a row that the engine writes all the time: the start of a run ([NewRun]), the success of a step
-// ([*Checkpoint]), a failed attempt of one ([*Failure]), a run that begins to wait ([*Park]) or the outcome of a run
-// ([*End]).
+// ([*Checkpoint]), a failed attempt of one ([*Failure]), a run that begins to wait ([*Park]), the outcome of a run ([*End])
+// and so on; or a signal ([NewSignal]), which goes with other signals only.
 type Write interface {
 	kind() int // its place in kinds
 	fill(row *fields)
@@ -27,7 +27,7 @@ const (
 	Written Outcome = iota
 	Lost            // the run has another owner, or is finished; nothing was written
 	Exists          // the run, or a success of the step, was there before; nothing was written
-	Locked          // a transaction of somebody else holds the run; nothing was written: send it again later
+	Locked          // a transaction of somebody else holds the run; nothing was written: send it again later. Of a signal: any reason
 	Woken           // of a Park: something came for the run meanwhile; nothing was written
 )
 

@@ -10,7 +10,7 @@ import (
 func TestGroupedText(t *testing.T) {
 	t.Parallel()
 	fields := func(k kind) int { return strings.Count(k.fields, ",") + 1 }
-	for set := 1; set < 1<<markKind; set++ {
+	for set := range grouped {
 		text, parameters := groupedText(set), 0
 		for i, k := range kinds {
 			has := set&(1<<i) != 0
@@ -27,7 +27,7 @@ func TestGroupedText(t *testing.T) {
 	}
 	for i, w := range []Write{
 		NewRun{}, new(Schedule), &Schedule{Children: new(Children)}, new(Checkpoint), new(Failure), new(Take), new(Park), new(End),
-		&End{ParentStep: "s"}, mark{},
+		&End{ParentStep: "s"}, mark{}, NewSignal{},
 	} {
 		if got := len(arguments(w)); w.kind() != i || got != fields(kinds[i]) {
 			t.Errorf("%T: kind %d with %d fields, want kind %d with %d", w, w.kind(), got, i, fields(kinds[i]))

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"testing"
@@ -46,12 +47,22 @@ func TestWALOfASignal(t *testing.T) {
 			t.Errorf("again: %t, %v", sent, err)
 		}
 	})
-	t.Logf("bytes of WAL: bare %.0f, a signal %.0f, with a key %.0f, that wakes %.0f, again %.0f", bare, plain, keyed, wakes, again)
+	var busy []store.Write
+	for range 20 {
+		busy = append(busy, store.NewSignal{RunID: b.ownedRun(t), Name: "a", Payload: json.RawMessage("1")})
+	}
+	together := least(func(int) {
+		_, err := st.Write(t.Context(), busy)
+		kit.Must(t, err)
+	}) / float64(len(busy))
+	t.Logf("bytes of WAL: bare %.0f, a signal %.0f, with a key %.0f, that wakes %.0f, again %.0f, with others %.0f",
+		bare, plain, keyed, wakes, again, together)
 	for what, size := range map[string]struct{ got, most float64 }{
 		"a signal":        {plain, bare + 100},
 		"with a key":      {keyed, bare + 300},
 		"one that wakes":  {wakes, bare + 400}, // an entry of each index of runs
 		"a key once more": {again, 200},
+		"one of many":     {together, bare + 100},
 	} {
 		if size.got > size.most {
 			t.Errorf("%s writes %.0f bytes of WAL, more than %.0f; the bare statement %.0f", what, size.got, size.most, bare)

@@ -86,14 +86,14 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	// A history that is slow to load holds up nobody: what needs none begins first, and what could not be loaded before comes last.
 	ctx = context.WithoutCancel(ctx)
 	for _, runs := range byHistory(found.Runs) {
-		steps, runs := w.load(ctx, lease, runs)
+		histories, runs := w.load(ctx, lease, runs)
 		used += len(runs)
 		for _, c := range runs {
 			hold := write.NewHold()
 			if c.Suspect() { // a claim brings one at most
 				w.holdSuspect(hold)
 			}
-			w.execute(lease, hold, c, steps[c.RunID])
+			w.execute(lease, hold, c, histories[c.RunID])
 		}
 	}
 	return nil
@@ -130,39 +130,39 @@ func (w *worker) leaveSuspect(hold *write.Hold) {
 	}
 }
 
-// load reads the steps of claimed runs. It is a later statement than the claim, which sees what owners before have written. When that
-// fails, each run is loaded by itself: the one whose history cannot be read is blocked, and the others go on.
-func (w *worker) load(ctx, lease context.Context, claimed []store.ClaimedRun) (map[string][]store.Step, []store.ClaimedRun) {
-	var begun []string
+// load reads the histories of claimed runs. It is a later statement than the claim, which sees what owners before have written. When
+// that fails, each run is loaded by itself: the one whose history cannot be read is blocked, and the others go on.
+func (w *worker) load(ctx, lease context.Context, claimed []store.ClaimedRun) (map[string]store.History, []store.ClaimedRun) {
+	var begun []store.ClaimedRun
 	for _, c := range claimed {
 		if c.Begun {
-			begun = append(begun, c.RunID)
+			begun = append(begun, c)
 		}
 	}
 	if begun == nil {
 		return nil, claimed
 	}
-	steps, err := w.store.LoadSteps(ctx, begun)
+	histories, err := w.store.Load(ctx, begun)
 	if err == nil {
-		return steps, claimed
+		return histories, claimed
 	}
-	steps = make(map[string][]store.Step)
+	histories = make(map[string]store.History)
 	kept := claimed[:0]
 	for _, c := range claimed {
 		if c.Begun {
-			var own map[string][]store.Step
+			var own map[string]store.History
 			if len(begun) > 1 {
-				own, err = w.store.LoadSteps(ctx, []string{c.RunID})
+				own, err = w.store.Load(ctx, []store.ClaimedRun{c})
 			}
 			if err != nil {
 				w.cannotLoad(lease, c, err)
 				continue
 			}
-			steps[c.RunID] = own[c.RunID]
+			histories[c.RunID] = own[c.RunID]
 		}
 		kept = append(kept, c)
 	}
-	return steps, kept
+	return histories, kept
 }
 
 // cannotLoad blocks a run, beside the claims that go on meanwhile.

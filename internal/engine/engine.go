@@ -16,6 +16,7 @@
 //
 //	engine.go     the engine and its worker, from outside
 //	start.go      creates a run, already claimed where there is a free slot
+//	send.go       sends signals to runs
 //	worker.go     the life of a worker
 //	slots.go      how many more runs may begin here (pure)
 //	claim.go      claims runs into free slots
@@ -68,6 +69,7 @@ type Engine struct {
 	holds    *write.Holds
 	awaits   *write.Awaiter
 	writer   *write.Writer
+	signals  *write.Writer // for what is sent to runs: no row of a run is written twice in one statement
 	host     string
 	pid      int
 
@@ -89,7 +91,8 @@ func New(st *store.Store, config Config) *Engine {
 	return &Engine{
 		store: st, config: config, observer: write.NewObserver(config.Logger),
 		holds: holds, awaits: write.NewAwaiter(st, holds), writer: write.NewWriter(st, config.Timeout),
-		host: host, pid: os.Getpid(), bodies: make(map[string]run.Body), stop: func() {},
+		signals: write.NewWriter(st, config.Timeout),
+		host:    host, pid: os.Getpid(), bodies: make(map[string]run.Body), stop: func() {},
 	}
 }
 
@@ -153,7 +156,9 @@ func (e *Engine) Wake() {
 func (e *Engine) Woken(runID string) {
 	if run := e.holds.Run(runID); run != nil {
 		run.Woken()
-		return
+		if e.holds.Run(runID) == run { // else it was parked meanwhile
+			return
+		}
 	}
 	if w := e.working(); w != nil {
 		w.lookAgain()
@@ -198,6 +203,7 @@ func (e *Engine) Close(err error) {
 	e.works.Wait()
 	e.awaits.Close(err)
 	e.writer.Close()
+	e.signals.Close()
 }
 
 func (e *Engine) known() []string {

@@ -71,3 +71,15 @@ func TestLookWithoutASlot(t *testing.T) {
 		t.Errorf("the slot was not for the claim: %+v", s)
 	}
 }
+
+// That others may wait is not forgotten when it is said while a claim is under way, which does not find them.
+func TestLookAgainWhileAClaimIsUnderWay(t *testing.T) {
+	t.Parallel()
+	w := &worker{slots: newSlots(10), wake: make(chan struct{}, 1)}
+	w.slots.claimed(w.slots, w.slots.forClaim(), 0)
+	asked := w.slots
+	w.lookAgain()
+	if w.slots.claimed(asked, 10, 3); !w.slots.wanted() {
+		t.Error("no slot that comes free is for a claim")
+	}
+}

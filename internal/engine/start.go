@@ -125,7 +125,7 @@ func (p *place) fill(run store.NewRun) *write.Hold {
 		claimed.Deadline = &run.Deadline
 	}
 	hold := write.NewHold()
-	p.worker.execute(p.lease, hold, claimed, nil)
+	p.worker.execute(p.lease, hold, claimed, store.History{})
 	return hold
 }
 

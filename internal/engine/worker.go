@@ -128,7 +128,9 @@ func (w *worker) created(n int) {
 func (w *worker) childEnded(parentID, parentStep string) {
 	if parent := w.engine.holds.Run(parentID); parent != nil {
 		parent.ChildEnded(parentStep)
-		return
+		if w.engine.holds.Run(parentID) == parent { // else it was parked meanwhile
+			return
+		}
 	}
 	w.lookAgain()
 }
@@ -136,7 +138,7 @@ func (w *worker) childEnded(parentID, parentStep string) {
 // lookAgain says that runs may wait that this process does not know of.
 func (w *worker) lookAgain() {
 	w.mu.Lock()
-	w.slots.more = true
+	w.slots.hint()
 	w.mu.Unlock()
 	w.nudge()
 }
@@ -159,9 +161,9 @@ func (w *worker) give(n int) {
 }
 
 // execute executes a run in a slot that was taken for it.
-func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, steps []store.Step) {
+func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
 	holds := w.engine.holds
-	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), steps, func(final *store.Run) {
+	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
 		if final != nil {
 			w.engine.awaits.Finished(final)

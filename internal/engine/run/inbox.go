@@ -26,6 +26,7 @@ type inbox struct {
 	seen    int64 // the run's wake_seq at the last look
 	dirty   bool  // something may be there that was not looked for
 	looking bool
+	loaded  []string // causes for which there was a look when the run was loaded, until the next look, which may not be for them
 
 	unread   map[string][]store.Signal // by name, oldest first
 	after    map[string]int64          // the newest signal that was looked at, by name
@@ -42,11 +43,15 @@ type arrival struct {
 }
 
 // expect says that a wait begins. A look that is under way does not ask for it.
-func (in *inbox) expect() {
-	if in.seen > 0 || in.looking {
+func (in *inbox) expect(causes []string) {
+	known := !slices.ContainsFunc(causes, func(cause string) bool { return !slices.Contains(in.loaded, cause) })
+	if in.seen > 0 && !known || in.looking {
 		in.dirty = true
 	}
 }
+
+// begin says that a look begins, for the waits that are open and no others.
+func (in *inbox) begin() { in.dirty, in.looking, in.loaded = false, true, nil }
 
 // unsure reports whether something may be there.
 func (in *inbox) unsure() bool { return in.dirty || in.looking }
@@ -112,7 +117,7 @@ func (c *call) look() error {
 		r.mu.Unlock()
 		return nil
 	}
-	in.dirty, in.looking = false, true
+	in.begin()
 	request := c.request()
 	r.mu.Unlock()
 
@@ -202,16 +207,20 @@ func (in *inbox) giveBack(signal store.Signal) {
 	in.unread[signal.Name] = slices.Insert(unread, i, signal)
 }
 
-// newInbox knows what the recorded steps have taken.
-func newInbox(wakeSeq int64, steps []store.Step) inbox {
+// newInbox knows what the recorded steps have taken, and what was there when they were loaded.
+func newInbox(wakeSeq int64, history store.History) inbox {
 	in := inbox{
 		seen: wakeSeq, unread: make(map[string][]store.Signal), after: make(map[string]int64), taken: make(map[int64]bool),
 		arrived: make(map[string]*arrival), until: make(map[string]time.Time), children: make(map[string]int),
 	}
-	for i := range steps {
-		if seq := steps[i].SignalSeq; seq > 0 {
+	for i := range history.Steps {
+		if seq := history.Steps[i].SignalSeq; seq > 0 {
 			in.taken[seq] = true
 		}
+	}
+	if history.Inbox != nil {
+		in.loaded = history.Waits
+		in.add(history.Inbox)
 	}
 	return in
 }

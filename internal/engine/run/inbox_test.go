@@ -2,6 +2,7 @@ package run
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,7 +15,7 @@ func signal(seq int64, name string) store.Signal { return store.Signal{Seq: seq,
 // refused stays for somebody else, and what nobody has taken after all comes back.
 func TestInboxTakesInOrder(t *testing.T) {
 	t.Parallel()
-	in := newInbox(9, []store.Step{{Name: "b/s", SignalSeq: 3}})
+	in := newInbox(9, store.History{Steps: []store.Step{{Name: "b/s", SignalSeq: 3}}})
 	in.add(&store.Inbox{WakeSeq: 12, Signals: []store.Signal{signal(1, "s"), signal(2, "other"), signal(3, "s"), signal(5, "s"), signal(8, "s")}})
 	var got []int64
 	take := func(after int64) store.Signal {
@@ -46,8 +47,8 @@ func TestInboxTakesInOrder(t *testing.T) {
 // A run for which nothing ever came need not look; one of which a look brought as many as it may has to look again.
 func TestInboxLooksWhenItMust(t *testing.T) {
 	t.Parallel()
-	in := newInbox(0, nil)
-	if in.expect(); in.unsure() {
+	in := newInbox(0, store.History{})
+	if in.expect([]string{"signal:s"}); in.unsure() {
 		t.Error("nothing ever came, and it would look")
 	}
 	var many []store.Signal
@@ -57,13 +58,13 @@ func TestInboxLooksWhenItMust(t *testing.T) {
 	if in.add(&store.Inbox{WakeSeq: inboxLimit, Signals: many}); !in.unsure() {
 		t.Error("there may be more, and it would not look")
 	}
-	in = newInbox(1, nil)
-	if in.expect(); !in.unsure() {
+	in = newInbox(1, store.History{})
+	if in.expect([]string{"signal:s"}); !in.unsure() {
 		t.Error("something came, and it would not look")
 	}
-	in = newInbox(0, nil)
+	in = newInbox(0, store.History{})
 	in.looking = true // for others, and may find that something has come
-	in.expect()
+	in.expect([]string{"signal:s"})
 	if in.looking = false; !in.unsure() {
 		t.Error("a look that does not ask for a wait counts for it")
 	}
@@ -77,6 +78,40 @@ func TestNoLookWhileParking(t *testing.T) {
 	c.parking, r.inbox.dirty = true, true
 	if err := c.look(); err != nil || !r.inbox.dirty { // there is no store to ask
 		t.Errorf("look: %v, and something may be there: %t", err, r.inbox.dirty)
+	}
+}
+
+// What was loaded with a run is not looked for again, until there is a look for something else.
+func TestInboxKnowsWhatWasLoaded(t *testing.T) {
+	t.Parallel()
+	open := store.Step{Name: "s", Status: store.StepScheduled, Kind: store.SignalStep, WakeAt: time.UnixMilli(7)}
+	loaded := func() inbox {
+		return newInbox(3, store.History{
+			Steps: []store.Step{open, {Name: "before", SignalSeq: 2}}, Waits: []string{"signal:s", "step:s"},
+			Inbox: &store.Inbox{WakeSeq: 4, Signals: []store.Signal{signal(2, "s"), signal(4, "s")}, Steps: []store.Step{open}},
+		})
+	}
+	in := loaded()
+	if in.expect([]string{"signal:s", "step:s"}); in.unsure() {
+		t.Error("what it waits for was loaded, and it would look")
+	}
+	if unread := in.since("s", 0); len(unread) != 1 || unread[0].Seq != 4 || in.seen != 4 || !in.until["s"].Equal(open.WakeAt) {
+		t.Errorf("%v as of %d, until %v; want signal 4, as of 4, until the recorded time", unread, in.seen, in.until)
+	}
+	if in.expect([]string{"signal:s", "step:other"}); !in.unsure() {
+		t.Error("something that was not loaded is waited for, and it would not look")
+	}
+	in = loaded()
+	in.begin() // for others, and may find that something has come
+	in.add(&store.Inbox{WakeSeq: 5})
+	in.looking = false
+	if in.expect([]string{"signal:s"}); !in.unsure() {
+		t.Error("a look that was not for a wait counts for it, since it was loaded once")
+	}
+	r := &Run{inbox: loaded(), changed: make(chan struct{})}
+	r.Woken()
+	if r.inbox.expect([]string{"signal:s"}); !r.unsure() {
+		t.Error("something came after the load, and it would not look")
 	}
 }
 

@@ -124,7 +124,7 @@ func Fail(lease context.Context, env *Env, doomed store.ClaimedRun) {
 }
 
 func settleUnexecuted(lease context.Context, env *Env, claimed store.ClaimedRun, write func(*Run)) {
-	r := New(env, claimed, nil, nil, func(*store.Run) {})
+	r := New(env, claimed, nil, store.History{}, func(*store.Run) {})
 	stop := context.AfterFunc(lease, func() { r.Lose(context.Cause(lease)) })
 	defer stop()
 	defer r.loseOwn(nil)
@@ -169,6 +169,9 @@ func (r *Run) park(c *call) (again bool) {
 		}
 		r.tell(event)
 		r.settle(nil)
+		if r.unsure() { // it came for the parked run before anybody here knew that it is parked
+			r.env.Created(1)
+		}
 	}
 	return false
 }

@@ -80,18 +80,18 @@ type record struct {
 	at time.Time // when it was loaded or written: its WakeIn counts from then
 }
 
-// New returns a run that was claimed, with its recorded steps. settled is called once, when the run is over here: it has finished,
+// New returns a run that was claimed, with what is recorded of it. settled is called once, when the run is over here: it has finished,
 // or goes on elsewhere if final is nil. The function may outlive that.
-func New(env *Env, claimed store.ClaimedRun, body Body, steps []store.Step, settled func(final *store.Run)) *Run {
+func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, settled func(final *store.Run)) *Run {
 	r := &Run{
 		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
 		owned: claimed.Owned, suspect: claimed.Suspect(), crashLoop: claimed.CrashLoop(),
-		parentID: claimed.ParentID, awaited: claimed.ParentStep, depth: claimed.Depth, inbox: newInbox(claimed.WakeSeq, steps),
+		parentID: claimed.ParentID, awaited: claimed.ParentStep, depth: claimed.Depth, inbox: newInbox(claimed.WakeSeq, history),
 		body: body, env: env, settled: settled,
-		recorded: make(map[string]*record, len(steps)),
+		recorded: make(map[string]*record, len(history.Steps)),
 	}
 	now := time.Now()
-	for _, step := range steps {
+	for _, step := range history.Steps {
 		r.recorded[step.Name] = &record{Step: step, at: now}
 	}
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))

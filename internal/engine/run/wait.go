@@ -144,7 +144,7 @@ func (c *call) open(w *wait) error {
 			c.refused = true
 			return errParked
 		}
-		c.run.inbox.expect()
+		c.run.inbox.expect(w.causes)
 	}
 	if c.waits == nil {
 		c.waits = make(map[*wait]bool)

@@ -38,7 +38,7 @@ func TestBackoff(t *testing.T) {
 func timedRun() *Run {
 	env := &Env{ParkAfter: 5 * time.Second, Observer: write.NewObserver(slog.New(slog.DiscardHandler))}
 	claimed := store.ClaimedRun{Owned: store.Owned{RunID: "r", Epoch: 1}, Workflow: "w"}
-	return New(env, claimed, nil, nil, func(*store.Run) {})
+	return New(env, claimed, nil, store.History{}, func(*store.Run) {})
 }
 
 func TestWaiting(t *testing.T) {
