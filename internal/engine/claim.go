@@ -32,11 +32,14 @@ func (w *worker) claimLoop(ctx context.Context) {
 		}
 		if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
 			w.trouble("claim runs", err)
-			pause = min(2*pause, 20*w.config.PollInterval)
+			pause = min(2*pause, 20*w.config.PollInterval, maxClaimPause)
 		}
-		write.Wait(ctx, nil, jittered(pause))
+		write.Wait(ctx, nil, jittered(min(pause, maxClaimPause)))
 	}
 }
+
+// maxClaimPause bounds the pause after claims that failed, however rarely a worker that is well would poll.
+const maxClaimPause = 10 * time.Second
 
 // look makes the next claim one for runs that this process does not know of.
 func (w *worker) look() {

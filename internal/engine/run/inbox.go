@@ -174,6 +174,9 @@ func (in *inbox) add(found *store.Inbox) {
 		if !step.WakeAt.IsZero() {
 			in.until[step.Name] = step.WakeAt
 		}
+		if step.Waiting > 0 {
+			in.children[step.Name] = step.Waiting
+		}
 		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
 			in.arrived[step.Name] = &arrival{step: step, children: children[step.Name]}
 		}
@@ -216,6 +219,9 @@ func newInbox(wakeSeq int64, history store.History) inbox {
 	for i := range history.Steps {
 		if seq := history.Steps[i].SignalSeq; seq > 0 {
 			in.taken[seq] = true
+		}
+		if n := history.Steps[i].Waiting; n > 0 {
+			in.children[history.Steps[i].Name] = n
 		}
 	}
 	if history.Inbox != nil {
