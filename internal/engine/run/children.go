@@ -138,7 +138,7 @@ func sameRequest(a, b json.RawMessage) bool {
 
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
-	if s.recorded == nil {
+	if s.unopened() {
 		if err := s.start(ctx, c); err != nil {
 			return err
 		}
