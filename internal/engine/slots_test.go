@@ -71,3 +71,14 @@ func TestLookWithoutASlot(t *testing.T) {
 		t.Errorf("the slot was not for the claim: %+v", s)
 	}
 }
+
+// That runs may wait is not forgotten when a claim which had looked before comes back with less than it asked for.
+func TestLookAgainWhileAClaimIsUnderWay(t *testing.T) {
+	t.Parallel()
+	w := &worker{wake: make(chan struct{}, 1), slots: slots{free: 9}}
+	asked, _, _ := w.claiming()
+	w.lookAgain()
+	if w.slots.claimed(asked, 5, 0); !w.slots.wanted() {
+		t.Error("nobody looks")
+	}
+}

@@ -136,7 +136,7 @@ func (w *worker) childEnded(parentID, parentStep string) {
 // lookAgain says that runs may wait that this process does not know of.
 func (w *worker) lookAgain() {
 	w.mu.Lock()
-	w.slots.more = true
+	w.slots.hint() // a claim that is under way may have looked before
 	w.mu.Unlock()
 	w.nudge()
 }
