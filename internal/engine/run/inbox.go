@@ -202,7 +202,7 @@ func (in *inbox) giveBack(signal store.Signal) {
 	in.unread[signal.Name] = slices.Insert(unread, i, signal)
 }
 
-// newInbox knows what the recorded steps have taken.
+// newInbox knows what the recorded steps have taken, and until when they wait.
 func newInbox(wakeSeq int64, steps []store.Step) inbox {
 	in := inbox{
 		seen: wakeSeq, unread: make(map[string][]store.Signal), after: make(map[string]int64), taken: make(map[int64]bool),
@@ -211,6 +211,9 @@ func newInbox(wakeSeq int64, steps []store.Step) inbox {
 	for i := range steps {
 		if seq := steps[i].SignalSeq; seq > 0 {
 			in.taken[seq] = true
+		}
+		if at := steps[i].WakeAt; steps[i].Status == store.StepScheduled && !at.IsZero() {
+			in.until[steps[i].Name] = at // whichever wait it is whose look brings a late signal
 		}
 	}
 	return in

@@ -2,6 +2,7 @@ package run
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -111,5 +112,18 @@ func TestChildIDs(t *testing.T) {
 			t.Errorf("id %q: want 32 digits after order.7., of its own", id)
 		}
 		seen[id] = true
+	}
+}
+
+// Until when a recorded step waits is known before a look has read its row: a look for others may bring what came too late for it.
+func TestInboxKnowsRecordedTimes(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(7, 0)
+	in := newInbox(0, []store.Step{
+		{Name: "open", Status: store.StepScheduled, WakeAt: at}, {Name: "for ever", Status: store.StepScheduled},
+		{Name: "asleep", Status: store.StepSucceeded, WakeAt: at},
+	})
+	if len(in.until) != 1 || !in.until["open"].Equal(at) {
+		t.Errorf("until %v, want that of the open step", in.until)
 	}
 }
