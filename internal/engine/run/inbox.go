@@ -60,9 +60,13 @@ func (r *Run) unsure() bool {
 // Woken tells the run that something has come for it.
 func (r *Run) Woken() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.inbox.dirty = true
+	over := r.over
 	r.inFlightChanged()
+	r.mu.Unlock()
+	if over { // it is parked since, perhaps, and waits to be claimed
+		r.env.Created(1)
+	}
 }
 
 // WokenAt is Woken for whoever knows the run's wake_seq.
@@ -78,13 +82,14 @@ func (r *Run) WokenAt(seq int64) {
 // ChildEnded tells the run that one of the children which a step awaits has ended in this process. Only the last of them is news.
 func (r *Run) ChildEnded(step string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if left, awaited := r.inbox.children[step]; awaited && left > 1 {
+	left, awaited := r.inbox.children[step]
+	if awaited && left > 1 {
 		r.inbox.children[step] = left - 1
-		return
 	}
-	r.inbox.dirty = true
-	r.inFlightChanged()
+	r.mu.Unlock()
+	if !awaited || left <= 1 {
+		r.Woken()
+	}
 }
 
 // Awaits reports whether the run waits here for something that another process may send.

@@ -127,3 +127,19 @@ func TestInboxKnowsRecordedTimes(t *testing.T) {
 		t.Errorf("until %v, want that of the open step", in.until)
 	}
 }
+
+// What comes for a run between its park and the moment in which this process forgets it is for whoever claims it.
+func TestNewsForARunThatIsOver(t *testing.T) {
+	t.Parallel()
+	r, claimable := timedRun(), 0
+	r.env.Created = func(n int) { claimable += n }
+	if r.Woken(); claimable != 0 {
+		t.Error("it is executed here")
+	}
+	r.settle(nil)
+	r.Woken()
+	r.ChildEnded("s")
+	if claimable != 2 {
+		t.Errorf("told of %d claimable runs, want 2", claimable)
+	}
+}

@@ -169,6 +169,9 @@ func (r *Run) park(c *call) (again bool) {
 		}
 		r.tell(event)
 		r.settle(nil)
+		if r.unsure() { // something came between the park and this, and told a run that is over
+			r.env.Created(1)
+		}
 	}
 	return false
 }
