@@ -47,11 +47,14 @@ func familyLocks(affected, lock, goAhead string) string {
 	        OFFSET 0
 	    ) AS family
 	    CROSS JOIN LATERAL (
-	        SELECT run_id AS parent_id, step_name AS parent_step, waiting
+	        SELECT run_id AS parent_id, step_name AS parent_step, waiting, status
 	        FROM {schema}.workflow_steps
-	        WHERE run_id = family.parent_id AND step_name = family.parent_step AND status = 'scheduled' AND waiting IS NOT NULL
+	        WHERE run_id = family.parent_id AND step_name = family.parent_step
+	        OFFSET 0
 	        ` + lock + `
 	    ) AS step
+	    -- As it is once locked: Resume may have opened it since this statement began.
+	    WHERE step.status = 'scheduled' AND step.waiting IS NOT NULL
 	)`
 }
 

@@ -96,8 +96,20 @@ func (s *Store) readInbox(ctx context.Context, request InboxRequest) (Inbox, err
 	var err error
 	if len(ended) > 0 {
 		inbox.Children, err = s.childEnds(ctx, request.RunID, ended)
+		inbox.dropResumed()
 	}
 	return inbox, err
+}
+
+// dropResumed takes back that the children of a step have all ended if one was resumed between the two statements.
+func (in *Inbox) dropResumed() {
+	for _, child := range in.Children {
+		for i := range in.Steps {
+			if in.Steps[i].Name == child.Step && !child.Run.Status.Finished() {
+				in.Steps[i].Waiting++
+			}
+		}
+	}
 }
 
 // wanted returns arrays of one length: first the signals, then the steps.
@@ -116,7 +128,7 @@ func (r InboxRequest) wanted() (signals, after, steps string) {
 	return names.Literal(), seqs.Literal(), keys.Literal()
 }
 
-// In a later snapshot than that of the steps, which does no harm: these runs have ended.
+// In a later snapshot than that of the steps: these runs have ended, but one may have been resumed since.
 var listChildEnds = pg.DefineRead("list_child_ends", `
 	SELECT parent_step, id, workflow, status, output, error
 	FROM {schema}.workflow_runs

@@ -64,6 +64,7 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	      AND locked.status IN ('failed', 'cancelled') AND locked.id IN (SELECT id FROM affected)
 	    ON CONFLICT (id) DO UPDATE
 	    SET status = EXCLUDED.status, output = NULL, error = NULL, epoch = run.epoch + 1, run_at = EXCLUDED.updated_at,
+	        wake_seq = run.wake_seq + 1, -- a child that ended while this was finished has told nobody
 	        deadline_at = NULL, take_overs = 0, blocked_at = NULL, suspended_for = NULL, waits_for = NULL,
 	        updated_at = EXCLUDED.updated_at
 	    RETURNING run.id, run.parent_id, run.parent_step

@@ -21,6 +21,7 @@ type Schedule struct {
 	WakeIn   *time.Duration // until it is no longer waited for; nil: never
 	Request  json.RawMessage
 	Children *Children // nil: none
+	Again    bool      // there is a row of the step: the write goes alone
 }
 
 func (s *Schedule) kind() int {

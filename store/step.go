@@ -151,12 +151,14 @@ var setStep = pg.Define("set_step", `
 	               WHEN step.kind IN (`+waitKinds+`) THEN step.status NOT IN ('succeeded', 'failed')
 	               ELSE step.status <> 'succeeded'
 	          END
-	    RETURNING step.run_id
+	    RETURNING step.kind
 	), woken AS (
+	    -- Whatever the step was when this statement began: the run may have come to wait for it since.
 	    UPDATE {schema}.workflow_runs AS run
 	    SET `+wakes("'step:' || $2::text")+`
-	    FROM clock, written, wait
-	    WHERE run.id = $1 AND wait.status = 'scheduled' AND $3 <> 'scheduled'
+	    FROM clock, written
+	    WHERE run.id = $1 AND $3 <> 'scheduled'
+	      AND (written.kind IN (`+waitKinds+`) OR run.waits_for && ARRAY['step:' || $2::text])
 	)
 	SELECT run.status, run.owned, wait.status IS NOT NULL AS waits, EXISTS (SELECT FROM written) AS written
 	FROM clock

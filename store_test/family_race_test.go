@@ -210,3 +210,32 @@ func (r *familyRace) check(t *testing.T, parents []string) {
 		t.Errorf("%d deadlocks", n)
 	}
 }
+
+// A child is cancelled while its parent is being resumed, which opens the step that waits for it once more: the step counts it.
+func TestCancelWhileTheParentIsResumed(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		id := b.newRun(t)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
+		kit.Exec(t, b.side, `
+			INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, updated_at, waiting, child_id)
+			VALUES ($1, 's', 'failed', 'call', 1, 1, 0, $1 || '.c')`, id)
+		kit.Exec(t, b.side, `
+			INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, parent_id, parent_step)
+			VALUES ($1 || '.c', 'w', 'failed', '1', 1, 1, $1, 's')`, id)
+		tx := kit.Begin(t, b.db)
+		kit.Must(t, st.In(tx).ResumeRun(t.Context(), id))
+		done := make(chan error, 1)
+		go func() {
+			_, err := st.CancelRun(t.Context(), id+".c")
+			done <- err
+		}()
+		kit.Waiters(t, b.side, 1)
+		kit.Must(t, tx.Commit())
+		kit.Must(t, kit.Receive(t, "the cancel", done))
+		if got := b.family(t, id); got != "0 waiting, 2 woken" {
+			t.Errorf("got %s, want none that the step waits for, and its run woken by Resume and by the end", got)
+		}
+	})
+}

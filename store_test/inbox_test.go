@@ -213,3 +213,23 @@ func TestWhatNoLongerWaits(t *testing.T) {
 		t.Error("claimed: it waits")
 	}
 }
+
+// The children of a step have not all ended when one was resumed while the inbox was read.
+func TestInboxOfAResumedChild(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		id := b.ownedRun(t)
+		kit.Exec(t, b.side, `
+			INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, updated_at, waiting, child_id)
+			VALUES ($1, 's', 'scheduled', 'call', 1, 1, 0, $1 || '.c')`, id)
+		kit.Exec(t, b.side, `
+			INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, parent_id, parent_step)
+			VALUES ($1 || '.c', 'w', 'pending', '1', 1, 1, $1, 's')`, id)
+		got, err := st.ReadInbox(t.Context(), store.InboxRequest{RunID: id, Steps: []string{"s"}})
+		kit.Must(t, err)
+		if got.Steps[0].Waiting != 1 {
+			t.Errorf("%+v, want a step that waits", got.Steps)
+		}
+	})
+}

@@ -213,3 +213,32 @@ func TestAnswerAndTimeOut(t *testing.T) {
 		}
 	})
 }
+
+// The step is opened, and its run parked on it, while the answer waits for the run's row: it wakes the run all the same. So does
+// one to a step that the state API has scheduled.
+func TestCompletedWhileItIsOpened(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		id := b.ownedRun(t)
+		tx := kit.Begin(t, b.side)
+		kit.Exec(t, tx, `UPDATE workflows.workflow_runs SET status = 'suspended', owner = NULL, epoch = 2, waits_for = '{step:s}' WHERE id = $1`, id)
+		kit.Exec(t, tx, `
+			INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, started_at, updated_at)
+			VALUES ($1, 's', 'scheduled', 'signal', 1, 7, 7)`, id)
+		answered := make(chan error, 1)
+		go func() { answered <- st.SetStep(t.Context(), answers(id, "s", `1`)) }()
+		kit.Waiters(t, b.side, 1)
+		kit.Must(t, tx.Commit())
+		kit.Must(t, kit.Receive(t, "the answer", answered))
+
+		byHand := b.parkedRun(t, st, store.Park{For: store.ForChildren, WaitsFor: []string{"step:s"}})
+		b.opened(t, byHand, "s", "")
+		kit.Must(t, st.SetStep(t.Context(), answers(byHand, "s", `1`)))
+		for _, id := range []string{id, byHand} {
+			if got := kit.One[bool](t, b.side, `SELECT wake_seq = 1 AND run_at IS NOT NULL FROM workflows.workflow_runs WHERE id = $1`, id); !got {
+				t.Errorf("%s: the run waits for a step that has ended", id)
+			}
+		}
+	})
+}

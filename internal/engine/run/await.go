@@ -85,7 +85,7 @@ func Await(ctx context.Context, w Wait) (json.RawMessage, error) {
 
 // await waits until the step has ended. A wait that has an end, or asks somebody, is recorded first.
 func (s *step) await(ctx context.Context, w Wait) error {
-	if s.recorded == nil && (w.Timeout > 0 || w.Request != nil) {
+	if s.unopened() && (w.Timeout > 0 || w.Request != nil) {
 		schedule := &store.Schedule{Request: w.Request}
 		if w.Timeout > 0 {
 			schedule.WakeIn = &w.Timeout
@@ -118,6 +118,9 @@ func (s *step) await(ctx context.Context, w Wait) error {
 	}
 	return nil
 }
+
+// unopened reports whether the step does not wait yet: it is new, or Resume has set it back.
+func (s *step) unopened() bool { return s.recorded == nil || s.recorded.Status == store.StepPending }
 
 // takeSignal ends the step with a signal, unless another branch has taken it meanwhile, or with the time-out. That holds only if
 // nothing has come since the last look: else the step stays as it is, and the next look is due.
@@ -224,6 +227,7 @@ func (s *step) schedule(ctx context.Context, row *store.Schedule) error {
 	}
 	defer s.call.done(a)
 	row.Owned, row.Name, row.Kind, row.Seq, row.Took = r.owned, s.key, s.kind, s.seq, time.Since(a.started)
+	row.Again = s.recorded != nil
 	outcome, err := r.persist(row)
 	if err != nil {
 		return s.unrecorded(asFailure(err))

@@ -138,7 +138,7 @@ func sameRequest(a, b json.RawMessage) bool {
 
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
-	if s.recorded == nil {
+	if s.unopened() {
 		if err := s.start(ctx, c); err != nil {
 			return err
 		}
@@ -195,7 +195,7 @@ func (s *step) start(ctx context.Context, c Children) error {
 	}}
 	if awaited {
 		r.mu.Lock()
-		r.inbox.children[s.key] = len(c.Inputs)
+		put(&r.inbox.children, s.key, len(c.Inputs))
 		r.mu.Unlock()
 	}
 	if err := s.schedule(ctx, row); err != nil {

@@ -65,9 +65,13 @@ func (r *Run) unsure() bool {
 // Woken tells the run that something has come for it.
 func (r *Run) Woken() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.inbox.dirty = true
+	over := r.over
 	r.inFlightChanged()
+	r.mu.Unlock()
+	if over { // it is parked since, perhaps, and waits to be claimed
+		r.env.Created(1)
+	}
 }
 
 // WokenAt is Woken for whoever knows the run's wake_seq.
@@ -83,13 +87,14 @@ func (r *Run) WokenAt(seq int64) {
 // ChildEnded tells the run that one of the children which a step awaits has ended in this process. Only the last of them is news.
 func (r *Run) ChildEnded(step string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if left, awaited := r.inbox.children[step]; awaited && left > 1 {
-		r.inbox.children[step] = left - 1
-		return
+	left, awaited := r.inbox.children[step]
+	if awaited && left > 1 {
+		put(&r.inbox.children, step, left-1)
 	}
-	r.inbox.dirty = true
-	r.inFlightChanged()
+	r.mu.Unlock()
+	if !awaited || left <= 1 {
+		r.Woken()
+	}
 }
 
 // Awaits reports whether the run waits here for something that another process may send.
@@ -161,9 +166,9 @@ func (in *inbox) add(found *store.Inbox) {
 		if brought[signal.Name]++; brought[signal.Name] == inboxLimit {
 			in.dirty = true // there may be more
 		}
-		in.after[signal.Name] = signal.Seq
+		put(&in.after, signal.Name, signal.Seq)
 		if !in.taken[signal.Seq] {
-			in.unread[signal.Name] = append(in.unread[signal.Name], signal)
+			put(&in.unread, signal.Name, append(in.unread[signal.Name], signal))
 		}
 	}
 	children := make(map[string][]store.Run)
@@ -172,13 +177,13 @@ func (in *inbox) add(found *store.Inbox) {
 	}
 	for _, step := range found.Steps {
 		if !step.WakeAt.IsZero() {
-			in.until[step.Name] = step.WakeAt
+			put(&in.until, step.Name, step.WakeAt)
 		}
 		if step.Waiting > 0 {
-			in.children[step.Name] = step.Waiting
+			put(&in.children, step.Name, step.Waiting)
 		}
 		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
-			in.arrived[step.Name] = &arrival{step: step, children: children[step.Name]}
+			put(&in.arrived, step.Name, &arrival{step: step, children: children[step.Name]})
 		}
 	}
 }
@@ -197,8 +202,8 @@ func (in *inbox) take(signal store.Signal) bool {
 	if i < 0 {
 		return false
 	}
-	in.unread[signal.Name] = slices.Delete(unread, i, i+1)
-	in.taken[signal.Seq] = true
+	put(&in.unread, signal.Name, slices.Delete(unread, i, i+1))
+	put(&in.taken, signal.Seq, true)
 	return true
 }
 
@@ -207,21 +212,21 @@ func (in *inbox) giveBack(signal store.Signal) {
 	delete(in.taken, signal.Seq)
 	unread := in.unread[signal.Name]
 	i, _ := slices.BinarySearchFunc(unread, signal.Seq, func(s store.Signal, seq int64) int { return cmp.Compare(s.Seq, seq) })
-	in.unread[signal.Name] = slices.Insert(unread, i, signal)
+	put(&in.unread, signal.Name, slices.Insert(unread, i, signal))
 }
 
-// newInbox knows what the recorded steps have taken, and what was there when they were loaded.
+// newInbox knows what the recorded steps have taken and until when they wait, and what was there when they were loaded.
 func newInbox(wakeSeq int64, history store.History) inbox {
-	in := inbox{
-		seen: wakeSeq, unread: make(map[string][]store.Signal), after: make(map[string]int64), taken: make(map[int64]bool),
-		arrived: make(map[string]*arrival), until: make(map[string]time.Time), children: make(map[string]int),
-	}
+	in := inbox{seen: wakeSeq}
 	for i := range history.Steps {
 		if seq := history.Steps[i].SignalSeq; seq > 0 {
-			in.taken[seq] = true
+			put(&in.taken, seq, true)
 		}
 		if n := history.Steps[i].Waiting; n > 0 {
-			in.children[history.Steps[i].Name] = n
+			put(&in.children, history.Steps[i].Name, n)
+		}
+		if step := &history.Steps[i]; step.Status == store.StepScheduled && !step.WakeAt.IsZero() {
+			put(&in.until, step.Name, step.WakeAt) // whichever wait it is whose look brings a late signal
 		}
 	}
 	if history.Inbox != nil {
@@ -229,4 +234,12 @@ func newInbox(wakeSeq int64, history store.History) inbox {
 		in.add(history.Inbox)
 	}
 	return in
+}
+
+// put makes the map if this is its first entry: most runs wait for nobody.
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = make(map[K]V)
+	}
+	(*m)[key] = value
 }

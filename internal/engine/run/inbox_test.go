@@ -119,7 +119,7 @@ func TestInboxKnowsWhatWasLoaded(t *testing.T) {
 func TestLastChildIsNews(t *testing.T) {
 	t.Parallel()
 	r := timedRun()
-	r.inbox.children["s"] = 3
+	put(&r.inbox.children, "s", 3)
 	for n := 1; n <= 3; n++ {
 		r.ChildEnded("s")
 		if got, want := r.inbox.dirty, n == 3; got != want {
@@ -146,5 +146,34 @@ func TestChildIDs(t *testing.T) {
 			t.Errorf("id %q: want 32 digits after order.7., of its own", id)
 		}
 		seen[id] = true
+	}
+}
+
+// Until when a recorded step waits is known before a look has read its row: a look for others may bring what came too late for it.
+func TestInboxKnowsRecordedTimes(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(7, 0)
+	in := newInbox(0, store.History{Steps: []store.Step{
+		{Name: "open", Status: store.StepScheduled, WakeAt: at}, {Name: "for ever", Status: store.StepScheduled},
+		{Name: "asleep", Status: store.StepSucceeded, WakeAt: at},
+	}})
+	if len(in.until) != 1 || !in.until["open"].Equal(at) {
+		t.Errorf("until %v, want that of the open step", in.until)
+	}
+}
+
+// What comes for a run between its park and the moment in which this process forgets it is for whoever claims it.
+func TestNewsForARunThatIsOver(t *testing.T) {
+	t.Parallel()
+	r, claimable := timedRun(), 0
+	r.env.Created = func(n int) { claimable += n }
+	if r.Woken(); claimable != 0 {
+		t.Error("it is executed here")
+	}
+	r.settle(nil)
+	r.Woken()
+	r.ChildEnded("s")
+	if claimable != 2 {
+		t.Errorf("told of %d claimable runs, want 2", claimable)
 	}
 }

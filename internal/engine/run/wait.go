@@ -81,13 +81,15 @@ func (c *call) wait(ctx context.Context, w *wait, ready func() bool) error {
 	for {
 		flying, changed := c.run.inFlight()
 		over := due
-		if len(w.causes) > 0 {
-			if ready() { // a look before has brought it
-				return nil
-			}
+		if ready != nil && ready() { // a look before has brought it
+			return nil
+		}
+		if !short { // also for a time alone: the run is not parked while something may have come that it does not know of
 			if err := c.look(); err != nil {
 				return c.run.lost(err)
 			}
+		}
+		if ready != nil {
 			if ready() {
 				return nil
 			}

@@ -50,7 +50,7 @@ const (
 // Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all
 // the same.
 func (w *Writer) Write(ctx context.Context, row store.Write) (store.Outcome, error) {
-	if c, ok := row.(*store.Checkpoint); ok && c.Again {
+	if again(row) {
 		return w.Alone(ctx, row) // among others, a row that exists is an error of all
 	}
 	p := &pending{row: row, done: make(chan struct{})}
@@ -67,6 +67,17 @@ func (w *Writer) Write(ctx context.Context, row store.Write) (store.Outcome, err
 		return p.outcome, p.err
 	case <-ctx.Done():
 		return store.Lost, context.Cause(ctx)
+	}
+}
+
+func again(row store.Write) bool {
+	switch row := row.(type) {
+	case *store.Checkpoint:
+		return row.Again
+	case *store.Schedule:
+		return row.Again
+	default:
+		return false
 	}
 }
 
