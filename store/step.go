@@ -157,8 +157,7 @@ var setStep = pg.Define("set_step", `
 	    UPDATE {schema}.workflow_runs AS run
 	    SET `+wakes("'step:' || $2::text")+`
 	    FROM clock, written
-	    WHERE run.id = $1 AND $3 <> 'scheduled'
-	      AND (written.kind IN (`+waitKinds+`) OR run.waits_for && ARRAY['step:' || $2::text])
+	    WHERE run.id = $1 AND $3 <> 'scheduled' AND written.kind IN (`+waitKinds+`)
 	)
 	SELECT run.status, run.owned, wait.status IS NOT NULL AS waits, EXISTS (SELECT FROM written) AS written
 	FROM clock

@@ -227,14 +227,23 @@ func (r *Run) expire() {
 	r.end(nil, errDeadline)
 }
 
+// giveUp hands back a run that cannot go on here: its worker stops, and was patient, or the database refuses to answer.
+func (r *Run) giveUp(cause error) {
+	switch {
+	case errors.Is(cause, store.ErrRunLost):
+	case store.IsPermanent(cause):
+		r.release(cause, refusedPause)
+	default:
+		r.release(cause, 0)
+	}
+}
+
 // conclude does what follows from a call, and reports whether the function is to be called again.
 func (r *Run) conclude(c *call) (again bool) {
 	stopped, doomed, mismatched := c.close()
 	switch {
 	case r.own.Err() != nil:
-		if !errors.Is(context.Cause(r.own), store.ErrRunLost) { // its worker stops, and was patient
-			r.release(context.Cause(r.own), 0)
-		}
+		r.giveUp(context.Cause(r.own))
 	case errors.Is(stopped, errDeadline): // expire writes that too
 		r.end(nil, errDeadline)
 	case doomed != nil:
