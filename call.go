@@ -36,7 +36,8 @@ func Call[In, Out any](ctx context.Context, name string, w *Workflow[In, Out], i
 
 // CallAll is [Call] for many inputs at once: it starts a run for each of them, by one statement, and waits until all have ended, of which
 // the calling run is told once. The results are in the order of the inputs, of which there must be as many each time. A run that
-// failed does not stop the others: its Result has an Err. The error of CallAll itself is about the calling run.
+// failed does not stop the others: its Result has an Err. The error of CallAll itself is about the calling run. Once all have ended the
+// step has succeeded, with the failures among its results: [State.Resume] of the calling run does not resume those.
 //
 // The outputs of all together are one result, of a step. Where they are large, let the runs store what they make.
 func CallAll[In, Out any](
@@ -151,7 +152,8 @@ type callOption func(*callOptions)
 
 func (o callOption) call(to *callOptions) { o(to) }
 
-// Abandon lets the run go on when the one that has called it is cancelled or fails.
+// Abandon lets the run go on when the one that has started it is cancelled, and one that was called also when that fails; one that was
+// spawned does so in any case.
 func Abandon() CallOption {
 	return callOption(func(o *callOptions) { o.abandoned = true })
 }

@@ -90,7 +90,7 @@ func (s *Signal[T]) Poll(ctx context.Context) (value T, found bool, err error) {
 //
 // A run takes the signals of one name in the order in which they were sent. With [WithKey], a second signal of the same name and key
 // is not sent, which is no error. ErrRunNotFound; ErrRunFinished when the run is completed, failed or cancelled. Neither aborts the
-// transaction.
+// transaction, which holds the finished run's row until it ends.
 func (s *Signal[T]) Send(ctx context.Context, on Session, runID string, value T, options ...SendOption) error {
 	return on.state().send(ctx, runID, s.name, value, options)
 }

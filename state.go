@@ -262,7 +262,8 @@ func (s State) Resume(ctx context.Context, id string) error {
 	return nil
 }
 
-// DeleteRun deletes a run with its steps and signals: ErrRunNotFound, or ErrRunOwned while a worker executes it.
+// DeleteRun deletes a run with its steps and signals: ErrRunNotFound, or ErrRunOwned while a worker executes it. What it has called or
+// spawned stays, under ids that depend on its own: delete that too before a run is started under the same id again.
 func (s State) DeleteRun(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "delete run", id); err != nil {
 		return err
