@@ -283,7 +283,7 @@ func (b *bundle) sendsOnce(t *testing.T, st *store.Store, id, key string, way in
 		}
 		return err
 	}
-	tx, err := b.db.BeginTx(t.Context(), nil)
+	tx, err := b.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // whatever the database's default
 	if err != nil {
 		return err
 	}

@@ -122,14 +122,26 @@ func (r *race) untilItWaits(ctx context.Context, run *progress) {
 	kit.Pause(ctx, rand.N(6*time.Millisecond))
 }
 
+// sendPlain sends by SQL, at READ COMMITTED whatever the database's default: above it the server may refuse.
+func (r *race) sendPlain(ctx context.Context, signal store.NewSignal) (bool, error) {
+	tx, err := r.b.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	n, err := r.plain.send(ctx, tx, signal)
+	if err == nil {
+		err = tx.Commit()
+	}
+	return n == 1, err
+}
+
 // send sends a signal in one of several ways, until it is sent or was sent before.
 func (r *race) send(ctx context.Context, st *store.Store, signal store.NewSignal) (err error) {
 	sent := false
 	switch way := rand.N(9); way {
 	case 0:
-		var n int64
-		n, err = r.plain.send(ctx, r.b.db, signal)
-		sent = n == 1
+		sent, err = r.sendPlain(ctx, signal)
 	case 1, 2:
 		if way == 2 { // rolled back first
 			_, err = r.sendIn(ctx, st, signal, (*sql.Tx).Rollback)
@@ -179,7 +191,7 @@ func (r *race) sendTogether(ctx context.Context, st *store.Store, signal store.N
 }
 
 func (r *race) sendIn(ctx context.Context, st *store.Store, signal store.NewSignal, end func(*sql.Tx) error) (bool, error) {
-	tx, err := r.b.db.BeginTx(ctx, nil)
+	tx, err := r.b.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // whatever the database's default
 	if err != nil {
 		return false, err
 	}
