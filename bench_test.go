@@ -23,6 +23,18 @@ func BenchmarkRun(b *testing.B) {
 		}
 		return 10, nil
 	})
+	benchmarkRuns(b, tenSteps)
+}
+
+// BenchmarkCall is a parent that calls one child of one step: does it park for that, or wait in its slot?
+func BenchmarkCall(b *testing.B) {
+	child := workflow.DefineStep("child", func(_ context.Context, n int) (int, error) { return n, nil })
+	parent := workflow.Define("parent", func(ctx context.Context, n int) (int, error) { return workflow.Call(ctx, "call", child, n) })
+	benchmarkRuns(b, parent, child)
+}
+
+// benchmarkRuns has runs of a workflow started and awaited in one process, so many at a time.
+func benchmarkRuns(b *testing.B, measured *workflow.Workflow[int, int], others ...workflow.Definition) {
 	for _, concurrent := range []int{1, 8, 32, 128} {
 		b.Run(fmt.Sprintf("concurrent=%d", concurrent), func(b *testing.B) {
 			db := pgtest.New(b).Open(b, pgtest.PGX)
@@ -31,7 +43,7 @@ func BenchmarkRun(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			svc.Register(tenSteps)
+			svc.Register(append(others, measured)...)
 			ctx, stop := context.WithCancel(b.Context())
 			worked := make(chan error, 1)
 			go func() { worked <- svc.Work(ctx) }()
@@ -41,7 +53,7 @@ func BenchmarkRun(b *testing.B) {
 			for range concurrent {
 				all.Go(func() {
 					for range todo {
-						handle, err := tenSteps.Start(ctx, svc, 1)
+						handle, err := measured.Start(ctx, svc, 1)
 						if err == nil {
 							_, err = handle.Result(ctx)
 						}
