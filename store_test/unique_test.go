@@ -76,16 +76,18 @@ func TestUniqueKeyRace(t *testing.T) {
 			for _, err := range kit.Together(many, func(i int) (err error) {
 				run := store.NewRun{ID: uuid.NewString(), Workflow: "w", Input: json.RawMessage("1"), Unique: fmt.Sprint(round)}
 				on := st
+				var tx *sql.Tx
 				if i%2 == 0 {
-					tx, err := b.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-					if err != nil {
+					if tx, err = b.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
 						return err
 					}
-					defer func() { err = errors.Join(err, tx.Commit()) }()
 					on = st.In(tx)
 				}
 				created, err := on.CreateRun(t.Context(), run)
 				ids[i] = created.ID
+				if tx != nil {
+					err = errors.Join(err, tx.Commit())
+				}
 				return err
 			}) {
 				kit.Must(t, err)
