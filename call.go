@@ -190,7 +190,6 @@ func childrenOf[In, Out any](
 	}
 	return run.Children{
 		Workflow: w.name, Inputs: encoded, Delay: o.delay, Deadline: o.deadline, Abandoned: o.abandoned, Place: o.place(),
-		HasQueue: serviceOf(ctx).hasQueue,
 	}, nil
 }
 

@@ -157,11 +157,11 @@ func (s State) ListQueues(ctx context.Context) ([]QueueState, error) {
 	return queues, nil
 }
 
-// mustHaveQueue is ErrQueueNotFound unless there is a queue of this name. In a transaction of the application it may be one that is not
-// committed, and perhaps never is: so what is found there is not remembered.
+// mustHaveQueue is ErrQueueNotFound unless there is a queue of this name. A process asks once for those that are committed. In a
+// transaction of the application one may be found that never will be, so that is asked for each time.
 func (s State) mustHaveQueue(ctx context.Context, name string) error {
-	has := s.hasQueue
-	if _, known := s.queues.Load(name); !known && s.store.Tx() != nil {
+	has := s.engine.HasQueue
+	if s.store.Tx() != nil && !s.engine.KnowsQueue(name) {
 		has = s.store.HasQueue
 	}
 	there, err := has(ctx, name)
@@ -169,18 +169,6 @@ func (s State) mustHaveQueue(ctx context.Context, name string) error {
 		err = fmt.Errorf("workflow: queue %q: %w", name, ErrQueueNotFound)
 	}
 	return err
-}
-
-// hasQueue asks the database once for each queue that is there: queues stay.
-func (s *shared) hasQueue(ctx context.Context, name string) (bool, error) {
-	if _, known := s.queues.Load(name); known {
-		return true, nil
-	}
-	there, err := s.pool.HasQueue(ctx, name)
-	if err == nil && there {
-		s.queues.Store(name, struct{}{})
-	}
-	return there, err
 }
 
 // Bounds of a Queue's numbers: what its columns can hold, and such that no time that is computed from a rate is out of range.

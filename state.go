@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -41,7 +40,6 @@ type shared struct {
 	pool   *store.Store
 	engine *engine.Engine
 	closed atomic.Bool
-	queues sync.Map // names of those that were found
 }
 
 // after is what the process is to do once the transaction that a state is bound to has committed.

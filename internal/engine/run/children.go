@@ -22,8 +22,6 @@ type Children struct {
 	Delay     time.Duration // before they may begin
 	Deadline  time.Duration // of each, from its start on; 0: none
 	Abandoned bool          // they go on when the run is cancelled
-	store.Place
-	HasQueue func(ctx context.Context, name string) (bool, error) // nil: the queue of Place is there
 
 	request json.RawMessage // of a CallAll: how many there are
 }
@@ -191,12 +189,9 @@ func (s *step) start(ctx context.Context, c Children) error {
 		return Final(fmt.Errorf("workflow: step %q: %w: %d children, at most %d (see Config.MaxSteps)",
 			s.key, ErrTooManySteps, len(c.Inputs), r.env.MaxSteps))
 	}
-	if err := s.mustHaveQueue(c); err != nil {
-		return err
-	}
 	row := &store.Schedule{Request: c.request, Children: &store.Children{
 		Workflow: c.Workflow, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
-		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited, Place: c.Place,
+		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
 	}}
 	if awaited {
 		r.mu.Lock()
