@@ -11,10 +11,10 @@ import (
 // Others are looked at from their beginning on, unless that takes long. A full look is one at all queues, and has the next claim of each
 // queue that it finds begin at the beginning too. Pure: no clock, no lock; the queue loop alone has it.
 type queueMarks struct {
-	at     map[store.Lane]int64         // Unix milliseconds of the database
-	next   time.Time                    // of the full look
-	behind map[string]bool              // queues that a full look has found and that were not claimed from since
-	after  map[string]map[string]string // by queue and workflow: the partition that was served last
+	at     map[store.Lane]int64        // Unix milliseconds of the database
+	next   time.Time                   // of the full look
+	behind map[string]bool             // queues that a full look has found and that were not claimed from since
+	last   map[string]store.QueueClaim // where the newest claim of each has ended (After), and no more of it
 }
 
 // A queueLook is where a look or a claim begins, by lane. A full one begins at 0 for all of them.
@@ -80,9 +80,9 @@ func (m *queueMarks) saw(queue string, workflows []string, got answer) {
 		return
 	}
 	if m.at == nil {
-		m.at, m.after = make(map[store.Lane]int64), make(map[string]map[string]string)
+		m.at, m.last = make(map[store.Lane]int64), make(map[string]store.QueueClaim)
 	}
-	m.after[queue] = got.After
+	m.last[queue] = store.QueueClaim{After: got.After}
 	nearest := got.Now - markSlack.Milliseconds()
 	for i := range got.Runs {
 		run := &got.Runs[i]

@@ -103,7 +103,7 @@ func (w *worker) claimQueue(ctx context.Context, marks *queueMarks, queue string
 	sent := time.Now()
 	// Not cut short by the end of ctx, as in claim.
 	found, err := w.store.ClaimQueue(context.WithoutCancel(ctx), store.QueueRequest{
-		Worker: id, Queue: queue, Workflows: names, Marks: asked.from, After: marks.after[queue], Limit: n, Suspects: suspects,
+		Worker: id, Queue: queue, Workflows: names, Marks: asked.from, After: marks.last[queue].After, Limit: n, Suspects: suspects,
 	})
 	got := answer{QueueClaim: found, limit: n, now: time.Now()}
 	got.took = got.now.Sub(sent)
