@@ -103,7 +103,7 @@ func (w *worker) begin(ctx, lease context.Context, claimed []store.ClaimedRun) (
 		for _, c := range runs {
 			hold := write.NewHold()
 			if c.Suspect() && !w.holdSuspect(hold) { // a claim brings one at most, but there are two that claim
-				w.release(c.Owned, c.Queue, jittered(suspectPause))
+				w.release(c.Owned, c.Queue, 0)
 				continue
 			}
 			used++
@@ -128,9 +128,6 @@ func byHistory(claimed []store.ClaimedRun) [][]store.ClaimedRun {
 	}
 	return parts
 }
-
-// suspectPause is how long a suspect waits that was claimed while another one is executed.
-const suspectPause = time.Second
 
 // holdSuspect takes the place of the one suspect that is executed here, and reports whether it was free.
 func (w *worker) holdSuspect(hold *write.Hold) bool {

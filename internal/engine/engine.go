@@ -78,7 +78,7 @@ type Engine struct {
 	host     string
 	pid      int
 
-	exist    queueNames
+	exist queueNames
 
 	mu     sync.Mutex
 	bodies map[string]run.Body

@@ -28,7 +28,9 @@ func (e *Engine) HasQueue(ctx context.Context, name string) (bool, error) {
 }
 
 // KnowsQueue reports whether [Engine.HasQueue] would say so without asking anybody.
-func (e *Engine) KnowsQueue(name string) bool { return name == NoQueue || e.exist.has(name, time.Now()) }
+func (e *Engine) KnowsQueue(name string) bool {
+	return name == NoQueue || e.exist.has(name, time.Now())
+}
 
 func (n *queueNames) has(name string, now time.Time) bool {
 	n.mu.Lock()
