@@ -21,7 +21,7 @@ type queueDue struct {
 	due    time.Time // zero: not before something is said of it, or a look finds it
 	rest   time.Time // not before, whatever is said
 	full   bool      // a limit has left no room: it is of use to ask again when a run of it has left
-	waits  bool      // for its rate, which no run changes
+	waits  time.Time // for its rate, which no run changes, until then; zero: it does not
 	room   bool      // a run of it has left while it was being asked
 	missed int       // in a row: others were asking
 	more   int       // in a row: nothing was found among as many partitions as one claim looks at
@@ -33,7 +33,7 @@ const (
 	maxMissed   = 10                   // times as long is the longest
 	maxMore     = 20                   // claims at once that have found nothing yet
 	fullPause   = 25 * time.Millisecond
-	maxRateWait = time.Second // the rate may be changed meanwhile
+	maxRateWait = time.Second // for the rate may be changed meanwhile; from then on looks tell whether any run waits at all
 	// emptyShare bounds the part of the time in which looks are sent that find nothing: one in so many. Looks that take no longer
 	// than emptyFree are not counted: they are as quick as a look can be.
 	emptyShare = 10
@@ -63,7 +63,7 @@ func (q *queueDue) dueBy(at time.Time) {
 func (a *agenda) waiting(queue string, now time.Time) {
 	a.used = true
 	switch q := a.queue(queue); {
-	case q.waits:
+	case now.Before(q.waits):
 	case q.full:
 		q.dueBy(now.Add(jittered(fullPause)))
 	default:
@@ -95,8 +95,7 @@ func (a *agenda) looked(found []string, now time.Time, took time.Duration) {
 	a.rest = now.Add(restAfter(took))
 	for _, name := range found {
 		a.used = true
-		q := a.queue(name)
-		if !q.waits {
+		if q := a.queue(name); !now.Before(q.waits) {
 			q.dueBy(now)
 		}
 	}
@@ -124,7 +123,7 @@ func (a *agenda) next(now time.Time) (queue string, in time.Duration) {
 // ask says that a queue is being asked. What is said of it from then on concerns the next time.
 func (a *agenda) ask(queue string) {
 	q := a.queue(queue)
-	q.due, q.full, q.waits, q.room = time.Time{}, false, false, false
+	q.due, q.full, q.waits, q.room = time.Time{}, false, time.Time{}, false
 }
 
 // An answer is what came of asking a queue.
@@ -153,9 +152,11 @@ func (a *agenda) answered(queue string, got answer) {
 		q.more = 0
 	}
 	switch {
+	case got.Wait > maxRateWait:
+		q.waits, q.due = got.now.Add(maxRateWait), time.Time{}
 	case got.Wait > 0:
-		q.waits = true
-		q.due = got.now.Add(min(got.Wait, maxRateWait))
+		q.waits = got.now.Add(got.Wait)
+		q.due = q.waits
 	case got.More && q.more < maxMore:
 		q.more++
 		q.due = got.now

@@ -58,7 +58,8 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 		{"the rate", store.QueueClaim{Wait: 70 * time.Millisecond}, 0, nil, nil, [2]float64{170, 170}},
 		{"the rate, which no run changes", store.QueueClaim{Wait: 70 * time.Millisecond, Runs: runsOf("q", limit)}, 0,
 			waiting(90), func(a *agenda) { waiting(110)(a); left(111)(a); found(120)(a) }, [2]float64{170, 170}},
-		{"a slow rate, which may be changed", store.QueueClaim{Wait: time.Hour}, 0, nil, nil, [2]float64{1100, 1100}},
+		{"a slow rate", store.QueueClaim{Wait: time.Hour}, 0, waiting(90), func(a *agenda) { waiting(110)(a); found(1000)(a) }, never},
+		{"a slow rate, which may be changed", store.QueueClaim{Wait: time.Hour}, 0, nil, found(1200), [2]float64{1200, 1200}},
 		{"a slow look that found nothing", store.QueueClaim{}, 21 * time.Millisecond, nil, waiting(110), [2]float64{280, 280}},
 		{"a slow look that found some", store.QueueClaim{Runs: runsOf("q", 1)}, 21 * time.Millisecond, nil, waiting(110), [2]float64{110, 110}},
 	}
