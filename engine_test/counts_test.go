@@ -309,7 +309,7 @@ func TestStatementsOfAHeartbeat(t *testing.T) {
 			t.Errorf("%v in %s, want at most %d of each of the lease's", got, time.Since(began), most)
 		}
 		expected := []string{
-			"start_run", "register_worker", "claim_runs", "find_queues", "heartbeat", "find_orphans", "owned_runs", "overdue_runs", "unserved_runs",
+			"start_run", "register_worker", "claim_runs", "find_queues", "heartbeat", "find_orphans", "owned_runs", "find_overdue", "unserved_workflows", "unserved_queues",
 		}
 		for label := range got {
 			if !slices.Contains(expected, label) {

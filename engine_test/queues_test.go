@@ -399,7 +399,7 @@ func TestUnservedQueue(t *testing.T) {
 		})
 	})
 	_, err := handle.Result(kit.Within(t, 100*time.Millisecond))
-	if err == nil || !strings.Contains(err.Error(), `serves queue "nobody's"`) {
+	if err == nil || !strings.Contains(err.Error(), `not serve queue "nobody's"`) {
 		t.Errorf("%v; want the reason why it waits", err)
 	}
 }

@@ -58,6 +58,9 @@ const (
 const claims = `status = 'running', owner = worker.id, epoch = run.epoch + 1, run_at = NULL, suspended_for = NULL,
 	        waits_for = NULL, dispatched_at = run.dispatched_at * 0, updated_at = clock.ms`
 
+// oneSuspect leaves one suspect among those that were picked.
+const oneSuspect = `(picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))`
+
 // claimedColumns are what it returns, FROM picked, the run as it was before. Begun is no EXISTS, which might be planned as a scan
 // of all steps into a hash table.
 const claimedColumns = `run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
@@ -130,8 +133,7 @@ var claimRuns = pg.Define("claim_runs", `
 	    SET `+claims+`
 	    FROM clock, picked, worker
 	    WHERE run.id = picked.id
-	      -- One suspect at a time.
-	      AND (picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))
+	      AND `+oneSuspect+`
 	    RETURNING `+claimedColumns+`
 	)
 	SELECT {now_ms} AS now, claimed.*

@@ -38,21 +38,26 @@ type QueueState struct {
 var queueColumns = columnsOf(queueRow{})
 
 type queueRow struct {
-	Name            string        `db:"name"`
-	MaxRunning      sql.NullInt64 `db:"max_running"`
-	MaxPerWorker    sql.NullInt64 `db:"max_per_worker"`
-	MaxPerPartition sql.NullInt64 `db:"max_per_partition"`
-	RateCount       sql.NullInt64 `db:"rate_count"`
-	RateWindow      sql.NullInt64 `db:"rate_window"`
-	RateBurst       sql.NullInt64 `db:"rate_burst"`
-	PausedAt        sql.NullInt64 `db:"paused_at"`
-	CreatedAt       int64         `db:"created_at"`
-	UpdatedAt       int64         `db:"updated_at"`
+	limitsRow
+	CreatedAt int64 `db:"created_at"`
+	UpdatedAt int64 `db:"updated_at"`
 }
 
-func (r queueRow) queue() Queue {
+// Where a run's queue is looked for, there may be none.
+type limitsRow struct {
+	Name            sql.NullString `db:"name"`
+	MaxRunning      sql.NullInt64  `db:"max_running"`
+	MaxPerWorker    sql.NullInt64  `db:"max_per_worker"`
+	MaxPerPartition sql.NullInt64  `db:"max_per_partition"`
+	RateCount       sql.NullInt64  `db:"rate_count"`
+	RateWindow      sql.NullInt64  `db:"rate_window"`
+	RateBurst       sql.NullInt64  `db:"rate_burst"`
+	PausedAt        sql.NullInt64  `db:"paused_at"`
+}
+
+func (r limitsRow) limits() Queue {
 	return Queue{
-		Name: r.Name, MaxRunning: int(r.MaxRunning.Int64), MaxPerWorker: int(r.MaxPerWorker.Int64),
+		Name: r.Name.String, MaxRunning: int(r.MaxRunning.Int64), MaxPerWorker: int(r.MaxPerWorker.Int64),
 		MaxPerPartition: int(r.MaxPerPartition.Int64), RateCount: int(r.RateCount.Int64),
 		RateWindow: time.Duration(r.RateWindow.Int64) * time.Millisecond, RateBurst: int(r.RateBurst.Int64),
 	}
@@ -200,7 +205,7 @@ type queueStateRow struct {
 
 func (r queueStateRow) state() QueueState {
 	return QueueState{
-		Queue: r.queue(), PausedAt: timeOf(r.PausedAt), CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
+		Queue: r.limits(), PausedAt: timeOf(r.PausedAt), CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
 		Running: r.Running, Waiting: r.Waiting, Lag: time.Duration(r.Lag) * time.Millisecond,
 	}
 }

@@ -2,19 +2,13 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 )
 
-// served says of a worker's row whether it serves a queue, given as an expression; '' is for runs without one.
-func served(queue string) string {
-	return "(queues IS NULL OR queues = '{}' OR " + queue + " = ANY (queues))"
-}
-
-// Loose index scans: one descent for each workflow that has claimable runs, however many they are, and for each workflow of each queue.
-var unservedRuns = pg.DefineRead("unserved_runs", `
-	WITH RECURSIVE loose AS (
+// A loose index scan: one descent for each workflow that has claimable runs, however many they are.
+var unservedWorkflows = pg.DefineRead("unserved_workflows", `
+	WITH RECURSIVE waiting AS (
 	    (SELECT workflow
 	     FROM {schema}.workflow_runs
 	     WHERE queue IS NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
@@ -22,16 +16,37 @@ var unservedRuns = pg.DefineRead("unserved_runs", `
 	     LIMIT 1)
 	    UNION ALL
 	    SELECT next.workflow
-	    FROM loose
+	    FROM waiting
 	    CROSS JOIN LATERAL (
 	        SELECT workflow
 	        FROM {schema}.workflow_runs
 	        WHERE queue IS NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
-	          AND workflow > loose.workflow
+	          AND workflow > waiting.workflow
 	        ORDER BY workflow
 	        LIMIT 1
 	    ) AS next
-	), queued AS (
+	)
+	SELECT workflow
+	FROM waiting
+	WHERE NOT EXISTS (
+	    SELECT FROM {schema}.workflow_workers
+	    WHERE {alive} AND waiting.workflow = ANY (workflows) AND `+serves("''")+`)
+	LIMIT 20`)
+
+// serves is whether a worker serves a queue, the empty name for runs without one.
+func serves(queue string) string {
+	return "(coalesce(cardinality(queues), 0) = 0 OR " + queue + " = ANY (queues))"
+}
+
+// UnservedWorkflows returns the workflows, 20 at most, that have runs without a queue to be claimed now or later and that no living
+// worker knows.
+func (s *Store) UnservedWorkflows(ctx context.Context) (workflows []string, err error) {
+	err = s.db.List(ctx, &workflows, unservedWorkflows)
+	return workflows, pg.Problem("look for unserved workflows", err)
+}
+
+var unservedQueues = pg.DefineRead("unserved_queues", `
+	WITH RECURSIVE waiting AS (
 	    (SELECT queue, workflow
 	     FROM {schema}.workflow_runs
 	     WHERE queue IS NOT NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
@@ -39,48 +54,32 @@ var unservedRuns = pg.DefineRead("unserved_runs", `
 	     LIMIT 1)
 	    UNION ALL
 	    SELECT next.queue, next.workflow
-	    FROM queued
+	    FROM waiting
 	    CROSS JOIN LATERAL (
 	        SELECT queue, workflow
 	        FROM {schema}.workflow_runs
 	        WHERE queue IS NOT NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
-	          AND (queue, workflow) > (queued.queue, queued.workflow)
+	          AND (queue, workflow) > (waiting.queue, waiting.workflow)
 	        ORDER BY queue, workflow
 	        LIMIT 1
 	    ) AS next
-	), waiting AS (
-	    SELECT NULL AS queue, workflow
-	    FROM loose
-	    UNION ALL
-	    SELECT queue, workflow
-	    FROM queued
 	)
 	SELECT queue, workflow
 	FROM waiting
 	WHERE NOT EXISTS (
 	    SELECT FROM {schema}.workflow_workers
-	    WHERE {alive} AND waiting.workflow = ANY (workflows) AND `+served("coalesce(waiting.queue, '')")+`)
+	    WHERE {alive} AND waiting.workflow = ANY (workflows) AND `+serves("waiting.queue")+`)
 	LIMIT 20`)
 
-// Unserved are runs that wait in a queue, or without one, and that no living worker claims.
+// Unserved is a queue with runs of a workflow.
 type Unserved struct {
-	Queue    string // "": none
-	Workflow string
+	Queue    string `db:"queue"`
+	Workflow string `db:"workflow"`
 }
 
-// UnservedRuns returns the workflows, 20 at most, by queue, that have runs to be claimed now or later and that no living worker both knows
-// and serves.
-func (s *Store) UnservedRuns(ctx context.Context) ([]Unserved, error) {
-	var rows []struct {
-		Queue    sql.NullString `db:"queue"`
-		Workflow string         `db:"workflow"`
-	}
-	if err := s.db.List(ctx, &rows, unservedRuns); err != nil {
-		return nil, pg.Problem("look for unserved runs", err)
-	}
-	unserved := make([]Unserved, len(rows))
-	for i, row := range rows {
-		unserved[i] = Unserved{Queue: row.Queue.String, Workflow: row.Workflow}
-	}
-	return unserved, nil
+// UnservedQueues returns the queues, with workflows, 20 at most, that have runs to be claimed now or later and that no living
+// worker serves which knows the workflow.
+func (s *Store) UnservedQueues(ctx context.Context) (unserved []Unserved, err error) {
+	err = s.db.List(ctx, &unserved, unservedQueues)
+	return unserved, pg.Problem("look for unserved queues", err)
 }

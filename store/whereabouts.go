@@ -23,40 +23,40 @@ type Whereabouts struct {
 	WakeIn       *time.Duration // until it may be claimed, negative when it may already; nil: not before something comes
 	DeadlineIn   *time.Duration // nil: none
 	Err          error          // why it is blocked, or has failed; an *Error
-	Queue        string         // where it waits for a worker; "": it has no queue
-	Paused       bool           // no run of its queue begins
-	Running      int            // runs of its queue, as far as MaxRunning
-	MaxRunning   int            // of them on all workers; 0: any number
 	Workers      int            // that are alive
-	Knowing      int            // of them: those that know its workflow
-	Serving      int            // of these: those that serve its queue, or runs without one
+	Serving      int            // of them: those that know its workflow and serve its queue
+	Place
+	Dispatched bool       // it is announced on the application's own queue
+	Room       *QueueRoom // on its queue; nil: it has none, or there is no such queue
+}
+
+// QueueRoom is how full a queue is.
+type QueueRoom struct {
+	Queue
+	Paused      bool
+	Running     int64 // runs
+	InPartition int64 // of them: those of the same partition
 }
 
 var whereabouts = pg.DefineRead("whereabouts", `
 	SELECT run.status, run.workflow, run.owner, run.suspended_for, run.waits_for, run.error,
 	       run.run_at - {now_ms} AS wake_in, run.deadline_at - {now_ms} AS deadline_in,
 	       owner.host, owner.pid, coalesce(owner.{alive}, false) AS owner_alive,
-	       run.queue, line.paused_at IS NOT NULL AS paused, line.max_running, busy.running,
-	       living.workers, living.knowing, living.serving
+	       living.workers, living.serving, run.priority, run.partition_key, run.queue, run.dispatched_at IS NOT NULL AS dispatched,
+	       `+columnsOf(limitsRow{})+`, busy.running, busy.in_partition
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_workers AS owner ON owner.id = run.owner
 	CROSS JOIN LATERAL (
-	    SELECT count(*) AS workers,
-	           count(*) FILTER (WHERE run.workflow = ANY (workflows)) AS knowing,
-	           count(*) FILTER (WHERE run.workflow = ANY (workflows) AND `+served("coalesce(run.queue, '')")+`) AS serving
+	    SELECT count(*) AS workers, count(*) FILTER (WHERE run.workflow = ANY (workflows) AND `+serves("coalesce(run.queue, '')")+`) AS serving
 	    FROM {schema}.workflow_workers
 	    WHERE {alive}
 	) AS living
-	LEFT JOIN {schema}.workflow_queues AS line ON line.name = run.queue
-	CROSS JOIN LATERAL (
-	    SELECT count(*) AS running
-	    FROM (
-	        SELECT
-	        FROM {schema}.workflow_runs
-	        WHERE queue = run.queue AND queue IS NOT NULL AND status = 'running'
-	        LIMIT coalesce(line.max_running, 0)
-	    ) AS some
-	) AS busy
+	LEFT JOIN {schema}.workflow_queues AS queue ON queue.name = run.queue
+	LEFT JOIN LATERAL (
+	    SELECT count(*) AS running, count(*) FILTER (WHERE partition_key = run.partition_key) AS in_partition
+	    FROM {schema}.workflow_runs
+	    WHERE queue = run.queue AND status = 'running'
+	) AS busy ON queue.name IS NOT NULL
 	WHERE run.id = $1`)
 
 // Whereabouts returns where a run is, or ErrRunNotFound.
@@ -73,13 +73,13 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 		Host         sql.NullString `db:"host"`
 		PID          sql.NullInt64  `db:"pid"`
 		OwnerAlive   bool           `db:"owner_alive"`
-		Queue        sql.NullString `db:"queue"`
-		Paused       bool           `db:"paused"`
-		MaxRunning   sql.NullInt64  `db:"max_running"`
-		Running      int            `db:"running"`
 		Workers      int            `db:"workers"`
-		Knowing      int            `db:"knowing"`
 		Serving      int            `db:"serving"`
+		Dispatched   bool           `db:"dispatched"`
+		Running      int64          `db:"running"`
+		InPartition  int64          `db:"in_partition"`
+		placeRow
+		limitsRow
 	}
 	err := s.db.Get(ctx, &row, whereabouts, runID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -88,11 +88,15 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 	if err != nil {
 		return Whereabouts{}, pg.Problem(fmt.Sprintf("look for run %q", runID), err)
 	}
-	return Whereabouts{
+	where := Whereabouts{
 		Status: row.Status, Workflow: row.Workflow,
 		Owner: row.Owner.String, OwnerHost: row.Host.String, OwnerPID: int(row.PID.Int64), OwnerAlive: row.OwnerAlive,
 		SuspendedFor: SuspendReason(row.SuspendedFor.String), WaitsFor: row.WaitsFor, WakeIn: durationOf(row.WakeIn), DeadlineIn: durationOf(row.DeadlineIn),
-		Err: decodeError(row.Error), Queue: row.Queue.String, Paused: row.Paused, Running: row.Running, MaxRunning: int(row.MaxRunning.Int64),
-		Workers: row.Workers, Knowing: row.Knowing, Serving: row.Serving,
-	}, nil
+		Err: decodeError(row.Error), Workers: row.Workers, Serving: row.Serving,
+		Place: row.place(), Dispatched: row.Dispatched,
+	}
+	if row.Name.Valid {
+		where.Room = &QueueRoom{Queue: row.limits(), Paused: row.PausedAt.Valid, Running: row.Running, InPartition: row.InPartition}
+	}
+	return where, nil
 }

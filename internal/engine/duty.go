@@ -97,13 +97,14 @@ func (w *worker) takeOver(ctx context.Context) error {
 func (w *worker) endOverdue(ctx context.Context) error {
 	ids, err := w.store.Overdue(ctx)
 	for _, id := range ids {
-		if err := w.store.EndOverdue(ctx, id, run.ErrDeadline); err != nil {
+		ended, err := w.store.EndOverdue(ctx, id, run.ErrDeadline)
+		if err != nil {
 			return err
 		}
-		w.engine.observer.Observe(write.Event{Kind: write.RunFailed, RunID: id, Err: run.ErrDeadline})
-	}
-	if len(ids) > 0 {
-		w.lookAgain() // their parents, perhaps
+		if ended {
+			w.engine.observer.Observe(write.Event{Kind: write.RunFailed, RunID: id, Err: run.ErrDeadline})
+			w.lookAgain() // its parent may go on
+		}
 	}
 	return err
 }
@@ -163,17 +164,20 @@ func (s *sweeper) sweep(ctx context.Context) error {
 
 // reportUnserved warns of runs that no living worker will ever claim, by queue.
 func (w *worker) reportUnserved(ctx context.Context) error {
-	unserved, err := w.store.UnservedRuns(ctx)
-	workflows := make(map[string][]string)
-	for _, u := range unserved {
-		workflows[u.Queue] = append(workflows[u.Queue], u.Workflow)
+	workflows, err := w.store.UnservedWorkflows(ctx)
+	if len(workflows) > 0 {
+		w.engine.observer.Observe(write.Event{Kind: write.WorkflowsUnserved, Workflows: workflows})
 	}
-	for queue, names := range workflows {
-		e := write.Event{Kind: write.QueueUnserved, Queue: queue, Workflows: names}
-		if queue == NoQueue {
-			e.Kind = write.WorkflowsUnserved
-		}
-		w.engine.observer.Observe(e)
+	if err != nil {
+		return err
+	}
+	unserved, err := w.store.UnservedQueues(ctx)
+	queues := make(map[string][]string)
+	for _, u := range unserved {
+		queues[u.Queue] = append(queues[u.Queue], u.Workflow)
+	}
+	for queue, workflows := range queues {
+		w.engine.observer.Observe(write.Event{Kind: write.QueueUnserved, Queue: queue, Workflows: workflows})
 	}
 	return err
 }
