@@ -17,6 +17,13 @@ var (
 	// (compared as JSON).
 	ErrRunConflict = errors.New("a run with this id has another workflow or input")
 
+	// ErrUniqueTaken is returned when a run is resumed while another run of its workflow is unfinished and has its unique key. A
+	// transaction of the caller stays usable.
+	ErrUniqueTaken = errors.New("another unfinished run has its unique key")
+
+	// ErrQueueNotFound is returned when no queue has the given name. SetQueue and EnsureQueue make one.
+	ErrQueueNotFound = errors.New("queue not found")
+
 	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written.
 	ErrRunFinished = errors.New("run is finished")
 
