@@ -88,7 +88,7 @@ func (s State) create(ctx context.Context, run store.NewRun) (store.Run, error) 
 	}
 	created, err := s.store.CreateRun(ctx, run)
 	if err == nil {
-		s.then(s.engine.Wake)
+		s.then(func() { s.engine.Created(created.Queue, created.Workflow) })
 	}
 	return created, err
 }

@@ -110,7 +110,7 @@ func ofLease(s statement) verdict {
 var (
 	ofTheLease = map[string]bool{
 		"heartbeat": true, "find_orphans": true, "take_over": true, "forget_workers": true, "owned_runs": true,
-		"unserved_workflows": true, "wake_seqs": true, "find_stranded": true,
+		"unserved_runs": true, "wake_seqs": true, "find_stranded": true,
 	}
 	looking = map[string]bool{"find_orphans": true, "take_over": true, "claim_runs": true}
 )
