@@ -63,7 +63,7 @@
 //	err = paid.Send(ctx, svc.In(tx), runID, payment, workflow.WithKey(webhookID)) // anywhere; with a key, once
 //
 // An [Approval] asks people ([DefineApproval]): who may decide, on what, until when. [State.ListApprovals] lists what is open, and
-// [Approval.Decide] decides. The first decision that counts wins, and the others are kept.
+// [Approval.Decide] decides. The first decision that counts wins ([Approval.Decision]), and the others are kept.
 //
 // [Call] starts a run of another workflow and waits for its result, [CallAll] one for each of many inputs, and [Spawn] does not wait.
 // Each is a step of the run that calls, so it starts what it starts once. A workflow of one step comes from [DefineStep]: call it

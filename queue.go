@@ -75,13 +75,14 @@ type QueueState struct {
 // paused queue. Running runs go on; what begins after SetQueue has returned (in a transaction: after that has committed) obeys the new
 // limits. A transaction that has set a queue and stays open stops no run: until it commits, the queue works as it was.
 //
-// ErrLockTimeout when another transaction that has set the queue is open for longer than Config.LockTimeout.
+// Whoever sets a queue waits for another transaction that has set it and is still open: in a transaction of the application for
+// Config.LockTimeout, then ErrLockTimeout, and on the service for Config.Timeout, then ErrTimeout.
 func (s State) SetQueue(ctx context.Context, queue Queue) error {
 	return s.writeQueue(ctx, "set queue", queue, s.store.SetQueue)
 }
 
 // EnsureQueue creates the queue if it is not there; else it changes nothing. Call it when a program starts: it does not undo what an
-// operator has set meanwhile. The error is that of [State.SetQueue].
+// operator has set meanwhile. One that is there is not waited for.
 func (s State) EnsureQueue(ctx context.Context, queue Queue) error {
 	return s.writeQueue(ctx, "ensure queue", queue, s.store.EnsureQueue)
 }
@@ -101,14 +102,14 @@ func (s State) writeQueue(ctx context.Context, op string, queue Queue, write fun
 }
 
 // PauseQueue lets no run of the queue begin until [State.ResumeQueue]; those that run go on, and so does what starts new ones: they wait.
-// A deadline passes in a paused queue as well. Pausing a paused queue is fine. ErrQueueNotFound; ErrLockTimeout as with
-// [State.SetQueue].
+// A deadline passes in a paused queue as well. Pausing a paused queue is fine. ErrQueueNotFound; it waits as
+// [State.SetQueue] does.
 func (s State) PauseQueue(ctx context.Context, name string) error {
 	return s.turnQueue(ctx, "pause queue", name, s.store.PauseQueue)
 }
 
-// ResumeQueue lets the runs of a paused queue begin again. Resuming one that is not paused is fine. ErrQueueNotFound; ErrLockTimeout as
-// with [State.SetQueue].
+// ResumeQueue lets the runs of a paused queue begin again. Resuming one that is not paused is fine. ErrQueueNotFound; it waits as
+// [State.SetQueue] does.
 func (s State) ResumeQueue(ctx context.Context, name string) error {
 	return s.turnQueue(ctx, "resume queue", name, s.store.ResumeQueue)
 }

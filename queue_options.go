@@ -75,8 +75,8 @@ func WithPartition(key string) RunOption {
 // run. Once the run is completed, failed or cancelled the key is free again; [State.Resume] of a run whose key another one has taken
 // meanwhile is ErrUniqueTaken. The key has at most 1,024 bytes, and needs no queue.
 //
-// A transaction that has started such a run ([Service.In]) holds the key until it ends: another one that starts one of the same key waits
-// for it, for Config.LockTimeout at most, then ErrLockTimeout.
+// A transaction that has started such a run ([Service.In]) holds the key until it ends. Whoever starts one of the same key meanwhile waits
+// for that: in a transaction for Config.LockTimeout, then ErrLockTimeout, and on the service for Config.Timeout, then ErrTimeout.
 func WithUnique(key string) StartOption {
 	return startOption(func(o *startOptions) { o.unique = given{true, key} })
 }

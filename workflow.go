@@ -3,6 +3,7 @@ package workflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -175,7 +176,7 @@ func (w *Workflow[In, Out]) Start(
 	if s.store.Tx() != nil {
 		created, err := s.create(ctx, run)
 		if err != nil {
-			return nil, err
+			return nil, startError(err, run)
 		}
 		handle.runID = created.ID
 		return handle.of(run)
@@ -186,9 +187,17 @@ func (w *Workflow[In, Out]) Start(
 		handle.runID, handle.hold, err = s.engine.Start(ctx, run)
 	}
 	if err != nil {
-		return nil, err
+		return nil, startError(err, run)
 	}
 	return handle.of(run)
+}
+
+// startError names the key that is in the way; the store names the id, which nobody has chosen.
+func startError(err error, run store.NewRun) error {
+	if run.Unique != "" && errors.Is(err, ErrRunConflict) {
+		return fmt.Errorf("workflow: start a run of %q with the key %q: %w", run.Workflow, run.Unique, ErrRunConflict)
+	}
+	return err
 }
 
 // of refuses a handle to another run than the one whose id was chosen: to the one that has its key.

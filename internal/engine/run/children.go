@@ -226,7 +226,7 @@ func (s *step) needsQueue(name string) error {
 	case err != nil:
 		return r.lost(err)
 	case !found:
-		return Final(fmt.Errorf("workflow: step %q: %w: %q", s.key, store.ErrQueueNotFound, name))
+		return Final(fmt.Errorf("workflow: step %q: queue %q: %w", s.key, name, store.ErrQueueNotFound))
 	default:
 		return nil
 	}
