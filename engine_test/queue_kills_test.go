@@ -25,7 +25,7 @@ func TestLimitsUnderKills(t *testing.T) {
 			t.Parallel()
 			const workers, kills, runs, partitions = 4, 6, 300, 7
 			limits := workflow.Queue{Name: "q", MaxRunning: 8, MaxPerWorker: 4, MaxPerPartition: 3}
-			o := newOffice(t, way, limits)
+			o := newHall(t, way, limits)
 			w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
 				return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {
 					kit.Pause(ctx, time.Duration(n%5)*time.Millisecond)
