@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestLimitsUnderKills(t *testing.T) {
 				})
 			})
 			hire := func(n int) *process {
-				p, svc := o.worker(t, fmt.Sprint("worker ", n), func(c *workflow.Config) { c.Lease = time.Second }, w)
+				p, svc := o.worker(t, fmt.Sprint("worker ", n), func(c *workflow.Config) { c.Lease, c.Logger = time.Second, slog.New(slog.DiscardHandler) }, w)
 				ctx, stop := context.WithCancel(context.Background())
 				kit.Go(t, func() error { return svc.Work(ctx) }) // one that was killed cannot sign off
 				t.Cleanup(stop)
