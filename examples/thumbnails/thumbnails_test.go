@@ -42,6 +42,48 @@ func start(t *testing.T, url string, args ...string) (*exec.Cmd, *bytes.Buffer) 
 	return cmd, &out
 }
 
+// TestKilled runs the demo, small: three workers, and kill -9 of one of them.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Empty(t)
+	dir := t.TempDir()
+	demo, out := filepath.Join(dir, "demo"), filepath.Join(dir, "out")
+	if text, err := exec.CommandContext(kit.Context(t), "go", "build", "-o", demo, "./demo").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, text)
+	}
+	cmd := exec.CommandContext(kit.Context(t), demo, "-out", out, "-pictures", "6", "-width", "160", "-slow", "100ms")
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+database.URL())
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for _, line := range []string{
+		"67 pictures in 3 albums",
+		"Killed (SIGKILL): w",
+		"67 of 67 pictures, 0 at work: alps 40 of 40, coast 16 of 16, desert 11 of 11\n",
+		"most running at once    5 of 5 allowed; in one process 2 of 2 ",
+		"whose turn it was       alps ",
+		"held its places until the lease ended, then queued again; begun anew ",
+		"69 thumbnails and contact sheets, all of them whole\n",
+		"the kill lost nothing",
+	} {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("the output lacks %q", line)
+		}
+	}
+	for _, album := range []string{"alps", "coast", "desert"} {
+		if _, err := readTile(filepath.Join(out, album+".jpg")); err != nil {
+			t.Errorf("the contact sheet of %s: %v", album, err)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", text)
+	}
+}
+
 // TestMakerKilled kills the process that waits for the albums, before any worker is there. Started again, it finds what it had begun.
 func TestMakerKilled(t *testing.T) {
 	t.Parallel()
