@@ -21,7 +21,7 @@ func findAlbums(folder, out string) ([]Album, error) {
 	if out, err = filepath.Abs(out); err != nil {
 		return nil, err
 	}
-	if from, err := filepath.Rel(folder, out); err == nil && from != ".." && !strings.HasPrefix(from, "../") {
+	if from, err := filepath.Rel(folder, out); err == nil && from != ".." && !strings.HasPrefix(from, ".."+string(filepath.Separator)) {
 		return nil, fmt.Errorf("%s is in %s: thumbnails would be taken for pictures", out, folder)
 	}
 	entries, err := os.ReadDir(folder)

@@ -32,6 +32,7 @@ func workCommand(ctx context.Context, args []string) error {
 	}
 	defer service.Close()
 	service.Register(workflow.DefineStep(remote.Name(), s.thumbnail))
+	fmt.Printf("%s serves the queue %s until it is told to stop\n", s.name, queue)
 	return service.Work(ctx)
 }
 
