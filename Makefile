@@ -31,6 +31,13 @@ demo-refunds: ## Run the example: refunds that wait for managers, a bank and run
 	@go build -o .bin/demo-refunds ./examples/refunds/demo
 	@$(WITH_POSTGRES) -demo -- .bin/demo-refunds
 
+.PHONY: demo-queue
+demo-queue: ## Run the example: thumbnails by three processes under one limit, through a kill -9; look at .bin/albums
+	@echo "building the demo, which takes up to two minutes the first time"
+	@go build -o .bin/ ./internal/pgtest/with-postgres
+	@go build -o .bin/demo-queue ./examples/thumbnails/demo
+	@$(WITH_POSTGRES) -demo -- .bin/demo-queue -out .bin/albums
+
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
 	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m $(PACKAGES)
