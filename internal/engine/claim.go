@@ -27,7 +27,7 @@ func (w *worker) claimLoop(ctx context.Context) {
 		}
 		err := w.claim(ctx, &marks, n)
 		if err == nil {
-			pause = w.config.PollInterval
+			pause = w.poll()
 			continue
 		}
 		if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {

@@ -69,7 +69,7 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
-		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.lookForNews},
+		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.rarely(w.lookForNews)},
 		{name: "sweep children", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: sweeper.sweep},
 		{name: "look for unserved workflows", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
@@ -81,6 +81,7 @@ func (w *worker) takeOver(ctx context.Context) error {
 	taken, err := w.store.TakeOver(ctx, id)
 	if n := taken.Pending + int64(len(taken.Doomed)); n > 0 {
 		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: n})
+		w.engine.tell.Work()
 		w.lookAgain()
 	}
 	for _, doomed := range taken.Doomed {
@@ -130,6 +131,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		}
 		if n := len(found.Woken); n > 0 {
 			s.worker.engine.observer.Observe(write.Event{Kind: write.ParentsWoken, Count: int64(n)})
+			s.worker.engine.tell.Work()
 			s.worker.lookAgain()
 		}
 		if err != nil {

@@ -49,7 +49,9 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 		run.Owner = ""
 		_, err = e.store.CreateRun(ctx, run)
 	}
-	if err == nil {
+	if err == nil && run.Delay > 0 {
+		e.due(run.Delay)
+	} else if err == nil {
 		e.Wake()
 	}
 	return run.ID, nil, err

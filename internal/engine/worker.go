@@ -32,6 +32,11 @@ type worker struct {
 	suspect *write.Hold // at most one run is held that workers may have died of
 
 	suspectLeft bool // since the last claim
+
+	begun   atomic.Int64  // runs that have begun here, ever
+	hearing *hearing      // what other processes have said
+	alarms  *alarms       // nil without a notifier
+	beat    chan struct{} // one token: a heartbeat is to come at once
 }
 
 // claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
@@ -41,11 +46,16 @@ func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx 
 	w := &worker{
 		engine: e, store: e.store, config: e.config,
 		wake: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
+		hearing: newHearing(), beat: make(chan struct{}, 1),
+	}
+	if e.config.Notifier != nil {
+		w.alarms = newAlarms(w.ring)
 	}
 	w.env = &run.Env{
 		Store: e.store, Writer: e.writer, Observer: e.observer,
 		ParkAfter: e.config.ParkAfter, BlockedFor: e.config.BlockedFor, MaxSteps: e.config.MaxSteps,
 		Version: e.config.Version, Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
+		Due: w.due, Ended: w.ended,
 	}
 	return w
 }
@@ -75,6 +85,7 @@ func (w *worker) work(ctx context.Context) error {
 	for _, d := range w.duties(expiry) {
 		keepers.Go(func() { d.keep(keeping, w.engine.observer) })
 	}
+	defer w.listenToOthers(keeping, &keepers)()
 
 	w.claimLoop(ctx)
 	w.drain(stop)
@@ -118,6 +129,7 @@ func (w *worker) nudge() {
 
 // created says that n more runs wait to be claimed.
 func (w *worker) created(n int) {
+	w.engine.tell.Work()
 	w.mu.Lock()
 	w.slots.raised += n
 	w.mu.Unlock()
@@ -132,6 +144,7 @@ func (w *worker) childEnded(parentID, parentStep string) {
 			return
 		}
 	}
+	w.engine.tellOf(parentID)
 	w.lookAgain()
 }
 
@@ -166,13 +179,14 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
 		if final != nil {
-			w.engine.awaits.Finished(final)
+			w.ended(final)
 		}
 	})
 	if older := holds.Attach(hold, r.Owned(), r); older != nil {
 		older.Lose(store.ErrRunLost)
 	}
 	w.functions.Add(1)
+	w.begun.Add(1)
 	go r.Execute(lease, func() {
 		holds.Leave(hold)
 		w.leaveSuspect(hold)
@@ -194,6 +208,8 @@ func (w *worker) release(owned store.Owned, delay time.Duration) {
 	}
 	if delay == 0 {
 		w.created(1)
+	} else {
+		w.due(delay)
 	}
 }
 
@@ -238,6 +254,7 @@ func (w *worker) signOff(ctx context.Context) error {
 	}
 	released, err := w.store.ReleaseWorker(context.WithoutCancel(ctx), id)
 	if err == nil && released > 0 {
+		w.engine.tell.Work()
 		w.engine.observer.Observe(write.Event{Kind: write.RunHandedBack, Worker: id, Count: released})
 	}
 	return err

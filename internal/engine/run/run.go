@@ -35,6 +35,12 @@ type Env struct {
 	// Created says that n more runs wait to be claimed.
 	Created func(n int)
 
+	// Due says that a run is to be claimed after a time.
+	Due func(in time.Duration)
+
+	// Ended says that a run has ended which was not executed here.
+	Ended func(final *store.Run)
+
 	// ChildEnded says that a child which a step of its parent awaits has ended.
 	ChildEnded func(parentID, parentStep string)
 }
