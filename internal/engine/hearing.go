@@ -12,9 +12,10 @@ import (
 
 // A hint is what other processes have said.
 type hint struct {
-	work bool // something may be claimed
-	news bool // something may have come for runs that wait here
-	lost bool // a run may no longer be this worker's
+	work   bool // something may be claimed
+	queues bool // and does certainly wait in a queue
+	news   bool // something may have come for runs that wait here
+	lost   bool // a run may no longer be this worker's
 }
 
 // A hearing keeps hints until the worker follows them.
@@ -33,6 +34,7 @@ func (h *hearing) say(more hint) {
 	}
 	h.mu.Lock()
 	h.said.work = h.said.work || more.work
+	h.said.queues = h.said.queues || more.queues
 	h.said.news = h.said.news || more.news
 	h.said.lost = h.said.lost || more.lost
 	h.mu.Unlock()
@@ -78,7 +80,7 @@ func (w *worker) due(in time.Duration) {
 // ring says that the time of such a run has come. Without the others' hints polls find it soon enough.
 func (w *worker) ring() {
 	if w.engine.ears.Hears() {
-		w.hearing.say(hint{work: true})
+		w.hearing.say(hint{work: true, queues: true})
 	}
 }
 
@@ -95,19 +97,29 @@ func (w *worker) followHints(ctx context.Context) {
 		now := time.Now()
 		write.Wait(ctx, nil, max(pace.rest(now), spread(int(w.fleet.Load()))))
 		said := w.hearing.take()
-		if said.lost {
-			w.beatSoon()
-		}
-		if said.work { // as a poll does: runs that start here keep their slots
-			w.look()
-			w.nudge()
-		}
+		w.followHint(said)
 		if said.news {
 			w.newsNow(ctx)
 		}
 		before := begun
 		begun = w.begun.Load()
 		pace.looked(time.Now(), begun-before)
+	}
+}
+
+func (w *worker) followHint(said hint) {
+	if said.lost {
+		w.beatSoon()
+	}
+	if said.work { // as a poll does: runs that start here keep their slots
+		w.look()
+		w.nudge()
+		w.mu.Lock()
+		w.hintQueues()
+		w.mu.Unlock()
+	}
+	if said.queues {
+		w.lookAtQueues()
 	}
 }
 

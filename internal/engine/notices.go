@@ -50,7 +50,7 @@ func (e *Engine) hear(m notify.Message) {
 	for _, id := range m.Lost {
 		lost = lost || e.holds.Has(id)
 	}
-	w.hearing.say(hint{work: m.Work, news: m.Work || m.All, lost: lost})
+	w.hearing.say(hint{work: m.Work, queues: m.Queues, news: m.Work || m.All, lost: lost})
 }
 
 // heardHere makes whoever awaits a run in this process look, since polls are rare, if they are.
@@ -60,7 +60,8 @@ func (e *Engine) heardHere(runID string) {
 	}
 }
 
-// tellOf tells of a run that something has come for, and that is not executed here: whoever executes it, or may claim it, looks.
+// tellOf tells of a run that it has ended, or that something has come for it: whoever executes or awaits it looks, and whoever may
+// claim it, or one that waited for it.
 func (e *Engine) tellOf(runID string) {
 	e.tell.News(runID)
 	e.tell.Work()
@@ -68,9 +69,22 @@ func (e *Engine) tellOf(runID string) {
 
 // Ended tells whoever awaits a run, here or elsewhere, that somebody has ended or deleted it; a run that waited for it may go on.
 func (e *Engine) Ended(runID string) {
-	e.heardHere(runID)
-	e.tell.News(runID)
+	e.tellEnded(runID)
 	e.Wake()
+}
+
+func (e *Engine) tellEnded(runID string) {
+	e.heardHere(runID)
+	e.tellOf(runID)
+}
+
+// tellCreated tells that a run waits to be claimed, in a queue or without one.
+func (e *Engine) tellCreated(queue string) {
+	if queue == NoQueue {
+		e.tell.Work()
+	} else {
+		e.tell.Queued()
+	}
 }
 
 // due says that a run is to be claimed after a time, which a worker of this process sees to.

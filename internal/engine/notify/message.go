@@ -8,11 +8,12 @@ import (
 
 // A Message is what one process tells the others. An empty one tells that whoever hears it hears.
 type Message struct {
-	From string   `json:"from"`           // the process
-	Work bool     `json:"work,omitempty"` // something may be claimed
-	Runs []string `json:"runs,omitempty"` // there is news about these runs: they have ended, or something was sent to them
-	Lost []string `json:"lost,omitempty"` // these were taken from whoever executes them
-	All  bool     `json:"all,omitempty"`  // there is news about more runs than could be named
+	From   string   `json:"from"`             // the process
+	Work   bool     `json:"work,omitempty"`   // something may be claimed
+	Queues bool     `json:"queues,omitempty"` // something waits in a queue
+	Runs   []string `json:"runs,omitempty"`   // there is news about these runs: they have ended, or something was sent to them
+	Lost   []string `json:"lost,omitempty"`   // these were taken from whoever executes them
+	All    bool     `json:"all,omitempty"`    // there is news about more runs than could be named
 }
 
 // maxPayload is the longest payload, in bytes. PostgreSQL takes less than 8,000.
@@ -30,6 +31,7 @@ func parse(payload string) (m Message, ok bool) {
 type draft struct {
 	some       bool // there is something to be sent, be it an empty message
 	work, all  bool
+	queues     bool
 	runs, lost map[string]bool
 	bytes      int           // of the runs' names
 	sent       []func(error) // are called with how it went
@@ -58,7 +60,7 @@ const envelope = 100
 
 func (d *draft) payload(from string) (string, error) {
 	text, err := json.Marshal(Message{
-		From: from, Work: d.work, All: d.all,
+		From: from, Work: d.work, Queues: d.queues, All: d.all,
 		Runs: slices.Sorted(maps.Keys(d.runs)), Lost: slices.Sorted(maps.Keys(d.lost)),
 	})
 	return string(text), err

@@ -39,6 +39,9 @@ func NewSender(send func(ctx context.Context, payload string) error, trouble fun
 // Work tells that something may be claimed.
 func (s *Sender) Work() { s.add(func(d *draft) { d.some, d.work = true, true }) }
 
+// Queued tells that something waits in a queue.
+func (s *Sender) Queued() { s.add(func(d *draft) { d.some, d.queues = true, true }) }
+
 // News tells that there is news about runs, for whoever executes or awaits them.
 func (s *Sender) News(runs ...string) {
 	s.add(func(d *draft) {

@@ -36,6 +36,7 @@ const (
 	WorkIdle
 	WorkWaits
 	WorkflowsUnserved
+	QueueUnserved
 	LeaseLost
 	NotificationsArrive
 	NotificationsFail
@@ -67,6 +68,7 @@ var kinds = [...]struct {
 	WorkIdle:            {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
 	WorkWaits:           {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved:   {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
+	QueueUnserved:       {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
 	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
 	NotificationsFail:   {slog.LevelWarn, "notifications do not arrive; the worker polls as without a notifier, and will try again"},
@@ -81,6 +83,7 @@ type Event struct {
 	RunID     string
 	Workflow  string
 	Workflows []string
+	Queue     string
 	Step      string
 	Attempt   int
 	Attempts  int // that the step has in all; 0: no bound
@@ -149,6 +152,7 @@ func (e *Event) attrs() []slog.Attr {
 	if len(e.Workflows) > 0 {
 		attrs = append(attrs, slog.Any("workflows", e.Workflows))
 	}
+	text("queue", e.Queue)
 	if len(e.Signals) > 0 {
 		attrs = append(attrs, slog.Any("signals", e.Signals))
 	}
