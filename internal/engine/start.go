@@ -55,7 +55,11 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 			run.ID = created.ID
 		}
 	}
-	if err == nil && (run.Queue == NoQueue || run.Delay == 0) {
+	switch {
+	case err != nil:
+	case run.Delay > 0:
+		e.due(run.Delay)
+	default:
 		e.Created(run.Queue, run.Workflow)
 	}
 	return run.ID, nil, err
