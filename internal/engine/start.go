@@ -15,11 +15,18 @@ import (
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
 // first.
 func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *write.Hold, err error) {
+	if e.dispatch != nil {
+		id, err = e.startDispatched(ctx, run)
+		return id, nil, err
+	}
 	return e.start(ctx, run, e.working())
 }
 
 // StartPending is Start for a run that has to be claimed even here: its function must get the input as the database has it.
 func (e *Engine) StartPending(ctx context.Context, run store.NewRun) (id string, err error) {
+	if e.dispatch != nil {
+		return e.startDispatched(ctx, run)
+	}
 	id, _, err = e.start(ctx, run, nil)
 	return id, err
 }
@@ -49,7 +56,7 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 		run.Owner = ""
 		_, err = e.store.CreateRun(ctx, run)
 	}
-	if err == nil {
+	if err == nil && run.Dispatched == store.ByClaim {
 		e.Wake()
 	}
 	return run.ID, nil, err

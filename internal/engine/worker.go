@@ -21,7 +21,9 @@ type worker struct {
 	env    *run.Env
 
 	lease     *lease
-	wake      chan struct{} // one token: look for runs now
+	ctx       context.Context // of Work
+	wake      chan struct{}   // one token: look for runs now
+	announce  chan struct{}   // one token: look for runs to announce now
 	functions sync.WaitGroup
 	fleet     atomic.Int32 // living workers, as the last heartbeat saw
 
@@ -39,13 +41,13 @@ type claims struct{ sent, done int }
 
 func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx is kept: it ends with Work, and says so to runs
 	w := &worker{
-		engine: e, store: e.store, config: e.config,
-		wake: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
+		engine: e, store: e.store, config: e.config, ctx: ctx,
+		wake: make(chan struct{}, 1), announce: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
 	}
 	w.env = &run.Env{
 		Store: e.store, Writer: e.writer, Observer: e.observer,
 		ParkAfter: e.config.ParkAfter, BlockedFor: e.config.BlockedFor, MaxSteps: e.config.MaxSteps,
-		Version: e.config.Version, Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
+		Version: e.config.Version, Dispatched: e.dispatch.children(), Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
 	}
 	return w
 }
@@ -74,6 +76,9 @@ func (w *worker) work(ctx context.Context) error {
 	keepers.Go(func() { newHeart(w, expiry).beat(keeping) })
 	for _, d := range w.duties(expiry) {
 		keepers.Go(func() { d.keep(keeping, w.engine.observer) })
+	}
+	if w.engine.dispatch != nil {
+		keepers.Go(func() { newDispatchSweep(w).keep(keeping) })
 	}
 
 	w.claimLoop(ctx)
@@ -116,12 +121,21 @@ func (w *worker) nudge() {
 	}
 }
 
+// nudgeSweep makes the sweep look at once for runs to announce.
+func (w *worker) nudgeSweep() {
+	select {
+	case w.announce <- struct{}{}:
+	default:
+	}
+}
+
 // created says that n more runs wait to be claimed.
 func (w *worker) created(n int) {
 	w.mu.Lock()
 	w.slots.raised += n
 	w.mu.Unlock()
 	w.nudge()
+	w.nudgeSweep()
 }
 
 // childEnded tells a parent that is executed here; one that is parked may be claimed now.
@@ -141,6 +155,7 @@ func (w *worker) lookAgain() {
 	w.slots.hint()
 	w.mu.Unlock()
 	w.nudge()
+	w.nudgeSweep()
 }
 
 func (w *worker) setOpen(open bool) {
@@ -162,8 +177,15 @@ func (w *worker) give(n int) {
 
 // execute executes a run in a slot that was taken for it.
 func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
+	w.executeIn(w.env, lease, hold, claimed, history, func() { w.give(1) })
+}
+
+// executeIn executes a run, and calls left when no code of it goes on here any more.
+func (w *worker) executeIn(
+	env *run.Env, lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History, left func(),
+) {
 	holds := w.engine.holds
-	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
+	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
 		if final != nil {
 			w.engine.awaits.Finished(final)
@@ -176,7 +198,7 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	go r.Execute(lease, func() {
 		holds.Leave(hold)
 		w.leaveSuspect(hold)
-		w.give(1)
+		left()
 		w.functions.Done()
 	})
 }

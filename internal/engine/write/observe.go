@@ -36,6 +36,7 @@ const (
 	WorkIdle
 	WorkWaits
 	WorkflowsUnserved
+	DispatchFailed
 	LeaseLost
 	Trouble
 )
@@ -65,6 +66,7 @@ var kinds = [...]struct {
 	WorkIdle:          {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
 	WorkWaits:         {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved: {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
+	DispatchFailed:    {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
 	LeaseLost:         {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	Trouble:           {slog.LevelWarn, "trouble with the database; it will be tried again"},
 }
@@ -120,7 +122,8 @@ func (o *Observer) LastTrouble() LastTrouble {
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
-	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits {
+	switch e.Kind {
+	case Trouble, LeaseLost, WorkWaits, DispatchFailed:
 		o.mu.Lock()
 		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
