@@ -7,6 +7,7 @@ GOLANGCI_VERSION := v2.15.0
 FUZZTIME         := 10s
 VERSIONS         := 14 16 17 18
 RACE             := -race
+PACKAGES         := ./...
 
 WITH_POSTGRES := .bin/with-postgres -install
 GOLANGCI      := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -32,7 +33,7 @@ demo-refunds: ## Run the example: refunds that wait for managers, a bank and run
 
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
-	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m ./...
+	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m $(PACKAGES)
 
 .PHONY: test-versions
 test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17 18), which npm brings
@@ -48,7 +49,7 @@ test-river: .bin/with-postgres ## Test the adapter to River, a module of its own
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
 	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=15m ./...
-	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=10m -run="^(Test|Fuzz)" . ./store_test
+	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -shuffle=on -timeout=10m -run="^(Test|Fuzz)" . ./store_test
 
 .PHONY: soak
 soak: .bin/with-postgres ## Test the fleet and the store at full sizes: thousands of signals and children, a rolling deploy of 200 runs

@@ -52,7 +52,9 @@ func newTableQueue(t testing.TB, db *sql.DB) *tableQueue {
 	return &tableQueue{t, db}
 }
 
-func (q *tableQueue) Dispatch(ctx context.Context, runIDs []string) error { return insertMessages(ctx, q.db, runIDs) }
+func (q *tableQueue) Dispatch(ctx context.Context, runIDs []string) error {
+	return insertMessages(ctx, q.db, runIDs)
+}
 
 func (q *tableQueue) DispatchTx(ctx context.Context, tx *sql.Tx, runIDs []string) error {
 	return insertMessages(ctx, tx, runIDs)

@@ -26,7 +26,7 @@ type QueueClaim struct {
 	Runs   []ClaimedRun
 	After  string        // for the next claim
 	Missed bool          // somebody else was claiming: look again soon
-	Full   bool          // a limit or a pause: until a run of the queue ends, or the queue changes, there is nothing to be done
+	Full   bool          // a limit or a pause: until a run of the queue ends, or the queue changes, there is nothing more to be done
 	Wait   time.Duration // until the queue's rate allows another run; 0: it does
 	More   bool          // not all partitions were looked at
 	Single bool          // no run has a partition: the marks may follow what was claimed
@@ -155,7 +155,7 @@ var claimQueue = pg.Define("claim_queue", `
 	           ) END AS until
 	    FROM room
 	)
-	SELECT {now_ms} AS now, coalesce(room.full, false) AS full, `+waitFor+` AS wait,
+	SELECT {now_ms} AS now, coalesce(`+fullAfter+`, false) AS full, `+waitFor+` AS wait,
 	       EXISTS (SELECT FROM chosen) AND NOT EXISTS (SELECT FROM held) AS missed, looked.until,
 	       room.n > 0 AND NOT EXISTS (SELECT FROM known WHERE partitioned) AS single,
 	       claimed.*

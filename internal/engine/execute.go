@@ -147,10 +147,10 @@ func (w *worker) claimOne(ctx context.Context, runID string, hold *write.Hold) (
 
 // unclaimed tells why a message has to come again; of what is not here there is nothing to be done.
 var unclaimed = map[store.ClaimAnswer]error{
-	store.RunUnknown:  store.ErrRunNotFound,
-	store.RunForeign:  ErrUnknownWorkflow,
-	store.RunNoPlace:  store.ErrQueueFull,
-	store.RunSuspect:  ErrSuspect,
-	store.RunMissed:   store.ErrLockTimeout,
+	store.RunUnknown: store.ErrRunNotFound,
+	store.RunForeign: ErrUnknownWorkflow,
+	store.RunNoPlace: store.ErrQueueFull,
+	store.RunSuspect: ErrSuspect,
+	store.RunMissed:  store.ErrLockTimeout,
 	store.RunNoLease: ErrNotWorking,
 }
