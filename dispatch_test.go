@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,11 @@ func TestExecute(t *testing.T) {
 		t.Errorf("result %q, %v", got, err)
 	}
 	kit.WantIs(t, execute(id), nil) // it has ended
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := unknown.Result(ctx); err == nil || !strings.Contains(err.Error(), "Service.Execute") {
+		t.Errorf("a run that nobody executes: %v", err)
+	}
 	if len(queue.messages) > 0 {
 		t.Errorf("%d more messages than there was something to do", len(queue.messages))
 	}

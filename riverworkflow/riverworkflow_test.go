@@ -69,7 +69,7 @@ func TestDispatcher(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
-			open := func(t *testing.T) *sql.DB { return pgtest.Empty(t).Open(t, access) }
+			open := func(t *testing.T) *sql.DB { return pgtest.New(t).Open(t, access) }
 			dispatchtest.Run(t, open, func(t *testing.T, db *sql.DB) dispatchtest.Queue {
 				r := newRig(t, db)
 				return dispatchtest.Queue{Dispatcher: r.dispatcher, Consume: r.consume}

@@ -167,8 +167,16 @@ func (s *Store) TakeBackAnnouncements(ctx context.Context, runIDs []string) erro
 func (s *Store) InTransaction(ctx context.Context, op string, f func(context.Context, *Store) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Timeout, pg.Timeout(s.opts.Timeout))
 	defer cancel()
+	var outcome error // of f, which says what it was about
 	err := pg.Resend(ctx, func() error {
-		return s.db.Transact(ctx, sql.LevelReadCommitted, func(tx *pg.DB) error { return f(ctx, s.on(tx.Own())) })
+		outcome = nil
+		return s.db.Transact(ctx, sql.LevelReadCommitted, func(tx *pg.DB) error {
+			outcome = f(ctx, s.on(tx.Own()))
+			return outcome
+		})
 	})
+	if outcome != nil {
+		return pg.Blame(ctx, outcome)
+	}
 	return pg.Problem(op, pg.Blame(ctx, err))
 }
