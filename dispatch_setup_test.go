@@ -53,16 +53,24 @@ func newTableQueue(t testing.TB, db *sql.DB) *tableQueue {
 }
 
 func (q *tableQueue) Dispatch(ctx context.Context, runIDs []string) error {
-	return insertMessages(ctx, q.db, runIDs)
+	return q.inTx(ctx, func(tx *sql.Tx) error { return q.DispatchTx(ctx, tx, runIDs) })
+}
+
+// inTx does what a queue should, whatever the database's default isolation.
+func (q *tableQueue) inTx(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := q.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
 }
 
 func (q *tableQueue) DispatchTx(ctx context.Context, tx *sql.Tx, runIDs []string) error {
-	return insertMessages(ctx, tx, runIDs)
-}
-
-func insertMessages(ctx context.Context, on kit.Execer, runIDs []string) error {
 	for _, id := range runIDs {
-		if _, err := on.ExecContext(ctx, "INSERT INTO messages (run_id) VALUES ($1)", id); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO messages (run_id) VALUES ($1)", id); err != nil {
 			return err
 		}
 	}
@@ -72,10 +80,12 @@ func insertMessages(ctx context.Context, on kit.Execer, runIDs []string) error {
 func (q *tableQueue) consume(execute dispatchtest.Execute) (stop func(), err error) {
 	take := func(ctx context.Context) (id string, found bool) {
 		for ctx.Err() == nil {
-			err := q.db.QueryRowContext(ctx, `
-				DELETE FROM messages
-				WHERE id = (SELECT id FROM messages ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-				RETURNING run_id`).Scan(&id)
+			err := q.inTx(ctx, func(tx *sql.Tx) error {
+				return tx.QueryRowContext(ctx, `
+					DELETE FROM messages
+					WHERE id = (SELECT id FROM messages ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+					RETURNING run_id`).Scan(&id)
+			})
 			switch {
 			case err == nil:
 				return id, true

@@ -192,12 +192,16 @@ func TestDispatchedRunIsTakenOver(t *testing.T) {
 	kit.Must(t, err)
 	id := kit.Receive(t, "the message", queue.messages)
 	kit.Exec(t, b.db, `
-		WITH dead AS (
-		    INSERT INTO workflows.workflow_workers (id, expires_at) VALUES ('dead', 1) RETURNING id
+		WITH another AS (
+		    INSERT INTO workflows.workflow_workers (id, expires_at) VALUES ('another', 9000000000000) RETURNING id
 		)
-		UPDATE workflows.workflow_runs SET status = 'running', owner = dead.id, epoch = 1, run_at = NULL, dispatched_at = 0 FROM dead`)
+		UPDATE workflows.workflow_runs SET status = 'running', owner = another.id, epoch = 1, run_at = NULL, dispatched_at = 0 FROM another`)
 	kit.Work(t, b.svc)
-	kit.WantIs(t, b.executeWorking(kit.Context(t), id), nil) // somebody else's, as far as anybody knows
+	kit.WantIs(t, b.executeWorking(kit.Context(t), id), nil)
+	if run := b.get(id); run.Owner != "another" {
+		t.Errorf("the owner of the run is %q, want the one that lives", run.Owner)
+	}
+	kit.Exec(t, b.db, "UPDATE workflows.workflow_workers SET expires_at = 1 WHERE id = 'another'")
 	if got := kit.Receive(t, "the message of the run that was taken over", queue.messages); got != id {
 		t.Errorf("the message names %q, want %q", got, id)
 	}
@@ -248,7 +252,7 @@ func (q *rogueQueue) Dispatch(ctx context.Context, runIDs []string) error {
 func TestRogueDispatcher(t *testing.T) {
 	t.Parallel()
 	queue := &rogueQueue{newChannelQueue(), make(chan func(context.Context) error, 10)}
-	b := dispatched(t, queue, func(c *workflow.Config) { c.Timeout = 500 * time.Millisecond })
+	b := dispatched(t, queue, func(c *workflow.Config) { c.Timeout = 2 * time.Second })
 	w := workflow.Define("w", func(ctx context.Context, n int) (int, error) { return n, nil })
 	b.svc.Register(w)
 	release := make(chan struct{})

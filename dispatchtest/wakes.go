@@ -2,7 +2,7 @@ package dispatchtest
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"testing"
 	"time"
 
@@ -88,7 +88,7 @@ func testTimers(t *testing.T, s *stage) {
 			defer s.mu.Unlock()
 			if !failed {
 				failed = true
-				return false, fmt.Errorf("not this time")
+				return false, errors.New("not this time")
 			}
 			return true, nil
 		}, again)

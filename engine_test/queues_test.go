@@ -103,7 +103,7 @@ func TestServe(t *testing.T) {
 		executed := make(map[string]map[string]bool) // by worker: queues
 		processes := make(map[string]*process)
 		work := func(name string, serve ...string) *workflow.Service {
-			leaf := workflow.Define("leaf", func(ctx context.Context, queue string) (int, error) {
+			leaf := workflow.Define("leaf", func(_ context.Context, queue string) (int, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				if executed[name] == nil {

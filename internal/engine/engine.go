@@ -14,22 +14,22 @@
 //
 // This floor:
 //
-//	engine.go     the engine and its worker, from outside
-//	start.go      creates a run, already claimed where there is a free slot
-//	send.go       sends signals to runs
-//	worker.go     the life of a worker
-//	slots.go        how many more runs may begin here (pure)
-//	claim.go      claims runs without a queue into free slots
-//	marks.go      where these claims begin to look (pure)
-//	queues.go     claims runs of queues
-//	agenda.go     which queue is asked for runs, and when (pure)
+//	engine.go      the engine and its worker, from outside
+//	start.go       creates a run, already claimed where there is a free slot
+//	send.go        sends signals to runs
+//	worker.go      the life of a worker
+//	slots.go       how many more runs may begin here (pure)
+//	claim.go       claims runs without a queue into free slots
+//	marks.go       where these claims begin to look (pure)
+//	queues.go      claims runs of queues
+//	agenda.go      which queue is asked for runs, and when (pure)
 //	queue_marks.go where claims of queues begin to look (pure)
 //	queue_names.go which queues there are
-//	lease.go      the right to own runs, and its watchdog
-//	heartbeat.go  renews it, and stops what was lost
-//	duty.go       tasks of the fleet
-//	dispatch*.go  tells the application's own queue of runs
-//	execute.go    executes a run that it has brought
+//	lease.go       the right to own runs, and its watchdog
+//	heartbeat.go   renews it, and stops what was lost
+//	duty.go        tasks of the fleet
+//	dispatch*.go   tells the application's own queue of runs
+//	execute.go     executes a run that it has brought
 package engine
 
 import (

@@ -64,7 +64,7 @@ func (w *worker) executeOne(ctx context.Context, runID string) (*execution, erro
 	histories, loaded := w.load(context.WithoutCancel(ctx), lease, []store.ClaimedRun{*claimed})
 	if len(loaded) == 0 { // it is being blocked
 		w.leaveSuspect(hold)
-		return nil, nil //nolint:nilnil // nothing to wait for, and nothing wrong
+		return nil, nil
 	}
 
 	x := &execution{left: make(chan struct{}), patience: w.config.Drain}

@@ -66,6 +66,7 @@ func (w *worker) nextForQueues(now time.Time) queueTask {
 func (w *worker) findQueues(ctx context.Context, marks *queueMarks) error {
 	names := w.engine.known()
 	if len(names) == 0 {
+		w.onAgenda(func(a *agenda, _ time.Time) { a.lookNow() })
 		return errCannotClaim
 	}
 	if w.hasSuspectLeft(queueClaims) {
@@ -77,12 +78,11 @@ func (w *worker) findQueues(ctx context.Context, marks *queueMarks) error {
 	now := time.Now()
 	marks.looked(asked, now.Sub(sent), now, int(w.fleet.Load()))
 	if err != nil {
+		w.onAgenda(func(a *agenda, _ time.Time) { a.lookNow() })
 		return err
 	}
 	marks.found(asked, found)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.agenda.looked(found, now, now.Sub(sent))
+	w.onAgenda(func(a *agenda, _ time.Time) { a.looked(found, now, now.Sub(sent)) })
 	return nil
 }
 
