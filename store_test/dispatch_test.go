@@ -143,3 +143,8 @@ func TestEmptyAnnounceWritesNothing(t *testing.T) {
 		}
 	}
 }
+
+// oneRun is a request for a run of workflow "w", whatever became of its workers.
+func oneRun(worker, id string) store.RunRequest {
+	return store.RunRequest{Worker: worker, RunID: id, Workflows: []string{"w"}, Suspects: true}
+}

@@ -19,7 +19,8 @@ type dispatchSweep struct {
 	nextAgain    time.Time     // when to look for announcements to repeat
 	limit        int           // of runs that are announced at once
 	aside        []string      // runs that the queue has refused alone
-	asideUntil   time.Time     // zero: it has accepted nothing since
+	asideUntil   time.Time     // zero: they may have come to a queue that was down
+	accepts      bool          // the queue has accepted the batch before
 	pause        time.Duration // after trouble; 0: there is none
 }
 
@@ -142,31 +143,34 @@ func (s *dispatchSweep) refused(ids []string, err error) {
 		return
 	}
 	s.limit = max(s.limit/announceShrinks, 1)
+	accepts := s.accepts
+	s.accepts = false
 	if len(ids) > 1 {
 		s.dispatch.report("", refused)
 		return
 	}
 	s.dispatch.report(ids[0], refused)
 	s.aside = append(s.aside, ids[0])
+	if accepts { // so it is the run
+		s.asideUntil = time.Now().Add(s.dispatch.after)
+	}
 	if len(s.aside) > maxAside {
 		s.takeUp()
 	}
 }
 
-// accepted makes the next batch larger. If the queue accepts what is not aside, what is has itself to blame, and waits for longer; if
-// there is nothing else, it is tried again after the pause.
+// accepted makes the next batch larger. What was put aside is tried again: at once when the queue has accepted something else, and after
+// the pause when there is nothing else.
 func (s *dispatchSweep) accepted(n int) {
-	if n == 0 && s.aside != nil && s.asideUntil.IsZero() {
+	again := s.aside != nil && s.asideUntil.IsZero()
+	if n > 0 {
+		s.accepts, s.pause = true, 0
+		s.limit = min(s.limit*announceShrinks, announceBatch)
+	}
+	if again {
 		s.takeUp()
-		return
-	}
-	s.pause = 0
-	if n == 0 {
-		return
-	}
-	s.limit = min(s.limit*announceShrinks, announceBatch)
-	if s.aside != nil && s.asideUntil.IsZero() {
-		s.asideUntil = time.Now().Add(s.dispatch.after)
+	} else {
+		s.pause = 0
 	}
 }
 

@@ -87,7 +87,7 @@ const lendAfter = 100 * time.Millisecond
 // takePlace takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
 // owner.
 func (w *worker) takePlace(run *store.NewRun) *place {
-	if w == nil || run.Delay > 0 || run.Queue != NoQueue || run.Dispatched || w.engine.body(run.Workflow) == nil {
+	if w == nil || run.Delay > 0 || run.Queue != NoQueue || run.Dispatched != store.ByClaim || w.engine.body(run.Workflow) == nil {
 		return nil
 	}
 	w.mu.Lock()
