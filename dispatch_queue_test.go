@@ -93,3 +93,33 @@ func TestDispatchedRunThatIsThere(t *testing.T) {
 		})
 	}
 }
+
+// What becomes runnable in this process is announced at once, however rarely its worker would look.
+func TestWhatWakesHereIsAnnouncedAtOnce(t *testing.T) {
+	t.Parallel()
+	queue := newChannelQueue()
+	b := dispatched(t, queue, func(c *workflow.Config) { c.PollInterval = time.Hour })
+	child := workflow.Define("child", func(ctx context.Context, n int) (int, error) { return n, nil })
+	parent := workflow.Define("parent", func(ctx context.Context, _ int) (string, error) {
+		if _, err := workflow.CallAll(ctx, "all", child, []int{1, 2, 3}); err != nil {
+			return "", err
+		}
+		return news.Wait(ctx, 0)
+	})
+	b.svc.Register(child, parent)
+	kit.Work(t, b.svc)
+	stop, err := queue.consume(b.svc.Execute)
+	kit.Must(t, err)
+	t.Cleanup(stop)
+
+	tx := kit.Begin(t, b.db)
+	handle, err := parent.Start(t.Context(), b.svc.In(tx), 1)
+	kit.Must(t, err)
+	kit.Must(t, tx.Commit())
+	b.svc.Wake()
+	b.waiting(handle.RunID(), "signal:news") // its children have been executed, and then it again
+	kit.Must(t, news.Send(t.Context(), b.svc, handle.RunID(), "good"))
+	if got, err := handle.Result(kit.Context(t)); got != "good" || err != nil {
+		t.Errorf("result %q, %v", got, err)
+	}
+}

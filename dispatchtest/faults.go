@@ -41,7 +41,7 @@ func testTransactions(t *testing.T, s *stage) {
 }
 
 // Nothing is stranded by messages that the queue loses: of a start, of children, of what is woken.
-func testLost(t *testing.T, s *stage) {
+func testLost(_ *testing.T, s *stage) {
 	s.line = newLine(s)
 	s.line.loses = func(_ string, nth int) bool { return nth == 1 }
 	w := s.asks()
@@ -53,7 +53,7 @@ func testLost(t *testing.T, s *stage) {
 }
 
 // Nor by a consumer that takes a message and forgets it.
-func testForgotten(t *testing.T, s *stage) {
+func testForgotten(_ *testing.T, s *stage) {
 	var mu sync.Mutex
 	forgotten := make(map[string]bool)
 	s.before = func(id string) error {
@@ -73,7 +73,7 @@ func testForgotten(t *testing.T, s *stage) {
 }
 
 // Two messages of one run execute it once.
-func testDoubled(t *testing.T, s *stage) {
+func testDoubled(_ *testing.T, s *stage) {
 	s.line = newLine(s)
 	s.line.doubles = true
 	w, asks := s.step(), s.asks()
@@ -122,7 +122,7 @@ func testLate(t *testing.T, s *stage) {
 }
 
 // A message of a run that is not there stands in nobody's way.
-func testUnknown(t *testing.T, s *stage) {
+func testUnknown(_ *testing.T, s *stage) {
 	w := s.step()
 	s.begin(never, w)
 	for n := range 10 {
@@ -134,7 +134,7 @@ func testUnknown(t *testing.T, s *stage) {
 }
 
 // A message that could not be acted upon comes again by itself: nothing is announced again.
-func testAgain(t *testing.T, s *stage) {
+func testAgain(_ *testing.T, s *stage) {
 	var mu sync.Mutex
 	times := make(map[string]int)
 	s.before = func(id string) error {

@@ -45,8 +45,7 @@ func testRuns(t *testing.T, s *stage) {
 		s.must(err)
 		ids = append(ids, id)
 	}
-	ids = append(ids, start(s, w, 25, workflow.WithRunID("chosen")))
-	ids = append(ids, start(s, w, 26, workflow.WithDelay(30*time.Millisecond)))
+	ids = append(ids, start(s, w, 25, workflow.WithRunID("chosen")), start(s, w, 26, workflow.WithDelay(30*time.Millisecond)))
 	for _, id := range ids {
 		s.once(id, "effect")
 		if n := s.line.messages(id); n != 1 {
@@ -56,7 +55,7 @@ func testRuns(t *testing.T, s *stage) {
 }
 
 // What a signal wakes has a message of its own.
-func testSignals(t *testing.T, s *stage) {
+func testSignals(_ *testing.T, s *stage) {
 	w := s.asks()
 	s.begin(never, w)
 	id := start(s, w, 1)

@@ -115,7 +115,7 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			return err
 		}},
 		{"announce_runs", "announce_runs", func() error {
-			_, err := st.Announce(t.Context(), store.AnnounceRequest{Limit: 50, After: 1, Again: true, Aside: []string{"x"}})
+			_, err := st.Announce(t.Context(), store.AnnounceRequest{Limit: 25, After: 1, Again: true, Aside: []string{"x"}})
 			return err
 		}},
 		{"take_back_announcements", "take_back_announcements", func() error {

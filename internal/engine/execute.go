@@ -74,7 +74,7 @@ func (w *worker) executeOne(ctx context.Context, runID string) (*execution, erro
 	x.stop = stop
 	env := *w.env
 	env.Draining = draining.Done()
-	w.executeIn(&env, under, hold, *claimed, histories[runID], func() {
+	w.executeIn(under, &env, hold, *claimed, histories[runID], func() {
 		undrain()
 		drain()
 		stop(nil)

@@ -202,12 +202,12 @@ func (w *worker) give(n int) {
 
 // execute executes a run in a slot that was taken for it.
 func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
-	w.executeIn(w.env, lease, hold, claimed, history, func() { w.give(1) })
+	w.executeIn(lease, w.env, hold, claimed, history, func() { w.give(1) })
 }
 
 // executeIn executes a run, and calls left when no code of it goes on here any more.
 func (w *worker) executeIn(
-	env *run.Env, lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History, left func(),
+	lease context.Context, env *run.Env, hold *write.Hold, claimed store.ClaimedRun, history store.History, left func(),
 ) {
 	holds := w.engine.holds
 	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
