@@ -56,7 +56,12 @@ func TestExecute(t *testing.T) {
 	t.Parallel()
 	queue := newChannelQueue()
 	b := dispatched(t, queue)
-	asks := workflow.Define("asks", func(ctx context.Context, _ int) (string, error) { return news.Wait(ctx, 0) })
+	asks := workflow.Define("asks", func(ctx context.Context, n int) (string, error) {
+		if n > 1 {
+			return "", nil
+		}
+		return news.Wait(ctx, 0)
+	})
 	foreign := workflow.Define[int, int]("foreign", nil)
 	b.svc.Register(asks)
 	handle, err := asks.Start(t.Context(), b.svc, 1)
@@ -69,11 +74,15 @@ func TestExecute(t *testing.T) {
 	kit.WantIs(t, execute(id), workflow.ErrNotWorking)
 	kit.Work(t, b.svc)
 	other := b.service() // without a queue
-	other.Register(workflow.Define("asks", func(context.Context, int) (string, error) {
-		t.Error("a worker has claimed a run that is for a consumer")
-		return "", nil
-	}))
+	other.Register(asks)
 	kit.Work(t, other)
+	plain, err := asks.Start(t.Context(), b.service(), 2)
+	kit.Must(t, err)
+	_, err = plain.Result(kit.Context(t)) // whoever has claimed it would have claimed what waited before it
+	kit.Must(t, err)
+	if run := b.get(id); run.Status != workflow.RunPending {
+		t.Errorf("a run that is for a consumer is %s: a worker has claimed it", run.Status)
+	}
 	kit.Until(t, "the service works", func() bool { return !errors.Is(execute("nobody"), workflow.ErrNotWorking) })
 
 	kit.WantIs(t, execute("nobody"), workflow.ErrRunNotFound)
