@@ -42,6 +42,7 @@ func New(config Config) (*Service, error) {
 		Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease, Drain: config.Drain, ParkAfter: config.ParkAfter,
 		BlockedFor: config.BlockedFor, MaxSteps: config.MaxSteps, Version: config.Version, Serve: config.Serve, Logger: config.Logger,
 		Notifier: config.Notifier, Schema: config.Schema,
+		Dispatcher: config.Dispatcher, Redispatch: config.RedispatchAfter,
 	})
 	return &Service{State: State{store: st, shared: &shared{config: config, pool: st, engine: eng}}, db: db, owned: owned}, nil
 }

@@ -43,7 +43,7 @@ var whereabouts = pg.DefineRead("whereabouts", `
 	       run.run_at - {now_ms} AS wake_in, run.deadline_at - {now_ms} AS deadline_in,
 	       owner.host, owner.pid, coalesce(owner.{alive}, false) AS owner_alive,
 	       living.workers, living.serving, run.priority, run.partition_key, run.queue, run.dispatched_at IS NOT NULL AS dispatched,
-	       `+columnsOf(limitsRow{})+`, busy.running, busy.in_partition
+	       `+columnsOf(limitsRow{})+`, coalesce(busy.running, 0) AS running, coalesce(busy.in_partition, 0) AS in_partition
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_workers AS owner ON owner.id = run.owner
 	CROSS JOIN LATERAL (

@@ -26,7 +26,7 @@ func TestGroupedText(t *testing.T) {
 		}
 	}
 	for i, w := range []Write{
-		NewRun{}, new(Schedule), &Schedule{Children: new(Children)}, new(Checkpoint), new(Failure), new(Take), new(Park), new(End),
+		NewRun{}, NewRun{Place: Place{Queue: "q"}}, new(Schedule), &Schedule{Children: new(Children)}, new(Checkpoint), new(Failure), new(Take), new(Park), new(End),
 		&End{ParentStep: "s"}, mark{}, NewSignal{},
 	} {
 		if got := len(arguments(w)); w.kind() != i || got != fields(kinds[i]) {

@@ -37,6 +37,7 @@ const (
 	WorkWaits
 	WorkflowsUnserved
 	QueueUnserved
+	DispatchFailed
 	LeaseLost
 	NotificationsArrive
 	NotificationsFail
@@ -70,6 +71,7 @@ var kinds = [...]struct {
 	WorkflowsUnserved:   {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
 	QueueUnserved:       {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
 	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
+	DispatchFailed:      {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
 	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
 	NotificationsFail:   {slog.LevelWarn, "notifications do not arrive; the worker polls as without a notifier, and will try again"},
 	Trouble:             {slog.LevelWarn, "trouble with the database; it will be tried again"},
@@ -127,7 +129,8 @@ func (o *Observer) LastTrouble() LastTrouble {
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
-	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits || e.Kind == NotificationsFail {
+	switch e.Kind {
+	case Trouble, LeaseLost, WorkWaits, DispatchFailed, NotificationsFail:
 		o.mu.Lock()
 		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
