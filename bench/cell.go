@@ -23,6 +23,7 @@ const (
 	cellGrowth = "growth" // whole runs beside many that are finished
 
 	cellNamed      = "queue-named"      // the same, through a queue that has a name
+	cellSlots      = "queue-slots"      // and as many slots as the next one has as its limit
 	cellLimit      = "queue-limit"      // and a limit over all workers
 	cellPartitions = "queue-partitions" // and partitions
 	cellBoth       = "queue-both"       // and both
@@ -42,7 +43,7 @@ const (
 // cellNames are all that can be measured.
 var cellNames = []string{
 	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
-	cellNamed, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit,
+	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit,
 }
 
 // A task is what one process is told to measure.
@@ -78,7 +79,7 @@ const (
 
 var cells = map[string]func(context.Context, task) (values, error){
 	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellMemory: runMemory,
-	cellQueue: runQueue, cellNamed: runQueue, cellLimit: runQueue, cellPartitions: runQueue, cellBoth: runQueue,
+	cellQueue: runQueue, cellNamed: runQueue, cellSlots: runQueue, cellLimit: runQueue, cellPartitions: runQueue, cellBoth: runQueue,
 	cellScaling: runQueue, cellScalingLimit: runQueue, cellCrowd: runQueue, cellCrowdLimit: runQueue,
 	cellWorker: runWorker, cellLatency: runLatency,
 	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,

@@ -33,6 +33,7 @@ type queueing struct {
 var queueings = map[string]queueing{
 	cellQueue:        {slots: queueSlots},
 	cellNamed:        {slots: queueSlots, named: true},
+	cellSlots:        {slots: fleetLimit, named: true},
 	cellLimit:        {slots: queueSlots, named: true, atOnce: fleetLimit},
 	cellPartitions:   {slots: queueSlots, named: true, partitions: partitions},
 	cellBoth:         {slots: queueSlots, named: true, partitions: partitions, atOnce: fleetLimit},

@@ -70,6 +70,7 @@ func (p plan) queues() []round {
 	ours := []string{oursPGX, oursPQFast, oursPQ}
 	all := []round{
 		{cell: cellNamed, contestants: ours, repetitions: few},
+		{cell: cellSlots, contestants: ours, repetitions: few},
 		{cell: cellLimit, contestants: everyQueue(), repetitions: few},
 		{cell: cellPartitions, contestants: append(slices.Clone(ours), dbosGo), repetitions: few},
 		{cell: cellBoth, contestants: append(slices.Clone(ours), dbosGo), repetitions: few},
@@ -93,7 +94,7 @@ func (p plan) queues() []round {
 // workers returns how many other processes execute what is measured.
 func (r round) workers(contestant string) int {
 	switch r.cell {
-	case cellQueue, cellNamed, cellLimit, cellPartitions, cellBoth:
+	case cellQueue, cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth:
 		return 1
 	case cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit:
 		return r.concurrent
@@ -112,7 +113,7 @@ func (p plan) count(r round, contestant string) int {
 		return p.steps
 	case cellQueue, cellCrowd, cellCrowdLimit:
 		return p.backlog
-	case cellNamed, cellLimit, cellPartitions, cellBoth:
+	case cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth:
 		if contestant == dbosGo {
 			return p.backlog / fewerForDBOS
 		}
