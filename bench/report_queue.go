@@ -11,7 +11,8 @@ func (w *report) queue() {
 		return
 	}
 	w.printf("## A queue\n\n%s runs of one step, started by %d callers of one process while another one works with %d slots; from the first "+
-		"start to the last result that the first process sees.\n\n![queued runs per second](queue.svg)\n\n", thousands(float64(w.Backlog)), queueCallers, queueSlots)
+		"start to the last result that the first process sees.\n\n![queued runs per second](queue.svg)\n\n",
+		thousands(float64(w.Backlog)), queueCallers, queueSlots)
 	w.printf("| | runs/s | starts/s meanwhile | sqlworkflow on pgx is |\n|---|---|---|---|\n")
 	for _, c := range contestants {
 		if all := w.of(cellQueue, c.name, 0, runsPerSecond); len(all) > 0 {
@@ -27,6 +28,7 @@ type variant struct{ cell, title string }
 
 var variants = []variant{
 	{cellNamed, "a queue by name"},
+	{cellSlots, fmt.Sprintf("%d slots, no limit", fleetLimit)},
 	{cellLimit, fmt.Sprintf("limit of %d", fleetLimit)},
 	{cellPartitions, fmt.Sprintf("%d partitions", partitions)},
 	{cellBoth, "both"},
@@ -49,9 +51,10 @@ func (w *report) limits() {
 	if !w.measured(cellLimit) {
 		return
 	}
-	w.printf("## A queue with a limit\n\nThe same work and processes. The runs name a queue, which allows %d of them to run at once over all processes, or "+
-		"they belong to %d partitions in turn, or both. The ways of River and DBOS Go stand under Settings; DBOS Go has a quarter of the "+
-		"runs here. \"–\" is what a contestant does not have, or has in no other way than above.\n\n", fleetLimit, partitions)
+	w.printf("## A queue with a limit\n\nThe same work and processes. The runs name a queue; it allows %d of them to run at once over all "+
+		"processes, or they belong to %d partitions in turn, or both. What comes with fewer runs at once, and not of the limit, shows a "+
+		"worker with as many slots and no limit. The ways of River and DBOS Go stand under Settings; DBOS Go has a quarter of the "+
+		"runs here. \"–\" is what a contestant does not have, or not otherwise than above.\n\n", fleetLimit, partitions)
 	w.variants("runs/s with", variants, func(v variant, name string) string { return spread(w.of(v.cell, name, 0, runsPerSecond)) })
 	w.variants("runs/s of what the same has without", variants[1:], func(v variant, name string) string { return times(w.cost(v.cell, name)) })
 	w.variants("sqlworkflow on pgx has, times as much as", variants[1:], func(v variant, name string) string {
@@ -89,10 +92,10 @@ func (w *report) latency() {
 	if !w.measured(cellLatency) {
 		return
 	}
-	w.printf("## A run that is alone\n\nOne run of one step at a time, on a system that is idle: after each, nothing is done for %s to %s. From when it is "+
-		"about to be started to when its step begins, by the clock of the machine, and to when who started it knows its result. Who starts it "+
-		"and who executes it are two processes where it does not say otherwise. River has no results to await: for its rows the job is asked "+
-		"for every %s.\n\n", leastRest, mostRest, riverAsks)
+	w.printf("## A run that is alone\n\nOne run of one step at a time, on a system that is idle: after each, nothing is done for %s to %s. "+
+		"From when it is about to be started to when its step begins, by the clock of the machine, and to when who started it knows its "+
+		"result. Who starts it and who executes it are two processes where it does not say otherwise. River has no results to await: for "+
+		"its rows the job is asked for every %s.\n\n", leastRest, mostRest, riverAsks)
 	w.printf("| ms | begins, p50 | begins, p99 | result known, p50 | result known, p99 | runs |\n|---|---|---|---|---|---|\n")
 	for _, c := range correspondents {
 		if len(w.of(cellLatency, c.name, 0, beginsP50)) == 0 {
@@ -118,9 +121,10 @@ func (w *report) scaling() {
 	if !w.measured(cellScaling) && !w.measured(cellCrowd) {
 		return
 	}
-	w.printf("## Several processes\n\nOne queue, executed by several processes of one machine with %d processors, which the server shares; another process "+
-		"starts the runs and awaits them. With steps that take %s and %d slots in each process, a process has at most %.0f runs/s, and "+
-		"a limit of %d over all of them allows %.0f; there are %s runs for each process. With steps that take no time and %d slots in each, there are %s runs in all.\n\n",
+	w.printf("## Several processes\n\nOne queue, executed by several processes of one machine with %d processors, which the server shares; "+
+		"another process starts the runs and awaits them. With steps that take %s and %d slots in each process, a process has at most %.0f "+
+		"runs/s, and a limit of %d over all of them allows %.0f; there are %s runs for each process. With steps that take no time and %d slots "+
+		"in each, there are %s runs in all.\n\n",
 		w.Processors, scalingTakes, scalingSlots, scalingSlots/scalingTakes.Seconds(), fleetLimit, fleetLimit/scalingTakes.Seconds(),
 		thousands(float64(w.PerWorker)), queueSlots, thousands(float64(w.Backlog)))
 	w.printf("| runs/s, by how many processes execute them | %s |\n|---|%s\n", join(w.Processes), strings.Repeat("---|", len(w.Processes)))
