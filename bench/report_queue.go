@@ -135,13 +135,13 @@ func (w *report) scaling() {
 		{cellCrowd, oursPGX, oursPGX + ", empty steps"},
 		{cellCrowdLimit, oursPGX, fmt.Sprintf("%s, empty steps, limit of %d", oursPGX, fleetLimit)},
 	} {
-		texts, any := "", false
+		texts, measured := "", false
 		for _, n := range w.Processes {
 			all := w.of(row.cell, row.name, n, runsPerSecond)
-			any = any || len(all) > 0
+			measured = measured || len(all) > 0
 			texts += " " + spread(all) + " |"
 		}
-		if any {
+		if measured {
 			w.printf("| %s |%s\n", row.title, texts)
 		}
 	}
