@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -22,21 +21,35 @@ const (
 	cellQueue  = "queue"  // runs of one step, started in one process and executed in another
 	cellMemory = "memory" // of many runs at once
 	cellGrowth = "growth" // whole runs beside many that are finished
-	cellWorker = "worker" // the other process of the queue
+
+	cellNamed      = "queue-named"      // the same, through a queue that has a name
+	cellSlots      = "queue-slots"      // and as many slots as the next one has as its limit
+	cellLimit      = "queue-limit"      // and a limit over all workers
+	cellPartitions = "queue-partitions" // and partitions
+	cellBoth       = "queue-both"       // and both
+	cellWorker     = "worker"           // another process, which executes runs
+
+	cellLatency      = "latency"       // of a run that is alone
+	cellScaling      = "scaling"       // a queue, by how many processes execute it, with steps that take a while
+	cellScalingLimit = "scaling-limit" // and a limit
+	cellCrowd        = "crowd"         // the same, with steps that take no time
+	cellCrowdLimit   = "crowd-limit"   // and a limit
 
 	cellChildren = "children" // parents and their children, by how many parents there are at a time
 	cellSignals  = "signals"  // runs that wait for a signal, get it and end, by how many signals are under way
 	cellFanOut   = "fan-out"  // of one parent, beside many finished runs
 )
 
-const (
-	queueCallers = 128 // that start runs and await them
-	queueSlots   = 128 // of the worker
-)
+// cellNames are all that can be measured.
+var cellNames = []string{
+	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
+	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit,
+}
 
 // A task is what one process is told to measure.
 type task struct {
 	Cell           string
+	For            string `json:",omitempty"` // of a worker: the cell that it works for
 	Contestant     string
 	URL            string
 	Concurrent     int
@@ -50,12 +63,13 @@ type values map[string]float64
 
 // The names of values.
 const (
-	runsPerSecond = "runs/s"
-	p50           = "p50 µs"
-	p99           = "p99 µs"
-	perRun        = " per run" // after the names of the counters
-	inFlightMB    = "in flight MB"
-	parkedMB      = "parked MB"
+	runsPerSecond   = "runs/s"
+	startsPerSecond = "starts/s"
+	p50             = "p50 µs"
+	p99             = "p99 µs"
+	perRun          = " per run" // after the names of the counters
+	inFlightMB      = "in flight MB"
+	parkedMB        = "parked MB"
 
 	fanOutWAL        = "fan-out, WAL bytes" // until the parent is parked
 	fanOutStatements = "fan-out, statements"
@@ -64,7 +78,10 @@ const (
 )
 
 var cells = map[string]func(context.Context, task) (values, error){
-	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellQueue: runQueue, cellMemory: runMemory, cellWorker: runWorker,
+	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellMemory: runMemory,
+	cellQueue: runQueue, cellNamed: runQueue, cellSlots: runQueue, cellLimit: runQueue, cellPartitions: runQueue, cellBoth: runQueue,
+	cellScaling: runQueue, cellScalingLimit: runQueue, cellCrowd: runQueue, cellCrowdLimit: runQueue,
+	cellWorker: runWorker, cellLatency: runLatency,
 	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,
 }
 
@@ -194,36 +211,6 @@ func runSteps(ctx context.Context, t task) (v values, err error) {
 	v = percentiles(took[len(took)/10:])
 	v[wal] = (after[wal] - before[wal]) / float64(t.Count)
 	return v, errors.Join(beforeErr, afterErr)
-}
-
-// runQueue starts runs from many callers, awaits all, and takes the time of the whole.
-func runQueue(ctx context.Context, t task) (v values, err error) {
-	p, err := contestantNamed(t.Contestant).openProducer(ctx, t.URL)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	began := time.Now()
-	if err := inParallel(ctx, t.Count, func(ctx context.Context, _ int) error { return p.Enqueue(ctx) }); err != nil {
-		return nil, err
-	}
-	started := time.Since(began)
-	if err := p.AwaitAll(ctx); err != nil {
-		return nil, err
-	}
-	n := float64(t.Count)
-	return values{runsPerSecond: n / time.Since(began).Seconds(), "starts/s": n / started.Seconds()}, nil
-}
-
-// runWorker executes runs until its input ends, and says when it begins.
-func runWorker(ctx context.Context, t task) (values, error) {
-	w, err := contestantNamed(t.Contestant).openWorker(ctx, t.URL, queueSlots)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	return values{}, w.Close()
 }
 
 // runMemory measures the heap and stacks of a process with many runs in flight, and with as many parked.

@@ -26,8 +26,8 @@ type contestant struct {
 	open func(ctx context.Context, url string, slots int) (system, error)
 
 	// Runs of one step, started in one process and executed in another.
-	openWorker   func(ctx context.Context, url string, slots int) (closer, error)
-	openProducer func(ctx context.Context, url string) (producer, error)
+	openWorker   func(ctx context.Context, url string, q queueing) (closer, error)
+	openProducer func(ctx context.Context, url string, q queueing) (producer, error)
 }
 
 type closer interface{ Close() error }
@@ -55,7 +55,7 @@ type holder interface {
 // A producer puts runs into a queue.
 type producer interface {
 	closer
-	Enqueue(ctx context.Context) error // for many goroutines
+	Enqueue(ctx context.Context, run int) error // for many goroutines, by the number of the run
 	AwaitAll(ctx context.Context) error
 }
 
@@ -73,12 +73,16 @@ const (
 	riverPQ    = "River 0.51, database/sql, lib/pq"
 )
 
+var (
+	onPGX    = libraryOn{driver: "pgx"}
+	onPQFast = libraryOn{driver: "postgres", parameters: "binary_parameters=yes", statements: workflow.StatementsSingle}
+	onPQ     = libraryOn{driver: "postgres"}
+)
+
 var contestants = []contestant{
-	libraryContestant(oursPGX, "pgx", "", workflow.StatementsAuto, "defaults"),
-	libraryContestant(oursPQFast, "postgres", "binary_parameters=yes", workflow.StatementsSingle,
-		"`binary_parameters=yes`, `StatementsSingle`, as docs/operations.md advises for direct connections"),
-	libraryContestant(oursPQ, "postgres", "", workflow.StatementsAuto,
-		"defaults: each statement in a transaction of its own, which is safe behind any pooler"),
+	onPGX.contestant(oursPGX, "defaults"),
+	onPQFast.contestant(oursPQFast, "`binary_parameters=yes`, `StatementsSingle`, as docs/operations.md advises for direct connections"),
+	onPQ.contestant(oursPQ, "defaults: each statement in a transaction of its own, which is safe behind any pooler"),
 	{name: groupedPGX, settings: "one flusher, no engine", open: openGrouped("pgx", "")},
 	{name: groupedPQ, settings: "one flusher, no engine", open: openGrouped("postgres", "binary_parameters=yes")},
 	{name: singlePGX, settings: "12 statements a run, no engine", open: openSingle("pgx", "")},
@@ -86,7 +90,8 @@ var contestants = []contestant{
 	{
 		name: dbosGo,
 		settings: "pool of 32; queue: `WithWorkerConcurrency(128)`, polled every 10 ms instead of 1 s; results polled every 50 ms " +
-			"instead of 1 s; children: `RunWorkflow` and `GetResult`; signals: `Send`, and `Recv` for an hour at most",
+			"instead of 1 s; a limit: `WithGlobalConcurrency(50)`, and as much per worker; partitions: `WithPartitionConcurrency`, without which " +
+			"it has none, as wide as the worker, so that it bounds nothing; children: `RunWorkflow` and `GetResult`; signals: `Send`, and `Recv` for an hour at most",
 		open: openDBOS, openWorker: openDBOSWorker, openProducer: openDBOSProducer,
 	},
 	{
@@ -98,6 +103,7 @@ var contestants = []contestant{
 	{
 		name: riverPGX,
 		settings: "`FetchCooldown` 2 ms and `FetchPollInterval` 20 ms, as in its own benchmark; `MaxWorkers` 128; results by `RecordOutput`. " +
+			"A limit: `MaxWorkers` 50 in the one process that works; it has none over several processes, and no partitions, in its open edition. " +
 			"It completes jobs asynchronously, in batches: a crash repeats those that were not yet. It has no results to await: " +
 			"the table is asked every 20 ms whether all are finished",
 		openWorker: openRiverPGXWorker, openProducer: openRiverPGXProducer,

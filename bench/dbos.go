@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 )
 
 const (
-	dbosQueue  = "bench"
 	dbosApp    = "bench"
 	dbosWindow = 30 * time.Second // of a shutdown
 )
@@ -82,47 +80,4 @@ func (s *dbosSystem) Steps(_ context.Context, n int, took func(time.Duration)) e
 		took(d)
 	}
 	return err
-}
-
-func openDBOSWorker(ctx context.Context, url string, slots int) (closer, error) {
-	d, err := newDBOS(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	dbos.RegisterWorkflow(d, dbosOneStep, dbos.WithWorkflowName("one step"))
-	if err := dbos.Launch(d); err != nil {
-		return nil, err
-	}
-	_, err = dbos.RegisterQueue(d, dbosQueue, dbos.WithWorkerConcurrency(slots), dbos.WithQueueBasePollingInterval(10*time.Millisecond))
-	return &dbosSystem{ctx: d}, err
-}
-
-type dbosProducer struct {
-	client  dbos.Client
-	mu      sync.Mutex
-	handles []dbos.WorkflowHandle[string]
-}
-
-func openDBOSProducer(ctx context.Context, url string) (producer, error) {
-	client, err := dbos.NewClient(ctx, dbos.ClientConfig{
-		DatabaseURL: withParameters(url, "pool_max_conns=32"), AppName: dbosApp, Logger: slog.New(slog.DiscardHandler),
-	})
-	return &dbosProducer{client: client}, err
-}
-
-func (p *dbosProducer) Close() error { return dbos.Shutdown(p.client, dbosWindow) }
-
-func (p *dbosProducer) Enqueue(context.Context) error {
-	handle, err := dbos.Enqueue[string](p.client, dbosQueue, "one step", 1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.handles = append(p.handles, handle)
-	return err
-}
-
-func (p *dbosProducer) AwaitAll(ctx context.Context) error {
-	return inParallel(ctx, len(p.handles), func(_ context.Context, i int) error {
-		_, err := p.handles[i].GetResult(dbos.WithHandlePollingInterval(50 * time.Millisecond))
-		return err
-	})
 }

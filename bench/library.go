@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
@@ -19,6 +20,8 @@ type library struct {
 	worked chan error
 }
 
+const oneStepName = "one step"
+
 var (
 	tenSteps = workflow.Define("ten steps", func(ctx context.Context, _ int) (int, error) {
 		for range stepsPerRun {
@@ -28,7 +31,7 @@ var (
 		}
 		return stepsPerRun, nil
 	})
-	oneStep = workflow.Define("one step", func(ctx context.Context, _ int) (string, error) {
+	oneStep = workflow.Define(oneStepName, func(ctx context.Context, _ int) (string, error) {
 		return workflow.Do(ctx, "step", step)
 	})
 	asleep = workflow.Define("asleep", func(ctx context.Context, _ int) (string, error) {
@@ -39,51 +42,59 @@ var (
 	})
 )
 
-func step(context.Context) (string, error) { return stepResult, nil }
+// stepTakes is how long a step takes, set before any is executed. Those that take a while are counted.
+var (
+	stepTakes time.Duration
+	stepsNow  atomic.Int64 // under way
+	mostSteps atomic.Int64 // at once
+)
 
-func libraryContestant(name, driver, parameters string, statements workflow.Statements, settings string) contestant {
-	open := func(ctx context.Context, url string, slots int) (*library, error) {
-		db, err := openPool(driver, withParameters(url, parameters))
-		if err != nil {
-			return nil, err
-		}
-		svc, err := workflow.New(workflow.Config{DB: db, Statements: statements, Concurrency: max(slots, 1)})
-		if err == nil {
-			err = svc.Init(ctx)
-		}
-		if err != nil {
-			return nil, errors.Join(err, db.Close())
-		}
-		return &library{db: db, svc: svc}, nil
+func step(context.Context) (string, error) {
+	if stepTakes == 0 {
+		return stepResult, nil
 	}
-	return contestant{
-		name: name, settings: settings,
-		open: func(ctx context.Context, url string, slots int) (system, error) {
-			l, err := open(ctx, url, slots)
-			if err != nil {
-				return nil, err
-			}
-			l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits)
-			l.work()
-			return l, nil
-		},
-		openWorker: func(ctx context.Context, url string, slots int) (closer, error) {
-			l, err := open(ctx, url, slots)
-			if err != nil {
-				return nil, err
-			}
-			l.svc.Register(oneStep)
-			l.work()
-			return l, nil
-		},
-		openProducer: func(ctx context.Context, url string) (producer, error) {
-			l, err := open(ctx, url, 1)
-			if err != nil {
-				return nil, err
-			}
-			return &libraryProducer{library: l}, nil
-		},
+	n := stepsNow.Add(1)
+	defer stepsNow.Add(-1)
+	for most := mostSteps.Load(); n > most && !mostSteps.CompareAndSwap(most, n); most = mostSteps.Load() {
 	}
+	time.Sleep(stepTakes)
+	return stepResult, nil
+}
+
+// libraryOn is the library on a driver.
+type libraryOn struct {
+	driver, parameters string
+	statements         workflow.Statements
+}
+
+func (o libraryOn) contestant(name, settings string) contestant {
+	return contestant{name: name, settings: settings, open: o.openSystem, openWorker: o.openWorker, openProducer: o.openProducer}
+}
+
+func (o libraryOn) open(ctx context.Context, url string, config workflow.Config) (*library, error) {
+	db, err := openPool(o.driver, withParameters(url, o.parameters))
+	if err != nil {
+		return nil, err
+	}
+	config.DB, config.Statements = db, o.statements
+	svc, err := workflow.New(config)
+	if err == nil {
+		err = svc.Init(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &library{db: db, svc: svc}, nil
+}
+
+func (o libraryOn) openSystem(ctx context.Context, url string, slots int) (system, error) {
+	l, err := o.open(ctx, url, workflow.Config{Concurrency: max(slots, 1)})
+	if err != nil {
+		return nil, err
+	}
+	l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits)
+	l.work()
+	return l, nil
 }
 
 // openPool opens a pool as all contestants on database/sql have it.
@@ -198,27 +209,6 @@ func (l *library) Park(ctx context.Context, n int) error {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return err
-}
-
-type libraryProducer struct {
-	*library
-	mu      sync.Mutex
-	handles []*workflow.Handle[string]
-}
-
-func (p *libraryProducer) Enqueue(ctx context.Context) error {
-	handle, err := oneStep.Start(ctx, p.svc, 1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.handles = append(p.handles, handle)
-	return err
-}
-
-func (p *libraryProducer) AwaitAll(ctx context.Context) error {
-	return inParallel(ctx, len(p.handles), func(ctx context.Context, i int) error {
-		_, err := p.handles[i].Result(ctx)
-		return err
-	})
 }
 
 // inParallel calls do for each of n numbers, in as many goroutines as the queue has callers.

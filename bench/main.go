@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -36,6 +37,9 @@ type plan struct {
 	waiting     []int // parents or signals at a time
 	children    int   // of a parent
 	fanOut      int   // children of the one parent beside the finished runs
+	processes   []int // that execute a queue
+	perWorker   int   // runs for each of them
+	latency     time.Duration
 	only        string
 	contestant  string
 	profiles    string
@@ -46,6 +50,7 @@ var whole = plan{
 	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000,
+	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 5 * time.Second,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.
@@ -53,6 +58,7 @@ var smoke = plan{
 	repetitions: 1, tries: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
 	steps: 50, backlog: 300, inFlight: 200, finished: 500,
 	waiting: []int{4}, children: 10, fanOut: 50,
+	processes: []int{2}, perWorker: 100, latency: 100 * time.Millisecond,
 }
 
 func main() {
@@ -74,7 +80,7 @@ func run(ctx context.Context) error {
 	defer stop()
 	p := whole
 	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
-	only := flag.String("only", "", "take only this cell: runs, steps, queue, memory, growth, children, signals or fan-out")
+	only := flag.String("only", "", "take only these cells, with commas between them: "+strings.Join(cellNames, ", "))
 	contestant := flag.String("contestant", "", "measure only contestants whose name has this in it")
 	concurrent := flag.Int("concurrent", 0, "measure whole runs, parents and signals only with this many at a time")
 	profiles := flag.String("profiles", "", "directory for CPU profiles and the server's statements; none if empty")

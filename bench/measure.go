@@ -1,19 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,53 +22,6 @@ type sample struct {
 	Disturbed  bool `json:",omitempty"` // something else needed the processors, each time that it was tried
 }
 
-// A round is the measurements that the contestants take in turns.
-type round struct {
-	cell        string
-	concurrent  int
-	contestants []string
-}
-
-const (
-	grownContestant = "beside finished runs"
-	growthSlots     = 32
-)
-
-func (p plan) rounds() []round {
-	var all []round
-	for _, n := range p.concurrent {
-		r := round{cell: cellRuns, concurrent: n}
-		for _, c := range contestants {
-			if c.open != nil {
-				r.contestants = append(r.contestants, c.name)
-			}
-		}
-		all = append(all, r)
-	}
-	queue := round{cell: cellQueue}
-	for _, c := range contestants {
-		if c.openWorker != nil {
-			queue.contestants = append(queue.contestants, c.name)
-		}
-	}
-	all = append(all,
-		round{cell: cellSteps, contestants: []string{oursPGX, singlePGX, oursPQFast, singlePQ, oursPQ, dbosGo}},
-		queue,
-		round{cell: cellMemory, contestants: []string{oursPGX}},
-		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
-	)
-	for _, cell := range []string{cellChildren, cellSignals} {
-		for _, n := range p.waiting {
-			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}})
-		}
-	}
-	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
-	for i := range all {
-		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
-	}
-	return slices.DeleteFunc(all, func(r round) bool { return p.only != "" && p.only != r.cell })
-}
-
 // measure takes every measurement of the plan.
 func (p plan) measure(ctx context.Context) (*results, error) {
 	m := &measuring{plan: p, server: server{url: p.url}}
@@ -86,6 +32,9 @@ func (p plan) measure(ctx context.Context) (*results, error) {
 	}
 	for repetition := range p.repetitions {
 		for _, round := range p.rounds() {
+			if round.repetitions > 0 && repetition >= round.repetitions {
+				continue
+			}
 			for i := range round.contestants {
 				// Nobody always comes after the same other one.
 				contestant := round.contestants[(i+repetition)%len(round.contestants)]
@@ -95,7 +44,7 @@ func (p plan) measure(ctx context.Context) (*results, error) {
 				}
 				s.Repetition = repetition + 1
 				r.Samples = append(r.Samples, s)
-				fmt.Fprintf(os.Stderr, "%d/%d  %-8s %4s  %-45s %s\n",
+				fmt.Fprintf(os.Stderr, "%d/%d  %-16s %4s  %-45s %s\n",
 					s.Repetition, p.repetitions, s.Cell, orEmpty(s.Concurrent), s.Contestant, s.line())
 			}
 		}
@@ -117,17 +66,13 @@ func (m *measuring) take(ctx context.Context, r round, contestant string) (s sam
 	for range m.plan.tries {
 		t := task{
 			Cell: r.cell, Contestant: contestant, Concurrent: r.concurrent,
-			Warmup: m.plan.warmup, Window: m.plan.window, Count: m.plan.count(r.cell), Profile: m.profile(r, contestant, ".pprof"),
+			Warmup: m.plan.warmup, Window: m.plan.windowOf(r.cell), Count: m.plan.count(r, contestant), Profile: m.profile(r, contestant, ".pprof"),
 		}
 		if t.URL, err = m.database(ctx, &t); err != nil {
 			return s, err
 		}
 		before := m.disturbed()
-		if r.cell == cellQueue {
-			s.Values, err = m.withWorker(ctx, t)
-		} else {
-			s.Values, err = spawn(ctx, t)
-		}
+		s.Values, err = withWorkers(ctx, t, r.workers(contestant))
 		if err == nil {
 			err = m.saveStatements(ctx, t)
 		}
@@ -171,21 +116,6 @@ func (m *measuring) saveStatements(ctx context.Context, t task) error {
 	return os.WriteFile(strings.TrimSuffix(t.Profile, ".pprof")+".statements", []byte(text), 0o644)
 }
 
-func (p plan) count(cell string) int {
-	switch cell {
-	case cellSteps:
-		return p.steps
-	case cellQueue:
-		return p.backlog
-	case cellChildren:
-		return p.children
-	case cellFanOut:
-		return p.fanOut
-	default:
-		return p.inFlight
-	}
-}
-
 // database makes the database of a task.
 func (m *measuring) database(ctx context.Context, t *task) (url string, err error) {
 	if t.Contestant != grownContestant {
@@ -219,77 +149,6 @@ func (m *measuring) disturbed() bool {
 	return best.Seconds() > 1.25*median(m.calm)
 }
 
-// spawn has another process do the task.
-func spawn(ctx context.Context, t task) (values, error) {
-	cmd, err := command(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, cmd.Stderr)
-	}
-	var v values
-	err = json.Unmarshal(lastLine(out), &v)
-	return v, err
-}
-
-func lastLine(out []byte) []byte {
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	return lines[len(lines)-1]
-}
-
-// command prepares a process, which the caller starts, for a task; it may take ten minutes.
-func command(ctx context.Context, t task) (*exec.Cmd, error) {
-	text, err := json.Marshal(t)
-	if err != nil {
-		return nil, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, exe, "-child", string(text))
-	cmd.Stderr = new(strings.Builder)
-	return cmd, nil
-}
-
-// withWorker does a task beside a process that works.
-func (m *measuring) withWorker(ctx context.Context, t task) (v values, err error) {
-	w := t
-	w.Cell = cellWorker
-	if t.Profile != "" {
-		w.Profile = strings.TrimSuffix(t.Profile, ".pprof") + "-worker.pprof"
-	}
-	cmd, err := command(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	read := bufio.NewReader(out)
-	if line, readErr := read.ReadString('\n'); readErr == nil && line == "ready\n" {
-		v, err = spawn(ctx, t)
-	} else {
-		err = errors.New("the worker did not begin")
-	}
-	in.Close()
-	_, _ = io.Copy(io.Discard, read)
-	if ended := cmd.Wait(); ended != nil {
-		err = errors.Join(err, fmt.Errorf("worker: %w: %s", ended, cmd.Stderr))
-	}
-	return v, err
-}
-
 func orEmpty(n int) string {
 	if n == 0 {
 		return ""
@@ -300,7 +159,7 @@ func orEmpty(n int) string {
 // line is a sample on the terminal.
 func (s sample) line() string {
 	var words []string
-	for _, name := range []string{runsPerSecond, "starts/s", p50, p99, wal + perRun, written + perRun, sentStatements + perRun, wal, inFlightMB, parkedMB} {
+	for _, name := range []string{runsPerSecond, startsPerSecond, p50, p99, beginsP50, beginsP99, knownP50, knownP99, wal + perRun, written + perRun, sentStatements + perRun, wal, inFlightMB, parkedMB} {
 		if v, ok := s.Values[name]; ok {
 			words = append(words, fmt.Sprintf("%s %.4g", name, v))
 		}

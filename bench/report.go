@@ -20,6 +20,9 @@ func (r *results) markdown() string {
 	w.runs()
 	w.steps()
 	w.queue()
+	w.limits()
+	w.latency()
+	w.scaling()
 	w.others()
 	w.waiting()
 	w.settings()
@@ -38,7 +41,8 @@ func (w *report) head() {
 	w.printf("# Results of the bench\n\n")
 	w.printf("Written by `make bench`, %s, in %s. %d processors (%s), shared by the server and the contestants; %s; %s.\n\n",
 		w.Began.Format(time.DateOnly), (time.Duration(w.Seconds) * time.Second).String(), w.Processors, w.Machine, w.Server, w.Go)
-	w.printf("Each figure is the median of %d repetitions, with the least and the most; a window of %s each. The contestants take turns. "+
+	w.printf("Each figure is the median of %d repetitions (of 3 with limits, latency and several processes), with the least and the most; a "+
+		"window of %s each. The contestants take turns. "+
 		"Absolute figures mean nothing on another machine, ratios do. A measurement during which something else needed the "+
 		"processors was taken again, up to three times; disturbed to the end were %d of %d.\n\n", w.Repetitions, w.Window, disturbed, len(w.Samples))
 }
@@ -67,8 +71,11 @@ func (w *report) targets() {
 		{what: "the same at 1, lib/pq binary_parameters", want: "≥ 1 / 1.15", bound: 1 / 1.15, got: w.ratio(cellRuns, 1, runsPerSecond, oursPQFast, singlePQ)},
 		{what: "the same at 32, lib/pq binary_parameters", want: "≥ 0.8 ×", bound: .8, got: w.ratio(cellRuns, 32, runsPerSecond, oursPQFast, groupedPQ)},
 		{what: "the same at 128, lib/pq binary_parameters", want: "≥ 0.8 ×", bound: .8, got: w.ratio(cellRuns, 128, runsPerSecond, oursPQFast, groupedPQ)},
-		{what: "queue, of DBOS Go's", want: "≥ 5 ×", bound: 5, got: queue(dbosGo)},
-		{what: "queue, of River's on pgx", want: "≥ 2 ×", bound: 2, got: queue(riverPGX)},
+		{what: "queue, of DBOS Go's", want: "≥ 8 ×", bound: 8, got: queue(dbosGo)},
+		{what: "queue, of River's on pgx", want: "≥ 2.5 ×", bound: 2.5, got: queue(riverPGX)},
+		{what: fmt.Sprintf("queue with a limit of %d, of one without", fleetLimit), want: "≥ 0.7 ×", bound: .7, got: w.cost(cellLimit, oursPGX)},
+		{what: fmt.Sprintf("queue with %d partitions, of one without", partitions), want: "≥ 0.7 ×", bound: .7, got: w.cost(cellPartitions, oursPGX)},
+		{what: "queue with both, of one without", want: "≥ 0.7 ×", bound: .7, got: w.cost(cellBoth, oursPGX)},
 		{what: "a lone step's p50, of a bare statement's", want: "≤ 1.3 ×", bound: 1.3, most: true, got: w.ratio(cellSteps, 0, p50, oursPGX, singlePGX)},
 		{what: "a lone step's WAL, of a bare statement's", want: "≤ 1.25 ×", bound: 1.25, most: true, got: w.ratio(cellSteps, 0, wal, oursPGX, singlePGX)},
 		{what: "runs/s on empty tables, of those beside the finished runs", want: "≤ 1.15 ×", bound: 1.15, most: true,
@@ -78,6 +85,10 @@ func (w *report) targets() {
 	}
 	if memory := w.of(cellMemory, oursPGX, 0, inFlightMB); len(memory) > 0 {
 		list = append(list, target{what: fmt.Sprintf("heap and stacks with %s runs in flight, MB", thousands(float64(w.InFlight))), want: "≤ 150", bound: 150, most: true, got: median(memory)})
+	}
+	if begins := w.of(cellLatency, oursNotifiedPGX, 0, beginsP50); len(begins) > 0 {
+		list = append(list, target{what: "start to work in another process that is idle, with a notifier, p50, ms", want: "≤ 5", bound: 5, most: true,
+			got: median(begins) / 1000})
 	}
 	w.printf("## What the project asks of itself\n\n| ratio of medians, on pgx unless it says otherwise | wanted | measured | |\n|---|---|---|---|\n")
 	for _, t := range list {
@@ -193,22 +204,6 @@ func (w *report) steps() {
 	w.printf("\n")
 }
 
-func (w *report) queue() {
-	if len(w.of(cellQueue, oursPGX, 0, runsPerSecond)) == 0 {
-		return
-	}
-	w.printf("## A queue\n\n%s runs of one step, started by %d callers of one process while another one works with %d slots; from the first "+
-		"start to the last result that the first process sees.\n\n![queued runs per second](queue.svg)\n\n", thousands(float64(w.Backlog)), queueCallers, queueSlots)
-	w.printf("| | runs/s | starts/s meanwhile | sqlworkflow on pgx is |\n|---|---|---|---|\n")
-	for _, c := range contestants {
-		if all := w.of(cellQueue, c.name, 0, runsPerSecond); len(all) > 0 {
-			w.printf("| %s | %s | %s | %.2f × |\n", c.name, spread(all), plain(w.of(cellQueue, c.name, 0, "starts/s")),
-				w.ratio(cellQueue, 0, runsPerSecond, oursPGX, c.name))
-		}
-	}
-	w.printf("\n")
-}
-
 func (w *report) others() {
 	if all := w.of(cellMemory, oursPGX, 0, inFlightMB); len(all) > 0 {
 		w.printf("## Memory\n\nHeap and stacks of a process of sqlworkflow with %s runs in flight, each in the midst of a step: %s MB, all told. "+
@@ -224,6 +219,13 @@ func (w *report) settings() {
 	w.printf("## Settings\n\nEvery pool has %d connections. The bare loops send the very statements of the library, guard and foreign key included, "+
 		"to its schema, on the same driver.\n\n", connections)
 	for _, c := range contestants {
+		w.printf("- %s: %s.\n", c.name, c.settings)
+	}
+	if !w.measured(cellLatency) {
+		return
+	}
+	w.printf("\nA run that is alone:\n\n")
+	for _, c := range correspondents {
 		w.printf("- %s: %s.\n", c.name, c.settings)
 	}
 }

@@ -26,6 +26,9 @@ type results struct {
 	Waiting     []int
 	Children    int
 	FanOut      int
+	Processes   []int
+	PerWorker   int
+	Latency     time.Duration
 	Machine     string
 	Processors  int
 	Go          string
@@ -39,6 +42,7 @@ func (m *measuring) describe(ctx context.Context) (*results, error) {
 		Began: time.Now().UTC(), Repetitions: p.repetitions, Window: p.window, Concurrent: p.concurrent, Steps: p.steps,
 		Backlog: p.backlog, InFlight: p.inFlight, Finished: p.finished,
 		Waiting: p.waiting, Children: p.children, FanOut: p.fanOut,
+		Processes: p.processes, PerWorker: p.perWorker, Latency: p.latency,
 		Machine: processor(), Processors: runtime.NumCPU(), Go: runtime.Version(),
 	}
 	db, err := sql.Open("pgx", p.url)

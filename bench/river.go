@@ -16,6 +16,12 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 )
 
+// As in its own benchmark.
+const (
+	riverCooldown = 2 * time.Millisecond
+	riverPoll     = 20 * time.Millisecond
+)
+
 type oneStepArgs struct{}
 
 func (oneStepArgs) Kind() string { return "one_step" }
@@ -42,11 +48,28 @@ func openRiver[TTx any](driver riverdriver.Driver[TTx], url string, config *rive
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("pgx", url)
+	db, err := sql.Open("pgx", withParameters(url, "enable_seqscan=off")) // by its index on states: not at the cost of the work
 	return &riverClient[TTx]{client: client, db: db, leave: leave}, err
 }
 
-func startRiver[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], url string, slots int, leave func() error) (closer, error) {
+// riverQueue is the configuration of a worker. It has no limit over all of them and no partitions in its open edition: where one
+// process works, its own limit is one over all.
+func riverQueue(q queueing) *river.Config {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, oneStepWorker{})
+	return &river.Config{
+		Queues:        map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: q.here()}},
+		FetchCooldown: riverCooldown, FetchPollInterval: riverPoll,
+		Workers: workers,
+	}
+}
+
+// riverInserts is that of a client that inserts only, which notifies the others once in a FetchCooldown at most.
+func riverInserts() *river.Config { return &river.Config{FetchCooldown: riverCooldown} }
+
+func startRiver[TTx any](
+	ctx context.Context, driver riverdriver.Driver[TTx], url string, config *river.Config, leave func() error,
+) (closer, error) {
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
@@ -54,13 +77,7 @@ func startRiver[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], ur
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, err
 	}
-	workers := river.NewWorkers()
-	river.AddWorker(workers, oneStepWorker{})
-	r, err := openRiver(driver, url, &river.Config{
-		Queues:        map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: slots}},
-		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 20 * time.Millisecond,
-		Workers: workers,
-	}, leave)
+	r, err := openRiver(driver, url, config, leave)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +95,7 @@ type riverProducer[TTx any] struct{ *riverClient[TTx] }
 
 func (r riverProducer[TTx]) Close() error { return errors.Join(r.db.Close(), r.leave()) }
 
-func (r *riverClient[TTx]) Enqueue(ctx context.Context) error {
+func (r *riverClient[TTx]) Enqueue(ctx context.Context, _ int) error {
 	_, err := r.client.Insert(ctx, oneStepArgs{}, nil)
 	return err
 }
@@ -86,7 +103,8 @@ func (r *riverClient[TTx]) Enqueue(ctx context.Context) error {
 func (r *riverClient[TTx]) AwaitAll(ctx context.Context) error {
 	for {
 		var left bool
-		err := r.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM river_job WHERE state <> 'completed')").Scan(&left)
+		const asks = "SELECT EXISTS (SELECT FROM river_job WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled'))"
+		err := r.db.QueryRowContext(ctx, asks).Scan(&left)
 		if err != nil || !left {
 			return err
 		}
@@ -102,36 +120,36 @@ func riverPool(ctx context.Context, url string) (*pgxpool.Pool, func() error, er
 	return pool, func() error { pool.Close(); return nil }, nil
 }
 
-func openRiverPGXWorker(ctx context.Context, url string, slots int) (closer, error) {
+func openRiverPGXWorker(ctx context.Context, url string, q queueing) (closer, error) {
 	pool, leave, err := riverPool(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	return startRiver(ctx, riverpgxv5.New(pool), url, slots, leave)
+	return startRiver(ctx, riverpgxv5.New(pool), url, riverQueue(q), leave)
 }
 
-func openRiverPGXProducer(ctx context.Context, url string) (producer, error) {
+func openRiverPGXProducer(ctx context.Context, url string, _ queueing) (producer, error) {
 	pool, leave, err := riverPool(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	r, err := openRiver[pgx.Tx](riverpgxv5.New(pool), url, &river.Config{}, leave)
+	r, err := openRiver[pgx.Tx](riverpgxv5.New(pool), url, riverInserts(), leave)
 	return riverProducer[pgx.Tx]{r}, err
 }
 
-func openRiverSQLWorker(ctx context.Context, url string, slots int) (closer, error) {
+func openRiverSQLWorker(ctx context.Context, url string, q queueing) (closer, error) {
 	db, err := openPool("postgres", url)
 	if err != nil {
 		return nil, err
 	}
-	return startRiver(ctx, riverdatabasesql.New(db), url, slots, db.Close)
+	return startRiver(ctx, riverdatabasesql.New(db), url, riverQueue(q), db.Close)
 }
 
-func openRiverSQLProducer(_ context.Context, url string) (producer, error) {
+func openRiverSQLProducer(_ context.Context, url string, _ queueing) (producer, error) {
 	db, err := openPool("postgres", url)
 	if err != nil {
 		return nil, err
 	}
-	r, err := openRiver[*sql.Tx](riverdatabasesql.New(db), url, &river.Config{}, db.Close)
+	r, err := openRiver[*sql.Tx](riverdatabasesql.New(db), url, riverInserts(), db.Close)
 	return riverProducer[*sql.Tx]{r}, err
 }

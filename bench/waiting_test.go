@@ -14,9 +14,7 @@ import (
 
 // Each cell can be measured alone, and the processes that measure know it.
 func TestEachCellAlone(t *testing.T) {
-	for _, cell := range []string{
-		cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
-	} {
+	for _, cell := range cellNames {
 		p := smoke
 		p.only = cell
 		rounds := p.rounds()
