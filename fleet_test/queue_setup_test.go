@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func (f *fleet) checkChores(runs int) {
 	f.verify()
 }
 
-// A pack is worker processes of which one after the other is killed, and replaced.
+// A pack is worker processes, on either driver, of which one after the other is killed, and replaced, or frozen for longer than its lease.
 type pack struct {
 	f         *fleet
 	processes []*process
@@ -159,27 +160,50 @@ type pack struct {
 func (f *fleet) release(n int, j job, pause time.Duration) *pack {
 	f.t.Helper()
 	p := &pack{f: f, over: make(chan struct{})}
-	for range n {
-		p.processes = append(p.processes, f.spawn(j))
+	for i := range n {
+		p.processes = append(p.processes, f.spawn(f.onDriver(i, j)))
 	}
 	if pause != 0 {
-		p.ended.Go(func() { p.kill(j, pause) })
+		p.ended.Go(func() {
+			for n := 0; p.wait(pause/2 + rand.N(3*pause/2)); n++ {
+				p.strike(n, j)
+			}
+		})
 	}
 	return p
 }
 
-func (p *pack) kill(j job, pause time.Duration) {
-	for {
-		select {
-		case <-p.over:
-			return
-		case <-time.After(pause/2 + rand.N(3*pause/2)):
-		}
-		i := rand.N(len(p.processes))
-		p.processes[i].Kill()
-		p.processes[i] = p.f.spawn(j)
-		p.killed.Add(1)
+// onDriver lets the drivers take turns.
+func (f *fleet) onDriver(n int, j job) job {
+	access := []pgtest.Access{pgtest.PGX, pgtest.PQ}[n%2]
+	j.Driver, j.URL = access.Driver, f.pg.AccessURL(f.t, access)
+	return j
+}
+
+// wait reports whether the pack is still wanted after d.
+func (p *pack) wait(d time.Duration) bool {
+	select {
+	case <-p.over:
+		return false
+	case <-time.After(d):
+		return true
 	}
+}
+
+// strike kills one, or freezes it first.
+func (p *pack) strike(n int, j job) {
+	i := rand.N(len(p.processes))
+	if n%4 == 3 {
+		p.processes[i].Signal(syscall.SIGSTOP)
+		p.wait(lease + rand.N(lease))
+		p.processes[i].Signal(syscall.SIGCONT)
+		if !p.wait(rand.N(lease / 10)) || n%8 == 3 {
+			return
+		}
+	}
+	p.processes[i].Kill()
+	p.processes[i] = p.f.spawn(p.f.onDriver(i, j))
+	p.killed.Add(1)
 }
 
 // stop ends the pack gently and returns how many were killed before.
