@@ -197,7 +197,7 @@ func (p *pack) strike(n int, j job) {
 		p.processes[i].Signal(syscall.SIGSTOP)
 		p.wait(lease + rand.N(lease))
 		p.processes[i].Signal(syscall.SIGCONT)
-		if !p.wait(rand.N(lease / 10)) || n%8 == 3 {
+		if !p.wait(rand.N(lease/10)) || n%8 == 3 {
 			return
 		}
 	}
