@@ -122,12 +122,9 @@ func decisionOf[T any](payload json.RawMessage) (decision Decision[T], err error
 // workflow, not here: the first one wins. On [Service.In] it exists if and only if the transaction commits, as with [Signal.Send], whose
 // errors these are too: ErrRunNotFound, and ErrRunFinished when there is nobody left to be told.
 func (a *Approval[T]) Decide(ctx context.Context, on Session, id, by string, decision T, options ...SendOption) error {
-	runID, step, err := parseApprovalID(id)
+	runID, step, err := a.parse(id)
 	if err != nil {
 		return err
-	}
-	if name, _, _ := strings.Cut(step[strings.LastIndexByte(step, '/')+1:], "#"); name != a.name {
-		return fmt.Errorf("workflow: approval id %q: %w: it is one of approval %q, not of %q", id, ErrInvalidArgument, name, a.name)
 	}
 	if err := checkName("name of who decides", by, maxName); err != nil {
 		return err
@@ -138,6 +135,26 @@ func (a *Approval[T]) Decide(ctx context.Context, on Session, id, by string, dec
 		return err
 	}
 	return s.send(ctx, runID, approvalSignal+step, decisionJSON{by, value}, options)
+}
+
+// Decision returns the decision that counts, and whether there is one: decided is false as long as nobody has decided. When nobody did in
+// time the error is [ErrTimeout]; ErrRunNotFound when there is no such run. Those that do not count are among [State.ListSignals].
+func (a *Approval[T]) Decision(ctx context.Context, on Session, id string) (decision Decision[T], decided bool, err error) {
+	runID, stepKey, err := a.parse(id)
+	if err != nil {
+		return decision, false, err
+	}
+	step, err := on.state().GetStepState(ctx, runID, stepKey)
+	switch {
+	case err != nil:
+		return decision, false, err
+	case step.Status == StepFailed:
+		return decision, false, waitError(step.Err)
+	case step.Status != StepSucceeded:
+		return decision, false, nil
+	}
+	decision, err = decisionOf[T](step.Result)
+	return decision, err == nil, err
 }
 
 // approvalSignal is what the names of decisions begin with; the step follows.
@@ -154,6 +171,18 @@ func parseApprovalID(id string) (runID, step string, err error) {
 		return "", "", fmt.Errorf("workflow: approval id %q: %w: ApprovalID and ListApprovals give no such id", id, ErrInvalidArgument)
 	}
 	return runID, step, checkStepKey(step)
+}
+
+// parse takes ids of this approval only.
+func (a *Approval[T]) parse(id string) (runID, step string, err error) {
+	runID, step, err = parseApprovalID(id)
+	if err != nil {
+		return "", "", err
+	}
+	if name, _, _ := strings.Cut(step[strings.LastIndexByte(step, '/')+1:], "#"); name != a.name {
+		return "", "", fmt.Errorf("workflow: approval id %q: %w: it is one of approval %q, not of %q", id, ErrInvalidArgument, name, a.name)
+	}
+	return runID, step, nil
 }
 
 // OpenApproval is an approval that somebody can decide.

@@ -270,3 +270,54 @@ func FuzzApprovalID(f *testing.F) {
 		}
 	})
 }
+
+// What was decided is read with its types, by the approval's id, while the run goes on and afterwards.
+func TestDecisionOfAnApproval(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bench) {
+		w := workflow.Define("asks", func(ctx context.Context, within time.Duration) (string, error) {
+			_, err := manager.Ask(workflow.Branch(ctx, "box"), workflow.ApprovalRequest{From: []string{"anna"}, Within: within})
+			if errors.Is(err, workflow.ErrTimeout) {
+				return "nobody", nil
+			}
+			if err != nil {
+				return "", err
+			}
+			return word.Wait(ctx, 0)
+		})
+		b.svc.Register(w)
+		kit.Work(t, b.svc)
+		ask := func(within time.Duration) (runID, approvalID string) {
+			handle, err := w.Start(t.Context(), b.svc, within)
+			kit.Must(t, err)
+			return handle.RunID(), workflow.ApprovalID(handle.RunID(), "box/manager")
+		}
+		reads := func(id string, want workflow.Decision[verdict], wantDecided bool, wantErr error) {
+			t.Helper()
+			tx := kit.Begin(t, b.db)
+			defer tx.Rollback()
+			for _, on := range []workflow.Session{b.svc, b.svc.In(tx)} {
+				got, decided, err := manager.Decision(t.Context(), on, id)
+				if got != want || decided != wantDecided || !errors.Is(err, wantErr) {
+					t.Errorf("decision %+v, %t, %v; want %+v, %t, %v", got, decided, err, want, wantDecided, wantErr)
+				}
+			}
+		}
+		var none workflow.Decision[verdict]
+		runID, id := ask(0)
+		b.waiting(runID, "signal:approval:box/manager")
+		kit.Must(t, manager.Decide(t.Context(), b.svc, id, "eve", verdict{}))
+		reads(id, none, false, nil)
+		kit.Must(t, manager.Decide(t.Context(), b.svc, id, "anna", verdict{Approved: true, Note: "fine"}))
+		b.waiting(runID, "signal:word")
+		reads(id, workflow.Decision[verdict]{By: "anna", Value: verdict{Approved: true, Note: "fine"}}, true, nil)
+		kit.Must(t, b.svc.Cancel(t.Context(), runID))
+		reads(id, workflow.Decision[verdict]{By: "anna", Value: verdict{Approved: true, Note: "fine"}}, true, nil)
+
+		late, id := ask(10 * time.Millisecond)
+		ends(t, w.Handle(b.svc, late), "nobody")
+		reads(id, none, false, workflow.ErrTimeout)
+		reads(workflow.ApprovalID("nobody", "manager"), none, false, workflow.ErrRunNotFound)
+		reads(workflow.ApprovalID(late, "other"), none, false, workflow.ErrInvalidArgument)
+		reads("no id", none, false, workflow.ErrInvalidArgument)
+	})
+}

@@ -189,7 +189,7 @@ func childrenOf[In, Out any](
 		}
 	}
 	return run.Children{
-		Workflow: w.name, Inputs: encoded, Delay: o.delay, Deadline: o.deadline, Abandoned: o.abandoned,
+		Workflow: w.name, Inputs: encoded, Delay: o.delay, Deadline: o.deadline, Abandoned: o.abandoned, Place: o.place(),
 	}, nil
 }
 

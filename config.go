@@ -65,6 +65,11 @@ type Config struct {
 	// and runs wait although the process is idle. Defaults to 100.
 	Concurrency int
 
+	// Serve names the queues whose runs this process executes; [NoQueue] stands for runs that were started without one, which are left
+	// to other processes if only queues are named. What a process may start does not depend on it. A queue that no process serves keeps
+	// its runs waiting, of which a worker warns. Defaults to none: all queues, and runs without one.
+	Serve []string
+
 	// PollInterval is how long an idle worker waits before it looks for runs again; it is jittered. Lower finds
 	// runs sooner and asks more of the database. Defaults to 250 ms.
 	PollInterval time.Duration
@@ -175,6 +180,9 @@ func (c Config) validate() error {
 			return err
 		}
 	}
+	if err := checkServe(c.Serve); err != nil {
+		return err
+	}
 	for _, field := range []struct {
 		name  string
 		value int64
@@ -190,6 +198,20 @@ func (c Config) validate() error {
 	}
 	if c.Lease < minLease {
 		return fmt.Errorf("workflow: Config.Lease is %s: use at least %s", c.Lease, minLease)
+	}
+	return nil
+}
+
+func checkServe(queues []string) error {
+	for i, name := range queues {
+		if name != NoQueue {
+			if err := checkName("Config.Serve: queue name", name, maxName); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(queues[:i], name) {
+			return fmt.Errorf("workflow: Config.Serve names queue %q twice", name)
+		}
 	}
 	return nil
 }

@@ -46,6 +46,10 @@ func TestConfigErrors(t *testing.T) {
 		"negative park":         {Config{DB: db, ParkAfter: -1}, []string{"Config.ParkAfter"}},
 		"negative steps":        {Config{DB: db, MaxSteps: -1}, []string{"Config.MaxSteps"}},
 		"negative lease":        {Config{DB: db, Lease: -1}, []string{"Config.Lease"}},
+		"queue, too long":       {Config{DB: db, Serve: []string{strings.Repeat("q", 256)}}, []string{"Config.Serve", "255"}},
+		"queue, NUL":            {Config{DB: db, Serve: []string{"a\x00"}}, []string{"Config.Serve", "NUL"}},
+		"queue twice":           {Config{DB: db, Serve: []string{"a", NoQueue, "a"}}, []string{"Config.Serve", `"a"`, "twice"}},
+		"no queue twice":        {Config{DB: db, Serve: []string{NoQueue, NoQueue}}, []string{"Config.Serve", "twice"}},
 		"short lease":           {Config{DB: db, Lease: time.Millisecond}, []string{"Config.Lease", "1s"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,7 +63,7 @@
 //	err = paid.Send(ctx, svc.In(tx), runID, payment, workflow.WithKey(webhookID)) // anywhere; with a key, once
 //
 // An [Approval] asks people ([DefineApproval]): who may decide, on what, until when. [State.ListApprovals] lists what is open, and
-// [Approval.Decide] decides. The first decision that counts wins, and the others are kept.
+// [Approval.Decide] decides. The first decision that counts wins ([Approval.Decision]), and the others are kept.
 //
 // [Call] starts a run of another workflow and waits for its result, [CallAll] one for each of many inputs, and [Spawn] does not wait.
 // Each is a step of the run that calls, so it starts what it starts once. A workflow of one step comes from [DefineStep]: call it
@@ -71,6 +71,22 @@
 //
 //	receipt, err := workflow.Call(ctx, "charge", charge, order)
 //	pages, err := workflow.CallAll(ctx, "pages", fetch, urls) // in the order of urls, failures among them
+//
+// # Queues
+//
+// A run that is started [WithQueue] begins when its queue has room for it, in any process that serves the queue ([Config].Serve). A
+// [Queue] bounds how many of its runs run at once, in all processes together, in each and in each partition, and how often they
+// begin. The limits hold exactly, and are changed while everything runs:
+//
+//	err := svc.EnsureQueue(ctx, workflow.Queue{Name: "images", MaxRunning: 20, Rate: workflow.PerSecond(10)}) // when a program starts
+//	handle, err := resize.Start(ctx, svc, image, workflow.WithQueue("images"), workflow.WithPartition(tenant))
+//
+// [State.EnsureQueue] makes a queue that is not there, [State.SetQueue] changes one, [State.PauseQueue] stops one, and
+// [State.ListQueues] tells what runs and what waits; all of them in a transaction, too. Partitions take turns ([WithPartition]), so the
+// thousands of runs of one customer do not keep out the one of another; among the runs of a partition, those of a higher priority go
+// first ([WithPriority]). A run that waits for something counts for no limit. [Call], [CallAll] and [Spawn] take the same options.
+//
+// [WithUnique] starts no second run of a key while the first one is unfinished, with a queue or without.
 //
 // # Rules for a workflow's function
 //

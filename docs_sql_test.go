@@ -126,3 +126,37 @@ func TestFamilyFromSQL(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The statements about queues do what SetQueue and PauseQueue do, for workers and for whoever asks, and count as ListQueues does.
+func TestQueuesFromSQL(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var g gate
+	w := g.workflow()
+	b.svc.Register(w, quick)
+	kit.Work(t, b.svc)
+	b.ensure(workflow.Queue{Name: "images", MaxRunning: 5})
+	b.ensure(workflow.Queue{Name: "mails"})
+	statements := documented(t, "Queues")
+	kit.Exec(t, b.db, statements[0])
+	kit.Exec(t, b.db, statements[1])
+	kit.Must(t, b.svc.PauseQueue(t.Context(), "images")) // until all are there
+	for _, queue := range []string{"images", "mails"} {
+		for _, partition := range []string{"a", "a", "a", "b"} {
+			_, err := w.Start(t.Context(), b.svc, 1, workflow.WithQueue(queue), workflow.WithPartition(partition))
+			kit.Must(t, err)
+		}
+	}
+	kit.Must(t, b.svc.ResumeQueue(t.Context(), "images"))
+	kit.Until(t, "two run", func() bool { return g.running.Load() == 2 })
+	b.others()
+	if images, mails := b.queue("images"), b.queue("mails"); images.MaxRunning != 2 || images.Running != 2 || images.Waiting != 2 ||
+		mails.PausedAt.IsZero() || mails.Running != 0 || mails.Waiting != 4 {
+		t.Errorf("images: %+v\nmails: %+v", images, mails)
+	}
+	counted := kit.Column[string](t, b.db, "SELECT concat_ws(' ', partition_key, running, waiting) FROM ("+statements[2]+") AS counted")
+	if diff := cmp.Diff([]string{"a 1 2", "b 1 0"}, counted); diff != "" {
+		t.Error(diff)
+	}
+	g.release(8)
+}

@@ -16,8 +16,8 @@ var (
 	// ErrRunNotFound is returned when no run has the given id.
 	ErrRunNotFound = store.ErrRunNotFound
 
-	// ErrRunConflict is returned when a run with the given id exists and has another workflow or another input,
-	// compared as JSON, or when a handle of one workflow is to a run of another.
+	// ErrRunConflict is returned when a run with the given id, or an unfinished one with the given key ([WithUnique]), exists and has
+	// another workflow or another input, compared as JSON, or when a handle of one workflow is to a run of another.
 	ErrRunConflict = store.ErrRunConflict
 
 	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written, or a signal is sent to one.
@@ -36,7 +36,14 @@ var (
 	// ErrStepFinished is returned when a succeeded step would change.
 	ErrStepFinished = store.ErrStepFinished
 
-	// ErrLockTimeout is returned when another transaction held the run for longer than Config.LockTimeout. A
+	// ErrQueueNotFound is returned when there is no queue of the given name: call SetQueue or EnsureQueue first, or mend the name.
+	ErrQueueNotFound = store.ErrQueueNotFound
+
+	// ErrUniqueTaken is returned by [State.Resume] of a run whose key ([WithUnique]) another unfinished run of its workflow has
+	// meanwhile. A transaction of the application stays usable.
+	ErrUniqueTaken = store.ErrUniqueTaken
+
+	// ErrLockTimeout is returned when another transaction held the run, or the queue, for longer than Config.LockTimeout. A
 	// transaction of the application stays usable.
 	ErrLockTimeout = store.ErrLockTimeout
 

@@ -173,7 +173,7 @@ func ExampleState_CreateRunWithID() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// workflow: create run "invoice 2026-11": a run with this id has another workflow or input
+	// workflow: create run "invoice 2026-11": a run with this id or key has another workflow or input
 }
 
 // The application's row and the run exist together or not at all.

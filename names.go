@@ -9,7 +9,7 @@ import (
 
 // Longest names, in bytes.
 const (
-	maxName    = 255  // run ids, workflow names
+	maxName    = 255  // run ids, names of workflows and queues
 	maxStepKey = 1024 // a step's whole key, with the branch before it and the count after it
 )
 
@@ -32,12 +32,20 @@ func checkStepName(name string) error {
 func checkStepKey(key string) error { return checkName("step name", key, maxStepKey) }
 
 func checkName(what, name string, limit int) error {
+	if problem := nameProblem(what, name, limit); problem != nil {
+		return fmt.Errorf("workflow: %w", problem)
+	}
+	return nil
+}
+
+// nameProblem is checkName within an error that names its room.
+func nameProblem(what, name string, limit int) error {
 	var problem error
 	switch {
 	case name == "":
 		problem = errors.New("it must not be empty")
 	case len(name) > limit:
-		return fmt.Errorf("workflow: %s %.32q…: %w: it has %d bytes, at most %d", what, name, ErrInvalidArgument, len(name), limit)
+		return fmt.Errorf("%s %.32q…: %w: it has %d bytes, at most %d", what, name, ErrInvalidArgument, len(name), limit)
 	case !utf8.ValidString(name):
 		problem = errors.New("it must be valid UTF-8")
 	case strings.ContainsRune(name, 0):
@@ -45,5 +53,5 @@ func checkName(what, name string, limit int) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("workflow: %s %q: %w: %w", what, name, ErrInvalidArgument, problem)
+	return fmt.Errorf("%s %q: %w: %w", what, name, ErrInvalidArgument, problem)
 }

@@ -49,6 +49,10 @@ type Run struct {
 	Version      string          // Config.Version of the process that started it
 	ParentID     string          // the run that called or spawned it; "" for none
 	ParentStep   string          // the step of that run that waits for this one; "" for none
+	Queue        string          // the queue that it is in ([WithQueue]); "" for none
+	Priority     Priority        // in its queue; PriorityNormal without one
+	Partition    string          // of its queue ([WithPartition]); "" for none
+	UniqueKey    string          // of [WithUnique]; "" for none
 	RunAt        time.Time       // when a worker may claim it; zero: never
 	BlockedAt    time.Time       // since when it is blocked, without a new step; zero unless SuspendedFor is SuspendedBlocked
 	CreatedAt    time.Time
@@ -56,9 +60,13 @@ type Run struct {
 }
 
 func runOf(row store.Run) Run {
-	run := Run(row)
-	run.Err = errorOf(row.Err)
-	return run
+	return Run{
+		ID: row.ID, Workflow: row.Workflow, Status: row.Status, SuspendedFor: row.SuspendedFor, WaitsFor: row.WaitsFor,
+		Input: row.Input, Output: row.Output, Err: errorOf(row.Err), Owner: row.Owner, Version: row.Version,
+		ParentID: row.ParentID, ParentStep: row.ParentStep,
+		Queue: row.Queue, Priority: priorityOf(row.Place), Partition: row.Partition, UniqueKey: row.UniqueKey,
+		RunAt: row.RunAt, BlockedAt: row.BlockedAt, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+	}
 }
 
 // DecodeInput stores the input in the value that v points to, as [json.Unmarshal] does.
@@ -78,10 +86,18 @@ type RunFilter struct {
 	Statuses      []RunStatus   // only runs with one of these; none for all
 	SuspendedFor  SuspendReason // only runs that are suspended for this reason; "" for all
 	ParentID      string        // only runs that this one has called or spawned; "" for all
+	Queue         string        // only runs in this queue; "" for all, and those in none
 	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
 	CreatedBefore time.Time     // only runs created before this time; zero for no bound
 	Limit         int           // runs a page. Defaults to 100; at most 1,000
 	Cursor        string        // RunPage.Next of the page before; "" for the first page
+}
+
+func (f RunFilter) stored() store.RunFilter {
+	return store.RunFilter{
+		Workflow: f.Workflow, Statuses: f.Statuses, SuspendedFor: f.SuspendedFor, ParentID: f.ParentID, Queue: f.Queue,
+		CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore, Limit: f.Limit, Cursor: f.Cursor,
+	}
 }
 
 // RunPage is one page of a list.

@@ -88,7 +88,7 @@ func (s State) create(ctx context.Context, run store.NewRun) (store.Run, error) 
 	}
 	created, err := s.store.CreateRun(ctx, run)
 	if err == nil {
-		s.then(s.engine.Wake)
+		s.then(func() { s.engine.Created(created.Queue, created.Workflow) })
 	}
 	return created, err
 }
@@ -106,7 +106,7 @@ func (s State) CreateRunWithID(ctx context.Context, id, workflow string, input a
 }
 
 // newRun checks and encodes what is to be written; the run has no id unless the caller chose one.
-func (s *shared) newRun(ctx context.Context, workflow string, input any, options []StartOption) (store.NewRun, error) {
+func (s State) newRun(ctx context.Context, workflow string, input any, options []StartOption) (store.NewRun, error) {
 	var o startOptions
 	for _, option := range options {
 		option.start(&o)
@@ -129,8 +129,12 @@ func (s *shared) newRun(ctx context.Context, workflow string, input any, options
 		return store.NewRun{}, err
 	}
 	payload, err := encode("input", input, s.config.PayloadLimit)
+	if err == nil && o.queue.is {
+		err = s.mustHaveQueue(ctx, o.queue.text)
+	}
 	return store.NewRun{
 		ID: o.runID, Workflow: workflow, Version: s.config.Version, Input: payload, Delay: o.delay, Deadline: o.deadline,
+		Place: o.place(), Unique: o.unique.text,
 	}, err
 }
 
@@ -151,7 +155,7 @@ func (s State) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) 
 	if err := checkFilter(&filter); err != nil {
 		return RunPage{}, err
 	}
-	found, err := s.store.ListRuns(ctx, store.RunFilter(filter))
+	found, err := s.store.ListRuns(ctx, filter.stored())
 	page := RunPage{Next: found.Next}
 	for _, run := range found.Runs {
 		page.Runs = append(page.Runs, runOf(run))
@@ -181,6 +185,11 @@ func checkFilter(filter *RunFilter) error {
 	}
 	if filter.ParentID != "" {
 		if err := checkRunID(filter.ParentID); err != nil {
+			return err
+		}
+	}
+	if filter.Queue != "" {
+		if err := checkName("RunFilter.Queue", filter.Queue, maxName); err != nil {
 			return err
 		}
 	}
@@ -250,7 +259,8 @@ func (s State) Cancel(ctx context.Context, id string) error {
 // failed step is attempted again, with as many attempts as at first, only if no step was recorded after it in its branch, in a
 // branch around that or in one within it. Any other failure, such as one that the workflow's function has handled, stays what
 // it is. With the run go those that it waits for: a called run that was cancelled, and the one run of a [Call] if it has failed,
-// under the same id. A deadline is removed. A run that is neither failed nor cancelled is a *TransitionError.
+// under the same id. A deadline is removed. A run in a queue goes on through that. A run that is neither failed nor cancelled is a
+// *TransitionError, and one whose key ([WithUnique]) an unfinished run has meanwhile is ErrUniqueTaken.
 func (s State) Resume(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "resume run", id); err != nil {
 		return err

@@ -28,9 +28,9 @@ type Stats struct {
 	LastError   error
 	LastErrorAt time.Time
 
-	// Lag is for how long the oldest run that a worker may claim has been waiting for one, by the database's clock; 0 when
-	// none waits. When it grows there are too few workers, or none that knows the workflow. The runs of a worker that has
-	// died count once they have been taken over.
+	// Lag is for how long the oldest run without a queue that a worker may claim has been waiting for one, by the database's clock;
+	// 0 when none waits. When it grows there are too few workers, or none that knows the workflow. The runs of a worker that has
+	// died count once they have been taken over. Each queue has a lag of its own: QueueState.Lag.
 	Lag time.Duration
 }
 

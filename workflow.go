@@ -3,10 +3,13 @@ package workflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
 	"time"
+
+	"github.com/sqlworkflow/workflow/store"
 )
 
 // Workflow is a named function whose runs are durable; make one with [Define].
@@ -110,9 +113,13 @@ type (
 		runOptions
 		chosen bool
 		runID  string
+		unique given
 	}
 	runOptions struct {
-		delay, deadline time.Duration
+		delay, deadline  time.Duration
+		queue, partition given
+		priority         Priority
+		ranked           bool // a priority was given
 	}
 )
 
@@ -129,7 +136,7 @@ func (o runOptions) check() error {
 	if o.delay < 0 || o.deadline < 0 {
 		return fmt.Errorf("%w: a delay and a deadline must not be negative", ErrInvalidArgument)
 	}
-	return nil
+	return o.checkPlace()
 }
 
 // WithRunID starts the run under an id of the caller's choice, at most 255 bytes. Starting again with the same id,
@@ -155,7 +162,8 @@ func WithDeadline(d time.Duration) RunOption {
 // application, the run exists if and only if that commits: before the commit, Result of the handle says ErrRunNotFound,
 // and after it [Service.Wake] saves the run from waiting for the next poll. The run does not end with ctx.
 //
-// With [WithRunID] the error is ErrRunConflict when a run of that id has another workflow or input.
+// With [WithRunID] or [WithUnique] the error is ErrRunConflict when a run of that id or key has another workflow or input; with
+// [WithQueue] it is ErrQueueNotFound when there is no such queue.
 func (w *Workflow[In, Out]) Start(
 	ctx context.Context, on Session, in In, options ...StartOption,
 ) (*Handle[Out], error) {
@@ -168,10 +176,10 @@ func (w *Workflow[In, Out]) Start(
 	if s.store.Tx() != nil {
 		created, err := s.create(ctx, run)
 		if err != nil {
-			return nil, err
+			return nil, startError(err, run)
 		}
 		handle.runID = created.ID
-		return handle, nil
+		return handle.of(run)
 	}
 	if exact[In]() {
 		handle.runID, err = s.engine.StartPending(ctx, run)
@@ -179,9 +187,25 @@ func (w *Workflow[In, Out]) Start(
 		handle.runID, handle.hold, err = s.engine.Start(ctx, run)
 	}
 	if err != nil {
-		return nil, err
+		return nil, startError(err, run)
 	}
-	return handle, nil
+	return handle.of(run)
+}
+
+// startError names the key that is in the way; the store names the id, which nobody has chosen.
+func startError(err error, run store.NewRun) error {
+	if run.Unique != "" && errors.Is(err, ErrRunConflict) {
+		return fmt.Errorf("workflow: start a run of %q with the key %q: %w", run.Workflow, run.Unique, ErrRunConflict)
+	}
+	return err
+}
+
+// of refuses a handle to another run than the one whose id was chosen: to the one that has its key.
+func (h *Handle[Out]) of(run store.NewRun) (*Handle[Out], error) {
+	if run.ID != "" && h.runID != run.ID {
+		return nil, fmt.Errorf("workflow: start run %q: %w: run %q has the key %q", run.ID, ErrRunConflict, h.runID, run.Unique)
+	}
+	return h, nil
 }
 
 // Handle returns a handle to a run of this workflow that was started elsewhere. It does no I/O: [Handle.Result] reports it if

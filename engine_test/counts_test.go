@@ -308,7 +308,9 @@ func TestStatementsOfAHeartbeat(t *testing.T) {
 		if got["heartbeat"] > most || got["find_orphans"] > most {
 			t.Errorf("%v in %s, want at most %d of each of the lease's", got, time.Since(began), most)
 		}
-		expected := []string{"start_run", "register_worker", "claim_runs", "heartbeat", "find_orphans", "owned_runs", "unserved_workflows"}
+		expected := []string{
+			"start_run", "register_worker", "claim_runs", "find_queues", "heartbeat", "find_orphans", "owned_runs", "find_overdue", "unserved_workflows", "unserved_queues",
+		}
 		for label := range got {
 			if !slices.Contains(expected, label) {
 				t.Errorf("sent by a worker whose runs wait: %q", label)

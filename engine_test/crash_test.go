@@ -123,6 +123,7 @@ func (w *theatre) lose(t *testing.T, at cut, uncut rowsOf) {
 	s := &stage{theatre: w, ledger: newLedger(), runID: name}
 	var db *sql.DB
 	s.first, db = newProcess(t, w.pg, w.way.access, name, at)
+	s.openQueue(t)
 	svc := w.service(t, db)
 	svc.Register(s.cast(s.first, func() {})...)
 	for err := s.start(t, svc, db); err != nil; err = s.start(t, svc, db) {

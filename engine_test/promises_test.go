@@ -97,7 +97,7 @@ func read(t *testing.T, db *sql.DB, runID string) rowsOf {
 	var text []byte
 	kit.Must(t, db.QueryRow(`
 		SELECT jsonb_build_object(
-		    'run', (SELECT to_jsonb(run) - '{id,workflow,epoch,created_at,updated_at,take_overs,progress_at}'::text[]
+		    'run', (SELECT to_jsonb(run) - '{id,workflow,queue,epoch,created_at,updated_at,take_overs,progress_at}'::text[]
 		            FROM workflows.workflow_runs AS run WHERE id = $1),
 		    'steps', (SELECT jsonb_agg(to_jsonb(step) - '{run_id,updated_at,started_at,wake_at,child_id}'::text[]
 		                  - CASE WHEN EXISTS (SELECT FROM workflows.workflow_steps WHERE run_id = $1 AND step_name LIKE '%/%')

@@ -22,6 +22,7 @@ type story struct {
 	name     string
 	body     func(ctx context.Context, a *actor) error
 	startTx  bool // in a transaction of the application
+	queued   bool // in a queue of its own, which executes one run at a time
 	working  bool // started by the process that works already, into a free slot
 	inFlight int  // how many steps at most, at a time
 	park     time.Duration
@@ -114,6 +115,19 @@ var stories = []story{
 	{name: "calling many", inFlight: 3, varies: true, body: func(ctx context.Context, a *actor) error {
 		return first(
 			func() error { return a.callAll(ctx, "together", "one", "two", "three") },
+			func() error { return a.do(ctx, "mail") })
+	}},
+	{name: "queued", inFlight: 1, queued: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.do(ctx, "charge") },
+			func() error { return a.doTx(ctx, "book", 0) })
+	}},
+	{name: "queued and parked", inFlight: 1, queued: true, startTx: true, park: time.Millisecond, body: sleepy},
+	// Parent and children share the one place of their queue.
+	{name: "queued and calling", inFlight: 1, queued: true, varies: true, body: func(ctx context.Context, a *actor) error {
+		return first(
+			func() error { return a.call(ctx, "assist") },
+			func() error { return a.callAll(ctx, "together", "one", "two") },
 			func() error { return a.do(ctx, "mail") })
 	}},
 	{name: "beating", inFlight: 1, counts: ofLease, beats: 2, body: func(ctx context.Context, a *actor) error {
@@ -296,13 +310,20 @@ func (a *actor) receive(ctx context.Context, key string, timeout time.Duration) 
 	return a.done(key, got, err)
 }
 
+func (a *actor) callOptions() []workflow.CallOption {
+	if !a.story.queued {
+		return nil
+	}
+	return []workflow.CallOption{workflow.WithQueue(a.runID)}
+}
+
 func (a *actor) call(ctx context.Context, key string) error {
-	got, err := workflow.Call(ctx, key, a.assistant(nil), key)
+	got, err := workflow.Call(ctx, key, a.assistant(nil), key, a.callOptions()...)
 	return a.done(key, got, err)
 }
 
 func (a *actor) callAll(ctx context.Context, key string, inputs ...string) error {
-	results, err := workflow.CallAll(ctx, key, a.assistant(nil), inputs)
+	results, err := workflow.CallAll(ctx, key, a.assistant(nil), inputs, a.callOptions()...)
 	for i, result := range results {
 		if want := "did " + inputs[i]; err == nil && (result.Err != nil || result.Value != want) {
 			err = fmt.Errorf("result %d: %q, %v; want %q", i, result.Value, result.Err, want)

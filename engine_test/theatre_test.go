@@ -95,16 +95,19 @@ func (s *stage) assistant(p *process) *workflow.Workflow[string, string] {
 
 // start is what the application does, in whichever process: it does not know what became of an earlier try.
 func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
-	w, id := s.as(nil, nil), workflow.WithRunID(s.runID)
+	w, options := s.as(nil, nil), []workflow.StartOption{workflow.WithRunID(s.runID)}
+	if s.story.queued {
+		options = append(options, workflow.WithQueue(s.runID))
+	}
 	switch {
 	case s.story.orphan:
-		_, err := w.Start(t.Context(), s.svc, "in", id)
+		_, err := w.Start(t.Context(), s.svc, "in", options...)
 		kit.Must(t, err)
 		kit.Exec(t, s.side, "INSERT INTO workflows.workflow_workers VALUES ('nobody', 1)")
 		kit.Exec(t, s.side, "UPDATE workflows.workflow_runs SET status = 'running', owner = 'nobody', epoch = 7, run_at = NULL")
 		return nil
 	case !s.story.startTx:
-		_, err := w.Start(t.Context(), svc, "in", id)
+		_, err := w.Start(t.Context(), svc, "in", options...)
 		return err
 	}
 	tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
@@ -115,7 +118,7 @@ func (s *stage) start(t *testing.T, svc *workflow.Service, db *sql.DB) error {
 	if _, err = tx.Exec("INSERT INTO orders VALUES ($1) ON CONFLICT DO NOTHING", s.runID); err != nil {
 		return err
 	}
-	if _, err := w.Start(t.Context(), svc.In(tx), "in", id); err != nil {
+	if _, err := w.Start(t.Context(), svc.In(tx), "in", options...); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -129,6 +132,7 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 	var db *sql.DB
 	s.first, db = newProcess(t, w.pg, w.way.access, name, at)
 	s.first.counts = w.story.counts
+	s.openQueue(t)
 	svc := w.service(t, db)
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -191,6 +195,14 @@ func (w *theatre) play(t *testing.T, at cut, uncut *ledger) (s *stage, atCut, en
 		kit.Must(t, <-result)
 	}
 	return s, atCut, read(t, w.side, s.runID)
+}
+
+// openQueue makes the queue of a story.
+func (s *stage) openQueue(t *testing.T) {
+	t.Helper()
+	if s.story.queued {
+		kit.Must(t, s.svc.EnsureQueue(t.Context(), workflow.Queue{Name: s.runID, MaxRunning: 1}))
+	}
 }
 
 // uncutPlay plays a story without a cut, in a theatre to cut it in. On a machine so busy that a lease ends meanwhile there

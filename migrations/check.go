@@ -32,6 +32,9 @@ var required = []struct {
 	{4, "workflow_signals", "seq sent_at run_id name key payload"},
 	{4, "workflow_runs", "depth abandoned"},
 	{4, "workflow_steps", "signal_seq request"},
+	{5, "workflow_queues", "created_at updated_at paused_at rate_window rate_count rate_burst max_running max_per_worker" +
+		" max_per_partition name"},
+	{5, "workflow_queue_turns", "seq free_at queue"},
 }
 
 // check compares the state with what its version promises.

@@ -18,13 +18,15 @@ func TestPublicationForAllTables(t *testing.T) {
 INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at) VALUES ('r', 'w', 'pending', '{}', 0, 0);
 INSERT INTO workflows.workflow_steps (run_id, step_name, status, updated_at) VALUES ('r', 's', 'pending', 0);
 INSERT INTO workflows.workflow_signals (seq, sent_at, run_id, name, payload) VALUES (1, 0, 'r', 'n', '{}');
+INSERT INTO workflows.workflow_queues (created_at, updated_at, name) VALUES (0, 0, 'q');
+INSERT INTO workflows.workflow_queue_turns (seq, queue) VALUES (0, 'q');
 INSERT INTO workflows.workflow_workers (id, expires_at) VALUES ('w', 0)`)
 	tables := strings.Fields(kit.One[string](t, db, `
 SELECT string_agg(c.oid::regclass::text || '.' || a.attname, ' ' ORDER BY c.relname DESC) -- steps before runs
 FROM pg_class AS c
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = 2
 WHERE c.relnamespace = 'workflows'::regnamespace AND c.relkind = 'r'`))
-	if len(tables) != 6 {
+	if len(tables) != 8 {
 		t.Fatalf("tables = %v", tables)
 	}
 	for _, name := range tables {

@@ -26,8 +26,8 @@ WHERE owner IS NULL AND epoch = 0 AND take_overs = 0 AND wake_seq = 0 AND update
 	if want := "cancelled, completed, failed, pending 5, running, suspended by_hand"; got != want {
 		t.Errorf("runs = %s, want %s", got, want)
 	}
-	if needs := kit.One[int64](t, db, `SELECT needs_version FROM workflows.workflow_schema`); needs != 4 {
-		t.Errorf("needs_version = %d, want that of the migration without which runs are never woken", needs)
+	if needs := kit.One[int64](t, db, `SELECT needs_version FROM workflows.workflow_schema`); needs != 5 {
+		t.Errorf("needs_version = %d, want that of the migration without which limits are not kept", needs)
 	}
 }
 

@@ -18,6 +18,8 @@ type Children struct {
 	Depth     int           // how many ancestors each has
 	Abandoned bool          // they go on when their parent is cancelled
 	Awaited   bool          // the step waits until all have ended
+	Place
+	Dispatched bool // as in NewRun
 }
 
 func (c *Children) size() int {
@@ -47,6 +49,7 @@ func (c *Children) fill(row *fields) {
 	row.number(int64(c.Depth))
 	row.flag(c.Abandoned)
 	row.flag(c.Awaited)
+	c.Place.fill(row, c.Dispatched)
 }
 
 // The step is written first, and the children of what was written after it: so the guard is asked once, and a row that is
@@ -56,7 +59,7 @@ func (c *Children) fill(row *fields) {
 var fansOut = kind{
 	name: "fan_out", op: "start children", given: "fan", runID: "run_id", stays: StepScheduled,
 	fields: scheduleFields + ", workflow text, version text, ids text, inputs text, delay bigint, deadline bigint, " +
-		"depth smallint, abandoned boolean, awaited boolean",
+		"depth smallint, abandoned boolean, awaited boolean, " + placeFields,
 	written: "fanned", key: "run_id, step_name", write: `
 INSERT INTO {schema}.workflow_steps AS step
     (run_id, step_name, status, updated_at, kind, seq, started_at, wake_at, request, child_id, waiting)
@@ -71,10 +74,11 @@ CROSS JOIN fan
 started_children AS (
     INSERT INTO {schema}.workflow_runs
         (id, workflow, status, input, created_at, updated_at, run_at, deadline_at, version,
-         parent_id, parent_step, depth, abandoned)
+         parent_id, parent_step, depth, abandoned, queue, priority, partition_key, dispatched_at)
     SELECT child.id, fan.workflow, 'pending', child.input, clock.ms, clock.ms,
            least(clock.ms + fan.delay, clock.ms + fan.deadline), clock.ms + fan.deadline, fan.version,
-           fan.run_id, CASE WHEN fan.awaited THEN fan.step_name END, fan.depth, nullif(fan.abandoned, false)
+           fan.run_id, CASE WHEN fan.awaited THEN fan.step_name END, fan.depth, nullif(fan.abandoned, false),
+           fan.queue, fan.priority, fan.partition_key, CASE WHEN fan.dispatched THEN 0 END
     FROM clock
     CROSS JOIN fan
     JOIN fanned USING (run_id, step_name)

@@ -39,6 +39,7 @@ type ClaimedRun struct {
 	ParentStep string   // the step of its parent that waits for it; "": none does
 	Depth      int      // how many ancestors it has
 	WaitedFor  []string // until it was claimed, as in Park.WaitsFor
+	Place               // of a queue: its end gives back a place there
 }
 
 // Suspect reports whether the run's owners have died often enough that the run may be the reason.
@@ -52,8 +53,52 @@ const (
 	crashLoopFrom = 10
 )
 
+// claims is how a run becomes the worker's: the SET list of an UPDATE of workflow_runs AS run, FROM clock and worker. One that is
+// announced elsewhere is announced again as soon as it may go on.
+const claims = `status = 'running', owner = worker.id, epoch = run.epoch + 1, run_at = NULL, suspended_for = NULL,
+	        waits_for = NULL, dispatched_at = run.dispatched_at * 0, updated_at = clock.ms`
+
+// oneSuspect leaves one suspect among those that were picked.
+const oneSuspect = `(picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))`
+
+// claimedColumns are what it returns, FROM picked, the run as it was before. Begun is no EXISTS, which might be planned as a scan
+// of all steps into a hash table.
+const claimedColumns = `run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
+	              run.parent_id, run.parent_step, run.depth, run.queue, run.priority, run.partition_key,
+	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for, picked.waits_for,
+	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun`
+
+// A claimedRow is scanned from these columns, all NULL when no run was claimed.
+type claimedRow struct {
+	ID           sql.NullString `db:"id"`
+	Workflow     sql.NullString `db:"workflow"`
+	Input        pg.JSONB       `db:"input"`
+	Epoch        sql.NullInt64  `db:"epoch"`
+	TakeOvers    sql.NullInt64  `db:"take_overs"`
+	WakeSeq      sql.NullInt64  `db:"wake_seq"`
+	Deadline     sql.NullInt64  `db:"deadline_in"`
+	RunAt        sql.NullInt64  `db:"run_at"`
+	SuspendedFor sql.NullString `db:"suspended_for"`
+	WaitsFor     pg.TextArray   `db:"waits_for"`
+	Begun        sql.NullBool   `db:"begun"`
+	ParentID     sql.NullString `db:"parent_id"`
+	ParentStep   sql.NullString `db:"parent_step"`
+	Depth        sql.NullInt64  `db:"depth"`
+	placeRow
+}
+
+func (r claimedRow) claimed() ClaimedRun {
+	return ClaimedRun{
+		Owned: Owned{RunID: r.ID.String, Epoch: r.Epoch.Int64}, Workflow: r.Workflow.String, Input: json.RawMessage(r.Input),
+		Deadline: durationOf(r.Deadline), Begun: r.Begun.Bool, TakeOvers: int(r.TakeOvers.Int64), WakeSeq: r.WakeSeq.Int64,
+		RunAt: r.RunAt.Int64, Blocked: SuspendReason(r.SuspendedFor.String) == ForBlocked,
+		ParentID: r.ParentID.String, ParentStep: r.ParentStep.String, Depth: int(r.Depth.Int64),
+		WaitedFor: r.WaitsFor, Place: r.place(),
+	}
+}
+
 // A poll that finds nothing locks nothing, takes no transaction id and writes nothing: the worker's row is only locked when
-// there is something to claim. Begun is no EXISTS, which might be planned as a scan of all steps into a hash table.
+// there is something to claim.
 var claimRuns = pg.Define("claim_runs", `
 	WITH `+clockClause+`, known AS (
 	    SELECT workflow, mark, n
@@ -66,6 +111,8 @@ var claimRuns = pg.Define("claim_runs", `
 	        SELECT id, run_at, take_overs, suspended_for, waits_for
 	        FROM {schema}.workflow_runs
 	        WHERE workflow = known.workflow
+	          AND queue IS NULL
+	          AND dispatched_at IS NULL
 	          AND status IN ('pending', 'suspended')
 	          AND run_at > known.mark
 	          AND run_at <= {now_ms}
@@ -83,16 +130,11 @@ var claimRuns = pg.Define("claim_runs", `
 	    FOR KEY SHARE
 	), claimed AS (
 	    UPDATE {schema}.workflow_runs AS run
-	    SET status = 'running', owner = worker.id, epoch = run.epoch + 1, run_at = NULL, suspended_for = NULL,
-	        waits_for = NULL, updated_at = clock.ms
+	    SET `+claims+`
 	    FROM clock, picked, worker
 	    WHERE run.id = picked.id
-	      -- One suspect at a time.
-	      AND (picked.take_overs < 2 OR picked.id = (SELECT id FROM picked WHERE take_overs >= 2 ORDER BY run_at, id LIMIT 1))
-	    RETURNING run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
-	              run.parent_id, run.parent_step, run.depth,
-	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for, picked.waits_for,
-	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun
+	      AND `+oneSuspect+`
+	    RETURNING `+claimedColumns+`
 	)
 	SELECT {now_ms} AS now, claimed.*
 	FROM clock
@@ -103,21 +145,8 @@ var claimRuns = pg.Define("claim_runs", `
 func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) {
 	workflows, marks := knownWorkflows(request.Marks)
 	var rows []struct {
-		Now          int64          `db:"now"`
-		ID           sql.NullString `db:"id"`
-		Workflow     sql.NullString `db:"workflow"`
-		Input        pg.JSONB       `db:"input"`
-		Epoch        sql.NullInt64  `db:"epoch"`
-		TakeOvers    sql.NullInt64  `db:"take_overs"`
-		WakeSeq      sql.NullInt64  `db:"wake_seq"`
-		Deadline     sql.NullInt64  `db:"deadline_in"`
-		RunAt        sql.NullInt64  `db:"run_at"`
-		SuspendedFor sql.NullString `db:"suspended_for"`
-		WaitsFor     pg.TextArray   `db:"waits_for"`
-		Begun        sql.NullBool   `db:"begun"`
-		ParentID     sql.NullString `db:"parent_id"`
-		ParentStep   sql.NullString `db:"parent_step"`
-		Depth        sql.NullInt64  `db:"depth"`
+		Now int64 `db:"now"`
+		claimedRow
 	}
 	err := s.db.List(ctx, &rows, claimRuns, request.Worker, workflows, marks, int64(request.Limit), request.Suspects)
 	if err != nil {
@@ -126,21 +155,9 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 	var claim Claim
 	for _, row := range rows {
 		claim.Now = row.Now
-		if !row.ID.Valid {
-			continue
+		if row.ID.Valid {
+			claim.Runs = append(claim.Runs, row.claimed())
 		}
-		claimed := ClaimedRun{
-			Owned: Owned{RunID: row.ID.String, Epoch: row.Epoch.Int64}, Workflow: row.Workflow.String, Input: json.RawMessage(row.Input),
-			Begun: row.Begun.Bool, TakeOvers: int(row.TakeOvers.Int64), WakeSeq: row.WakeSeq.Int64, RunAt: row.RunAt.Int64,
-			Blocked:  SuspendReason(row.SuspendedFor.String) == ForBlocked,
-			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String, Depth: int(row.Depth.Int64),
-			WaitedFor: row.WaitsFor,
-		}
-		if row.Deadline.Valid {
-			left := time.Duration(row.Deadline.Int64) * time.Millisecond
-			claimed.Deadline = &left
-		}
-		claim.Runs = append(claim.Runs, claimed)
 	}
 	return claim, nil
 }

@@ -13,9 +13,16 @@ var (
 	// ErrRunNotFound is returned when no run has the given id.
 	ErrRunNotFound = errors.New("run not found")
 
-	// ErrRunConflict is returned when a run with the given id exists and has another workflow or another input
-	// (compared as JSON).
-	ErrRunConflict = errors.New("a run with this id has another workflow or input")
+	// ErrRunConflict is returned when a run with the given id, or an unfinished one with the given unique key, exists and has another
+	// workflow or another input (compared as JSON).
+	ErrRunConflict = errors.New("a run with this id or key has another workflow or input")
+
+	// ErrUniqueTaken is returned when a run is resumed while another run of its workflow is unfinished and has its unique key. A
+	// transaction of the caller stays usable.
+	ErrUniqueTaken = errors.New("another unfinished run has its unique key")
+
+	// ErrQueueNotFound is returned when no queue has the given name. SetQueue and EnsureQueue make one.
+	ErrQueueNotFound = errors.New("queue not found: call SetQueue or EnsureQueue first")
 
 	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written.
 	ErrRunFinished = errors.New("run is finished")

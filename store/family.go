@@ -30,7 +30,7 @@ func familyLocks(affected, lock, goAhead string) string {
 	    SELECT run.*
 	    FROM (SELECT id FROM members ORDER BY id OFFSET 0) AS member
 	    CROSS JOIN LATERAL (
-	        SELECT id, status, output, error, owner
+	        SELECT id, status, output, error, owner, unique_key, deadline_at
 	        FROM {schema}.workflow_runs
 	        WHERE id = member.id
 	        ` + lock + `

@@ -28,7 +28,8 @@ type kind struct {
 // The kinds of writes, in the order in which a statement has them: a start before what the run does next. No row is written twice in
 // one statement, so what others write to a run does not go with what its owner does.
 const (
-	startKind = iota
+	startKind       = iota
+	placedStartKind // of a run that has a place of its own, or whatever else few runs have
 	scheduleKind
 	fanOutKind
 	checkpointKind
@@ -42,33 +43,10 @@ const (
 )
 
 var kinds = []kind{
-	startKind: {
-		name: "start_run", op: "create run", given: "start", runID: "id",
-		fields: "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint",
-		// As for a claim, only a worker with a lease may own the run. Else the run waits for a claim, at an epoch beyond the one under
-		// which its starter, which does not know yet, takes it for its own.
-		written: "started", key: "id", write: `
-INSERT INTO {schema}.workflow_runs AS run
-    (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at, version)
-SELECT start.id, start.workflow, CASE WHEN worker.id IS NULL THEN 'pending' ELSE 'running' END, start.input, clock.ms, clock.ms,
-       worker.id, CASE WHEN start.worker IS NULL THEN 0 ELSE 1 END,
-       CASE WHEN worker.id IS NULL THEN least(clock.ms + start.delay, clock.ms + start.deadline) END,
-       clock.ms + start.deadline, start.version
-FROM clock
-CROSS JOIN start
-LEFT JOIN LATERAL (
-    SELECT id
-    FROM {schema}.workflow_workers
-    WHERE id = start.worker AND {alive}
-    OFFSET 0
-) AS worker ON true`,
-		alone: `
-WHERE {gate}
-ON CONFLICT (id) DO NOTHING`,
-		certain: true,
-	},
-	scheduleKind: schedules,
-	fanOutKind:   fansOut,
+	startKind:       starts,
+	placedStartKind: placedStarts,
+	scheduleKind:    schedules,
+	fanOutKind:      fansOut,
 	checkpointKind: {
 		name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",

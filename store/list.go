@@ -15,6 +15,7 @@ type RunFilter struct {
 	Workflow      string        // only runs of this workflow; "" for all
 	Statuses      []RunStatus   // only runs with one of these statuses; none for all
 	SuspendedFor  SuspendReason // only runs that are suspended for this reason; "" for all
+	Queue         string        // only runs of this queue; "" for all
 	ParentID      string        // only runs that this one has started; "" for all
 	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
 	CreatedBefore time.Time     // only runs created before this time; zero for no bound
@@ -36,7 +37,7 @@ var listRuns = pg.DefineRead("list_runs", listRunsFrom("{schema}.workflow_runs")
 var listChildren = pg.DefineRead("list_children", listRunsFrom(`(
 	    SELECT `+runColumns+`
 	    FROM {schema}.workflow_runs
-	    WHERE parent_id = $9
+	    WHERE parent_id = $10
 	    OFFSET 0
 	) AS child`))
 
@@ -50,6 +51,7 @@ func listRunsFrom(runs string) string {
 	  AND ($5::text IS NULL OR workflow = $5)
 	  AND ($6::text[] IS NULL OR status = ANY ($6))
 	  AND ($7::text IS NULL OR suspended_for = $7)
+	  AND ($9::text IS NULL OR queue = $9)
 	ORDER BY created_at DESC, id DESC
 	LIMIT $8::bigint`
 }
@@ -70,7 +72,7 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 	}
 	query, args := listRuns, []any{
 		at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore), text(filter.Workflow), chosen,
-		text(string(filter.SuspendedFor)), int64(filter.Limit) + 1,
+		text(string(filter.SuspendedFor)), int64(filter.Limit) + 1, text(filter.Queue),
 	}
 	if filter.ParentID != "" {
 		query, args = listChildren, append(args, filter.ParentID)

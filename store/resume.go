@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
+	"github.com/sqlworkflow/workflow/lock"
 )
 
 // superseded is whether something was recorded after a step: another one of the same run that the engine recorded later in the
@@ -50,8 +51,8 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	          AND (step.status = 'scheduled' OR step.status = 'failed' AND NOT `+superseded("step", "{schema}.workflow_steps")+`)
 	        OFFSET 0
 	    ) AS child
-	)`, "$2", "{update}", `, found AS (
-	    SELECT id, status
+	)`, "$3", "{update}", `, found AS (
+	    SELECT id, status, unique_key IS NOT NULL AND NOT $2::boolean AND NOT {waits} AS keyed
 	    FROM locked
 	    WHERE id = $1
 	), moved AS (
@@ -60,7 +61,7 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	    FROM clock
 	    CROSS JOIN found
 	    CROSS JOIN locked
-	    WHERE found.status IN ('failed', 'cancelled')
+	    WHERE found.status IN ('failed', 'cancelled') AND NOT found.keyed
 	      AND locked.status IN ('failed', 'cancelled') AND locked.id IN (SELECT id FROM affected)
 	    ON CONFLICT (id) DO UPDATE
 	    SET status = EXCLUDED.status, output = NULL, error = NULL, epoch = run.epoch + 1, run_at = EXCLUDED.updated_at,
@@ -106,16 +107,38 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	    FROM clock, again
 	    WHERE step.run_id = again.run_id AND step.step_name = again.step_name
 	)
-	SELECT found.status, moved.id
+	SELECT found.status, found.keyed, moved.id
 	FROM clock
 	CROSS JOIN found
 	LEFT JOIN moved ON moved.id = found.id`)
 
-// ResumeRun makes a failed or cancelled run pending, and the children that it waits for; any other is a *TransitionError.
+// ResumeRun makes a failed or cancelled run pending, and the children that it waits for; any other is a *TransitionError. A run
+// whose unique key another unfinished run has is ErrUniqueTaken.
 func (s *Store) ResumeRun(ctx context.Context, id string) error {
-	rows, err := writeFamily[changedRun](ctx, s, resumeRun, []any{id})
-	if err == nil && !rows[0].ID.Valid {
-		err = &TransitionError{RunID: id, From: rows[0].Status, To: RunPending}
-	}
-	return pg.Problem(fmt.Sprintf("resume run %q", id), err)
+	return pg.Problem(fmt.Sprintf("resume run %q", id), s.resumeRun(ctx, id))
 }
+
+func (s *Store) resumeRun(ctx context.Context, id string) error {
+	type resumed struct {
+		changedRun
+		Keyed bool `db:"keyed"`
+	}
+	rows, err := writeFamily[resumed](ctx, s, resumeRun, []any{id}, false)
+	if err == nil && rows[0].Keyed && !rows[0].ID.Valid && resumable(rows[0].Status) {
+		// That the key is taken is an error of the server, after which a caller's transaction is to be usable.
+		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
+			rows, err = writeFamily[resumed](ctx, s, resumeRun, []any{id}, true)
+			return err
+		})
+	}
+	switch {
+	case pg.IsUniqueViolation(err):
+		return ErrUniqueTaken
+	case err == nil && !rows[0].ID.Valid:
+		return &TransitionError{RunID: id, From: rows[0].Status, To: RunPending}
+	default:
+		return err
+	}
+}
+
+func resumable(status RunStatus) bool { return status == RunFailed || status == RunCancelled }

@@ -57,6 +57,8 @@ type Run struct {
 	Version      string          // of the application that started it, as it calls itself; "" when it does not
 	ParentID     string          // the run that started it; "": none did
 	ParentStep   string          // the step of its parent that waits for it; "": none does
+	Place                        // where it waits for a worker
+	UniqueKey    string          // while it is unfinished, no other run of its workflow has this key; "": none
 	RunAt        time.Time       // when a worker may claim the run; zero: never
 	BlockedAt    time.Time       // when it was first blocked, without a new step since; zero: it is not blocked
 	CreatedAt    time.Time       // by the database's clock, to the millisecond
@@ -68,10 +70,11 @@ var runColumns = columnsOf(runRow{})
 
 // columnsOf lists the columns that a row is scanned from, by its tags.
 func columnsOf(row any) string {
-	t := reflect.TypeOf(row)
-	columns := make([]string, t.NumField())
-	for i := range columns {
-		columns[i] = t.Field(i).Tag.Get("db")
+	var columns []string
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(row)) {
+		if column := field.Tag.Get("db"); column != "" {
+			columns = append(columns, column)
+		}
 	}
 	return strings.Join(columns, ", ")
 }
@@ -89,10 +92,12 @@ type runRow struct {
 	WaitsFor     pg.TextArray   `db:"waits_for"`
 	ParentID     sql.NullString `db:"parent_id"`
 	ParentStep   sql.NullString `db:"parent_step"`
-	BlockedAt    sql.NullInt64  `db:"blocked_at"`
-	RunAt        sql.NullInt64  `db:"run_at"`
-	CreatedAt    int64          `db:"created_at"`
-	UpdatedAt    int64          `db:"updated_at"`
+	placeRow
+	UniqueKey sql.NullString `db:"unique_key"`
+	BlockedAt sql.NullInt64  `db:"blocked_at"`
+	RunAt     sql.NullInt64  `db:"run_at"`
+	CreatedAt int64          `db:"created_at"`
+	UpdatedAt int64          `db:"updated_at"`
 }
 
 func (r runRow) run() Run {
@@ -101,109 +106,13 @@ func (r runRow) run() Run {
 		Input: json.RawMessage(r.Input), Output: json.RawMessage(r.Output), Err: decodeError(r.Error),
 		Owner: r.Owner.String, Version: r.Version.String, ParentID: r.ParentID.String, ParentStep: r.ParentStep.String,
 		SuspendedFor: SuspendReason(r.SuspendedFor.String), WaitsFor: r.WaitsFor, RunAt: timeOf(r.RunAt),
+		Place: r.place(), UniqueKey: r.UniqueKey.String,
 		CreatedAt: time.UnixMilli(r.CreatedAt), UpdatedAt: time.UnixMilli(r.UpdatedAt),
 	}
 	if run.SuspendedFor == ForBlocked { // a run that is tried again keeps its time
 		run.BlockedAt = timeOf(r.BlockedAt)
 	}
 	return run
-}
-
-// NewRun is what [Store.CreateRun] writes, and a [Write] of the engine.
-type NewRun struct {
-	ID       string
-	Workflow string
-	Version  string // of the application, as it calls itself
-	Input    json.RawMessage
-	Delay    time.Duration // before it may be claimed
-	Deadline time.Duration // from its creation on; 0: none
-	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun
-	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
-}
-
-func (NewRun) kind() int   { return startKind }
-func (r NewRun) size() int { return len(r.Input) }
-
-func (r NewRun) fill(row *fields) {
-	row.text(r.ID)
-	row.text(r.Workflow)
-	row.textOrNull(r.Version)
-	row.json(r.Input)
-	row.textOrNull(r.Owner)
-	row.number(r.Delay.Milliseconds())
-	if r.Deadline != 0 {
-		row.number(r.Deadline.Milliseconds())
-	} else {
-		row.null()
-	}
-	if r.Gate != nil {
-		row.number(int64(*r.Gate))
-	} else {
-		row.null()
-	}
-}
-
-// Gate returns the lock that stands for a run's id. Whoever creates or deletes a run in a transaction of the caller's takes
-// it, so that nobody else has to wait, without a bound, for that transaction to end.
-func (s *Store) Gate(runID string) *lock.Key {
-	key := lock.NewKey(lockNamespace, s.opts.Schema, "gate", runID)
-	return &key
-}
-
-// It is a start, as [kinds] defines it, that answers with the run.
-var createRun = pg.Define("create_run", aloneText(kinds[startKind])+"\nRETURNING "+runColumns)
-
-// CreateRun inserts a pending run, or returns the one that has this id already, if it has the same workflow and input;
-// else ErrRunConflict.
-func (s *Store) CreateRun(ctx context.Context, run NewRun) (Run, error) {
-	created, err := s.createRun(ctx, run)
-	if err != nil {
-		return Run{}, pg.Problem(fmt.Sprintf("create run %q", run.ID), err)
-	}
-	return created, nil
-}
-
-func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
-	// A second round is only needed when the run in the way was deleted before it could be read.
-	for range 3 {
-		row, err := s.insertRun(ctx, run)
-		if err == nil || !errors.Is(err, sql.ErrNoRows) {
-			return row.run(), err
-		}
-		err = s.db.Get(ctx, &row, getRun, run.ID)
-		if err == nil && (row.Workflow != run.Workflow || !sameJSON(json.RawMessage(row.Input), run.Input)) {
-			return Run{}, ErrRunConflict
-		}
-		if err == nil || !errors.Is(err, sql.ErrNoRows) {
-			return row.run(), err
-		}
-	}
-	return Run{}, errors.New("other callers create and delete a run with this id at the same time")
-}
-
-// insertRun returns sql.ErrNoRows when a run with this id exists.
-func (s *Store) insertRun(ctx context.Context, run NewRun) (runRow, error) {
-	run.Owner, run.Gate = "", nil
-	if s.db.Tx() != nil {
-		run.Gate = s.Gate(run.ID)
-	}
-	insert := func(ctx context.Context) (runRow, error) {
-		var row runRow
-		if err := s.db.Get(ctx, &row, createRun, arguments(run)...); err != nil { // a call that was left behind may still write to row
-			return runRow{}, err
-		}
-		return row, nil
-	}
-	row, err := insert(ctx)
-	if s.db.Tx() == nil || !errors.Is(err, sql.ErrNoRows) {
-		return row, err
-	}
-
-	// Either the run exists, or the gate was closed: wait for who closed it.
-	if err := lock.AcquireWithin(ctx, s.db.Tx(), *run.Gate, s.opts.LockTimeout); err != nil {
-		return runRow{}, err
-	}
-	return insert(ctx)
 }
 
 var getRun = pg.DefineRead("get_run", `

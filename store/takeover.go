@@ -73,7 +73,8 @@ var takeOver = pg.Define("take_over", `
 	CROSS JOIN counted
 	LEFT JOIN heir ON counted.take_overs >= `+strconv.Itoa(crashLoopFrom)+`
 	WHERE run.id = counted.id AND (counted.take_overs < `+strconv.Itoa(crashLoopFrom)+` OR heir.id IS NOT NULL)
-	RETURNING run.id, run.workflow, run.epoch, run.take_overs, run.wake_seq, run.parent_id, run.parent_step, heir.id IS NOT NULL AS doomed`)
+	RETURNING run.id, run.workflow, run.epoch, run.take_overs, run.wake_seq, run.parent_id, run.parent_step, run.queue, run.priority,
+	          run.partition_key, heir.id IS NOT NULL AS doomed`)
 
 // TakenOver is what became of the runs of dead workers.
 type TakenOver struct {
@@ -101,6 +102,7 @@ func (s *Store) TakeOver(ctx context.Context, worker string) (TakenOver, error) 
 		ParentID   sql.NullString `db:"parent_id"`
 		ParentStep sql.NullString `db:"parent_step"`
 		Doomed     bool           `db:"doomed"`
+		placeRow
 	}
 	if err := s.db.List(ctx, &rows, takeOver, worker); err != nil {
 		return TakenOver{}, pg.Problem("take over runs", err)
@@ -113,7 +115,7 @@ func (s *Store) TakeOver(ctx context.Context, worker string) (TakenOver, error) 
 		}
 		taken.Doomed = append(taken.Doomed, ClaimedRun{
 			Owned: Owned{RunID: row.ID, Epoch: row.Epoch}, Workflow: row.Workflow, TakeOvers: row.TakeOvers, WakeSeq: row.WakeSeq,
-			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String,
+			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String, Place: row.place(),
 		})
 	}
 	return taken, nil

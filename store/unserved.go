@@ -11,7 +11,7 @@ var unservedWorkflows = pg.DefineRead("unserved_workflows", `
 	WITH RECURSIVE waiting AS (
 	    (SELECT workflow
 	     FROM {schema}.workflow_runs
-	     WHERE status IN ('pending', 'suspended') AND run_at IS NOT NULL
+	     WHERE queue IS NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
 	     ORDER BY workflow
 	     LIMIT 1)
 	    UNION ALL
@@ -20,7 +20,8 @@ var unservedWorkflows = pg.DefineRead("unserved_workflows", `
 	    CROSS JOIN LATERAL (
 	        SELECT workflow
 	        FROM {schema}.workflow_runs
-	        WHERE status IN ('pending', 'suspended') AND run_at IS NOT NULL AND workflow > waiting.workflow
+	        WHERE queue IS NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
+	          AND workflow > waiting.workflow
 	        ORDER BY workflow
 	        LIMIT 1
 	    ) AS next
@@ -29,11 +30,56 @@ var unservedWorkflows = pg.DefineRead("unserved_workflows", `
 	FROM waiting
 	WHERE NOT EXISTS (
 	    SELECT FROM {schema}.workflow_workers
-	    WHERE {alive} AND waiting.workflow = ANY (workflows))
+	    WHERE {alive} AND waiting.workflow = ANY (workflows) AND `+serves("''")+`)
 	LIMIT 20`)
 
-// UnservedWorkflows returns the workflows, 20 at most, that have runs to be claimed now or later and that no living worker knows.
+// serves is whether a worker serves a queue, the empty name for runs without one.
+func serves(queue string) string {
+	return "(coalesce(cardinality(queues), 0) = 0 OR " + queue + " = ANY (queues))"
+}
+
+// UnservedWorkflows returns the workflows, 20 at most, that have runs without a queue to be claimed now or later and that no living
+// worker knows.
 func (s *Store) UnservedWorkflows(ctx context.Context) (workflows []string, err error) {
 	err = s.db.List(ctx, &workflows, unservedWorkflows)
 	return workflows, pg.Problem("look for unserved workflows", err)
+}
+
+var unservedQueues = pg.DefineRead("unserved_queues", `
+	WITH RECURSIVE waiting AS (
+	    (SELECT queue, workflow
+	     FROM {schema}.workflow_runs
+	     WHERE queue IS NOT NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
+	     ORDER BY queue, workflow
+	     LIMIT 1)
+	    UNION ALL
+	    SELECT next.queue, next.workflow
+	    FROM waiting
+	    CROSS JOIN LATERAL (
+	        SELECT queue, workflow
+	        FROM {schema}.workflow_runs
+	        WHERE queue IS NOT NULL AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL
+	          AND (queue, workflow) > (waiting.queue, waiting.workflow)
+	        ORDER BY queue, workflow
+	        LIMIT 1
+	    ) AS next
+	)
+	SELECT queue, workflow
+	FROM waiting
+	WHERE NOT EXISTS (
+	    SELECT FROM {schema}.workflow_workers
+	    WHERE {alive} AND waiting.workflow = ANY (workflows) AND `+serves("waiting.queue")+`)
+	LIMIT 20`)
+
+// Unserved is a queue with runs of a workflow.
+type Unserved struct {
+	Queue    string `db:"queue"`
+	Workflow string `db:"workflow"`
+}
+
+// UnservedQueues returns the queues, with workflows, 20 at most, that have runs to be claimed now or later and that no living
+// worker serves which knows the workflow.
+func (s *Store) UnservedQueues(ctx context.Context) (unserved []Unserved, err error) {
+	err = s.db.List(ctx, &unserved, unservedQueues)
+	return unserved, pg.Problem("look for unserved queues", err)
 }

@@ -24,21 +24,39 @@ type Whereabouts struct {
 	DeadlineIn   *time.Duration // nil: none
 	Err          error          // why it is blocked, or has failed; an *Error
 	Workers      int            // that are alive
-	Serving      int            // of them: those that know its workflow
+	Serving      int            // of them: those that know its workflow and serve its queue
+	Place
+	Dispatched bool       // it is announced on the application's own queue
+	Room       *QueueRoom // on its queue; nil: it has none, or there is no such queue
+}
+
+// QueueRoom is how full a queue is.
+type QueueRoom struct {
+	Queue
+	Paused      bool
+	Running     int64 // runs
+	InPartition int64 // of them: those of the same partition
 }
 
 var whereabouts = pg.DefineRead("whereabouts", `
 	SELECT run.status, run.workflow, run.owner, run.suspended_for, run.waits_for, run.error,
 	       run.run_at - {now_ms} AS wake_in, run.deadline_at - {now_ms} AS deadline_in,
 	       owner.host, owner.pid, coalesce(owner.{alive}, false) AS owner_alive,
-	       living.workers, living.serving
+	       living.workers, living.serving, run.priority, run.partition_key, run.queue, run.dispatched_at IS NOT NULL AS dispatched,
+	       `+columnsOf(limitsRow{})+`, busy.running, busy.in_partition
 	FROM {schema}.workflow_runs AS run
 	LEFT JOIN {schema}.workflow_workers AS owner ON owner.id = run.owner
 	CROSS JOIN LATERAL (
-	    SELECT count(*) AS workers, count(*) FILTER (WHERE run.workflow = ANY (workflows)) AS serving
+	    SELECT count(*) AS workers, count(*) FILTER (WHERE run.workflow = ANY (workflows) AND `+serves("coalesce(run.queue, '')")+`) AS serving
 	    FROM {schema}.workflow_workers
 	    WHERE {alive}
 	) AS living
+	LEFT JOIN {schema}.workflow_queues AS queue ON queue.name = run.queue
+	LEFT JOIN LATERAL (
+	    SELECT count(*) AS running, count(*) FILTER (WHERE partition_key = run.partition_key) AS in_partition
+	    FROM {schema}.workflow_runs
+	    WHERE queue = run.queue AND status = 'running'
+	) AS busy ON queue.name IS NOT NULL
 	WHERE run.id = $1`)
 
 // Whereabouts returns where a run is, or ErrRunNotFound.
@@ -57,6 +75,11 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 		OwnerAlive   bool           `db:"owner_alive"`
 		Workers      int            `db:"workers"`
 		Serving      int            `db:"serving"`
+		Dispatched   bool           `db:"dispatched"`
+		Running      int64          `db:"running"`
+		InPartition  int64          `db:"in_partition"`
+		placeRow
+		limitsRow
 	}
 	err := s.db.Get(ctx, &row, whereabouts, runID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -65,10 +88,15 @@ func (s *Store) Whereabouts(ctx context.Context, runID string) (Whereabouts, err
 	if err != nil {
 		return Whereabouts{}, pg.Problem(fmt.Sprintf("look for run %q", runID), err)
 	}
-	return Whereabouts{
+	where := Whereabouts{
 		Status: row.Status, Workflow: row.Workflow,
 		Owner: row.Owner.String, OwnerHost: row.Host.String, OwnerPID: int(row.PID.Int64), OwnerAlive: row.OwnerAlive,
 		SuspendedFor: SuspendReason(row.SuspendedFor.String), WaitsFor: row.WaitsFor, WakeIn: durationOf(row.WakeIn), DeadlineIn: durationOf(row.DeadlineIn),
 		Err: decodeError(row.Error), Workers: row.Workers, Serving: row.Serving,
-	}, nil
+		Place: row.place(), Dispatched: row.Dispatched,
+	}
+	if row.Name.Valid {
+		where.Room = &QueueRoom{Queue: row.limits(), Paused: row.PausedAt.Valid, Running: row.Running, InPartition: row.InPartition}
+	}
+	return where, nil
 }

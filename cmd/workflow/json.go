@@ -20,6 +20,10 @@ type (
 		WaitsFor     []string               `json:"waits_for,omitempty"`
 		ParentID     string                 `json:"parent_id,omitempty"`
 		ParentStep   string                 `json:"parent_step,omitempty"`
+		Queue        string                 `json:"queue,omitempty"`
+		Priority     string                 `json:"priority,omitempty"` // with a queue: highest, high, normal, low or lowest
+		Partition    string                 `json:"partition,omitempty"`
+		UniqueKey    string                 `json:"unique_key,omitempty"`
 		Input        json.RawMessage        `json:"input"`
 		Output       json.RawMessage        `json:"output,omitempty"`
 		Error        *workflow.Error        `json:"error,omitempty"`
@@ -98,12 +102,17 @@ func encodeRuns(runs []workflow.Run) []runJSON {
 }
 
 func encodeRun(run workflow.Run) runJSON {
-	return runJSON{
+	encoded := runJSON{
 		ID: run.ID, Workflow: run.Workflow, Version: run.Version, Status: run.Status,
 		SuspendedFor: run.SuspendedFor, WaitsFor: run.WaitsFor, ParentID: run.ParentID, ParentStep: run.ParentStep,
+		Queue: run.Queue, Partition: run.Partition, UniqueKey: run.UniqueKey,
 		Input: run.Input, Output: run.Output, Error: stored(run.Err), Owner: run.Owner,
 		RunAt: utc(run.RunAt), BlockedAt: utc(run.BlockedAt), CreatedAt: utc(run.CreatedAt), UpdatedAt: utc(run.UpdatedAt),
 	}
+	if run.Queue != "" {
+		encoded.Priority = run.Priority.String()
+	}
+	return encoded
 }
 
 func encodeRecord(r record) recordJSON {

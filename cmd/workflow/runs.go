@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/sqlworkflow/workflow"
@@ -12,7 +13,8 @@ import (
 
 const runsUsage = `Usage: workflow runs [flags]
 
-List runs, newest first. The last column tells why a run failed or is blocked, who executes it, or what it waits for.
+List runs, newest first, with their queues if any is in one. The last column tells why a run failed or is blocked,
+who executes it, or what it waits for.
 `
 
 const statusNames = "pending, running, suspended, completed, failed or cancelled"
@@ -101,14 +103,34 @@ func newest(
 	}
 }
 
+// printRuns has a column for queues if any of the runs is in one.
 func printRuns(w io.Writer, runs []workflow.Run) error {
-	rows := [][]string{{"RUN", "WORKFLOW", "STATUS", "CREATED (UTC)", "CHANGED (UTC)", "NOTE"}}
+	rows := [][]string{{"RUN", "WORKFLOW", "STATUS", "QUEUE", "CREATED (UTC)", "CHANGED (UTC)", "NOTE"}}
+	queued := false
 	for _, run := range runs {
+		queued = queued || run.Queue != ""
 		rows = append(rows, []string{
-			printable(run.ID), printable(run.Workflow), string(run.Status), moment(run.CreatedAt), moment(run.UpdatedAt), note(run),
+			printable(run.ID), printable(run.Workflow), string(run.Status), queueOf(run), moment(run.CreatedAt), moment(run.UpdatedAt), note(run),
 		})
 	}
+	if !queued {
+		for i, row := range rows {
+			rows[i] = slices.Delete(row, 3, 4)
+		}
+	}
 	return printTable(w, rows)
+}
+
+// queueOf says in which queue a run is, and where in it: the partition, and any priority but the usual one.
+func queueOf(run workflow.Run) string {
+	text := printable(run.Queue)
+	if run.Partition != "" {
+		text += ", partition " + printable(run.Partition)
+	}
+	if run.Priority != workflow.PriorityNormal {
+		text += ", priority " + run.Priority.String()
+	}
+	return text
 }
 
 // note says in a line what there is to say about a run in its state.
@@ -132,6 +154,8 @@ func standing(run workflow.Run) string {
 		return "by worker " + printable(run.Owner)
 	case run.Status == workflow.RunPending && run.RunAt.After(run.UpdatedAt):
 		return "waits until " + moment(run.RunAt) + " UTC"
+	case run.Status == workflow.RunPending && run.Queue != "":
+		return "waits in its queue"
 	case run.Status == workflow.RunPending:
 		return "waits for a worker"
 	}

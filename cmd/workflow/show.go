@@ -84,6 +84,9 @@ func about(r record) [][]string {
 	if run.ParentID != "" {
 		add("parent", parent(r))
 	}
+	if run.Queue != "" {
+		add("queue", queueOf(run))
+	}
 	add("created", moment(run.CreatedAt)+" UTC")
 	if run.Status.Finished() {
 		add("ended", fmt.Sprintf("%s UTC, after %s", moment(run.UpdatedAt), run.UpdatedAt.Sub(run.CreatedAt)))

@@ -11,7 +11,7 @@ import (
 	"github.com/sqlworkflow/workflow/store"
 )
 
-// claimLoop claims the runs that are known to wait as soon as there are slots, and looks for others once in a pause.
+// claimLoop claims the runs without a queue that are known to wait as soon as there are slots, and looks for others once in a pause.
 func (w *worker) claimLoop(ctx context.Context) {
 	pause, look := w.config.PollInterval, time.Now()
 	var marks marks
@@ -25,17 +25,21 @@ func (w *worker) claimLoop(ctx context.Context) {
 			write.Wait(ctx, w.wake, time.Until(look))
 			continue
 		}
-		err := w.claim(ctx, &marks, n)
-		if err == nil {
-			pause = w.config.PollInterval
-			continue
-		}
-		if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
-			w.trouble("claim runs", err)
-			pause = min(2*pause, 20*w.config.PollInterval, maxClaimPause)
-		}
-		write.Wait(ctx, nil, jittered(min(pause, maxClaimPause)))
+		pause = w.rest(ctx, "claim runs", pause, w.claim(ctx, &marks, n))
 	}
+}
+
+// rest waits for a pause if a claim has failed, and returns the next one, which is longer.
+func (w *worker) rest(ctx context.Context, op string, pause time.Duration, err error) time.Duration {
+	if err == nil {
+		return w.config.PollInterval
+	}
+	if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
+		w.trouble(op, err)
+		pause = min(2*pause, 20*w.config.PollInterval, maxClaimPause)
+	}
+	write.Wait(ctx, nil, jittered(min(pause, maxClaimPause)))
+	return pause
 }
 
 // maxClaimPause bounds the pause after claims that failed, however rarely a worker that is well would poll.
@@ -66,11 +70,11 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	if id == "" || len(names) == 0 {
 		return errCannotClaim
 	}
-	before, suspects, left := w.claiming()
-	defer w.claimed()
-	if left {
+	if w.hasSuspectLeft(runClaims) {
 		marks.lookAtAll()
 	}
+	before, suspects := w.claiming(runClaims)
+	defer w.claimed(runClaims)
 	asked := marks.ask(names, time.Now())
 
 	sent := time.Now()
@@ -86,20 +90,27 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	w.slots.claimed(before, n, len(found.Runs))
 	w.mu.Unlock()
 
-	// A history that is slow to load holds up nobody: what needs none begins first, and what could not be loaded before comes last.
+	used = w.begin(ctx, lease, found.Runs)
+	return nil
+}
+
+// begin loads and executes runs that were claimed, and returns how many slots they use. A history that is slow to load holds up nobody:
+// what needs none begins first, and what could not be loaded before comes last.
+func (w *worker) begin(ctx, lease context.Context, claimed []store.ClaimedRun) (used int) {
 	ctx = context.WithoutCancel(ctx)
-	for _, runs := range byHistory(found.Runs) {
+	for _, runs := range byHistory(claimed) {
 		histories, runs := w.load(ctx, lease, runs)
-		used += len(runs)
 		for _, c := range runs {
 			hold := write.NewHold()
-			if c.Suspect() { // a claim brings one at most
-				w.holdSuspect(hold)
+			if c.Suspect() && !w.holdSuspect(hold) { // a claim brings one at most, but there are two that claim
+				w.release(c.Owned, c.Queue, 0)
+				continue
 			}
+			used++
 			w.execute(lease, hold, c, histories[c.RunID])
 		}
 	}
-	return nil
+	return used
 }
 
 // byHistory parts claimed runs by what loading them may cost: those without steps, those with steps, and each that was blocked.
@@ -118,18 +129,24 @@ func byHistory(claimed []store.ClaimedRun) [][]store.ClaimedRun {
 	return parts
 }
 
-func (w *worker) holdSuspect(hold *write.Hold) {
+// holdSuspect takes the place of the one suspect that is executed here, and reports whether it was free.
+func (w *worker) holdSuspect(hold *write.Hold) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.suspect != nil {
+		return false
+	}
 	w.suspect = hold
+	return true
 }
 
 func (w *worker) leaveSuspect(hold *write.Hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.suspect == hold {
-		w.suspect, w.suspectLeft = nil, true
+		w.suspect, w.suspectLeft = nil, [claimKinds]bool{true, true}
 		w.slots.hint()
+		w.hintQueues()
 	}
 }
 
@@ -172,7 +189,10 @@ func (w *worker) load(ctx, lease context.Context, claimed []store.ClaimedRun) (m
 func (w *worker) cannotLoad(lease context.Context, c store.ClaimedRun, cause error) {
 	problem := store.NewError(fmt.Errorf("its steps cannot be loaded: %w", cause)).Reduced()
 	problem.Code = "history"
-	w.functions.Go(func() { run.Block(lease, w.env, c, problem) })
+	w.functions.Go(func() {
+		run.Block(lease, w.env, c, problem)
+		w.left(c.Queue)
+	})
 }
 
 // returnSlots gives back what the claim loop took and did not need; it looks at them itself.
@@ -180,26 +200,56 @@ func (w *worker) returnSlots(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.slots.give(n)
+	if w.slots.queues && w.slots.free > 0 {
+		w.nudgeQueues()
+	}
 }
 
-// claiming counts a claim that is sent, and returns what was known before, whether it may bring a suspect, and whether one has left
-// since the claim before: the marks have passed those that wait for its place.
-func (w *worker) claiming() (before slots, suspects, left bool) {
+// Who claims: each sends one claim after another.
+const (
+	runClaims   = iota // of runs without a queue
+	queueClaims        // of queues
+	claimKinds
+)
+
+// claimCounts counts, of each that claims, the claims that were sent, and those of which all that they brought is held.
+type claimCounts [claimKinds]struct{ sent, done int }
+
+// doneSince reports whether all claims are done that had been sent at a time.
+func (c *claimCounts) doneSince(then claimCounts) bool {
+	for kind := range c {
+		if c[kind].done < then[kind].sent {
+			return false
+		}
+	}
+	return true
+}
+
+// claiming counts a claim that is sent, and returns what was known before, and whether it may bring a suspect.
+func (w *worker) claiming(kind int) (before slots, suspects bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.claims.sent++
-	left, w.suspectLeft = w.suspectLeft, false
-	return w.slots, w.suspect == nil, left
+	w.claims[kind].sent++
+	return w.slots, w.suspect == nil
 }
 
-func (w *worker) claimed() {
+func (w *worker) claimed(kind int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.claims.done++
+	w.claims[kind].done++
 }
 
-func (w *worker) claimsSoFar() claims {
+func (w *worker) claimsSoFar() claimCounts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.claims
+}
+
+// hasSuspectLeft reports whether a suspect has left since it was last asked: the marks have passed those that wait for its place.
+func (w *worker) hasSuspectLeft(kind int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	left := w.suspectLeft[kind]
+	w.suspectLeft[kind] = false
+	return left
 }

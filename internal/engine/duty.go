@@ -71,7 +71,8 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
 		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.lookForNews},
 		{name: "sweep children", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: sweeper.sweep},
-		{name: "look for unserved workflows", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
+		{name: "end overdue runs", every: w.config.Heartbeat, bound: w.config.Timeout, do: w.endOverdue},
+		{name: "look for unserved runs", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
 }
 
@@ -84,7 +85,26 @@ func (w *worker) takeOver(ctx context.Context) error {
 		w.lookAgain()
 	}
 	for _, doomed := range taken.Doomed {
-		w.functions.Go(func() { run.Fail(lease, w.env, doomed) })
+		w.functions.Go(func() {
+			run.Fail(lease, w.env, doomed)
+			w.left(doomed.Queue)
+		})
+	}
+	return err
+}
+
+// endOverdue ends runs whose deadline has passed while they waited in a queue, which may be full or paused.
+func (w *worker) endOverdue(ctx context.Context) error {
+	ids, err := w.store.Overdue(ctx)
+	for _, id := range ids {
+		ended, err := w.store.EndOverdue(ctx, id, run.ErrDeadline)
+		if err != nil {
+			return err
+		}
+		if ended {
+			w.engine.observer.Observe(write.Event{Kind: write.RunFailed, RunID: id, Err: run.ErrDeadline})
+			w.lookAgain() // its parent may go on
+		}
 	}
 	return err
 }
@@ -142,11 +162,22 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	return nil
 }
 
-// reportUnserved warns of runs that no living worker will ever claim.
+// reportUnserved warns of runs that no living worker will ever claim, by queue.
 func (w *worker) reportUnserved(ctx context.Context) error {
 	workflows, err := w.store.UnservedWorkflows(ctx)
 	if len(workflows) > 0 {
 		w.engine.observer.Observe(write.Event{Kind: write.WorkflowsUnserved, Workflows: workflows})
+	}
+	if err != nil {
+		return err
+	}
+	unserved, err := w.store.UnservedQueues(ctx)
+	queues := make(map[string][]string)
+	for _, u := range unserved {
+		queues[u.Queue] = append(queues[u.Queue], u.Workflow)
+	}
+	for queue, workflows := range queues {
+		w.engine.observer.Observe(write.Event{Kind: write.QueueUnserved, Queue: queue, Workflows: workflows})
 	}
 	return err
 }
@@ -154,7 +185,7 @@ func (w *worker) reportUnserved(ctx context.Context) error {
 // orphans releases runs that this worker owns and does not hold: the answer to whose claim was lost.
 type orphans struct {
 	worker *worker
-	seen   map[store.Owned]int // at the last look: claims sent until the first such look
+	seen   map[store.Owned]claimCounts // at the last look: claims until the first such look
 }
 
 // release releases a run that was seen twice, once all claims are done that had been sent when it was first seen. By then no
@@ -170,20 +201,22 @@ func (o *orphans) release(ctx context.Context) error {
 		return err
 	}
 	held, _ := w.engine.holds.All()
-	claims := w.claimsSoFar()
-	seen := make(map[store.Owned]int)
+	sofar := w.claimsSoFar()
+	seen := make(map[store.Owned]claimCounts)
 	for _, run := range owned {
 		if held[run] != nil || w.engine.holds.Has(run.RunID) {
 			continue
 		}
-		sent, again := o.seen[run]
+		then, again := o.seen[run]
 		switch {
-		case again && claims.done >= sent:
-			w.release(run, 0)
+		case again && sofar.doneSince(then):
+			if w.handBack(run, 0) {
+				w.lookAgain()
+			}
 		case again:
-			seen[run] = sent
+			seen[run] = then
 		default:
-			seen[run] = claims.sent
+			seen[run] = sofar
 		}
 	}
 	o.seen = seen

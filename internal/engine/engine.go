@@ -14,16 +14,20 @@
 //
 // This floor:
 //
-//	engine.go     the engine and its worker, from outside
-//	start.go      creates a run, already claimed where there is a free slot
-//	send.go       sends signals to runs
-//	worker.go     the life of a worker
-//	slots.go      how many more runs may begin here (pure)
-//	claim.go      claims runs into free slots
-//	marks.go      where claims begin to look (pure)
-//	lease.go      the right to own runs, and its watchdog
-//	heartbeat.go  renews it, and stops what was lost
-//	duty.go       tasks of the fleet
+//	engine.go      the engine and its worker, from outside
+//	start.go       creates a run, already claimed where there is a free slot
+//	send.go        sends signals to runs
+//	worker.go      the life of a worker
+//	slots.go       how many more runs may begin here (pure)
+//	claim.go       claims runs without a queue into free slots
+//	marks.go       where these claims begin to look (pure)
+//	queues.go      claims runs of queues
+//	agenda.go      which queue is asked for runs, and when (pure)
+//	queue_marks.go where claims of queues begin to look (pure)
+//	queue_names.go which queues there are
+//	lease.go       the right to own runs, and its watchdog
+//	heartbeat.go   renews it, and stops what was lost
+//	duty.go        tasks of the fleet
 package engine
 
 import (
@@ -52,6 +56,7 @@ type Config struct {
 	BlockedFor   time.Duration
 	MaxSteps     int
 	Version      string
+	Serve        []string // queues whose runs are executed here, [NoQueue] for runs without one; none: all of them
 	Logger       *slog.Logger
 }
 
@@ -72,6 +77,8 @@ type Engine struct {
 	signals  *write.Writer // for what is sent to runs: no row of a run is written twice in one statement
 	host     string
 	pid      int
+
+	exist queueNames
 
 	mu     sync.Mutex
 	bodies map[string]run.Body
@@ -144,11 +151,21 @@ func (e *Engine) end() {
 	e.works.Done()
 }
 
-// Wake tells a worker of this process that there is something to claim.
+// Wake tells a worker of this process that there is something to claim, in whatever queue or without one.
 func (e *Engine) Wake() {
 	if w := e.working(); w != nil {
-		w.created(1)
+		w.created(NoQueue, 1)
+		w.lookAtQueues()
 	}
+}
+
+// Created tells a worker of this process that a run of a workflow waits to be claimed in a queue, or without one.
+func (e *Engine) Created(queue, workflow string) {
+	w := e.working()
+	if w == nil || queue != NoQueue && e.body(workflow) == nil {
+		return
+	}
+	w.created(queue, 1)
 }
 
 // Woken tells a run that something has come for it, if this process executes it, and else a worker of this process that it may be

@@ -5,7 +5,8 @@ const claimBatch = 50
 
 // slots says how many more runs may begin here, and what the free ones are for: for runs that are known to wait to be claimed, for
 // runs that may wait without this process knowing, or for runs that start here. A run that starts here takes a slot only if
-// one is left for each that waits. Pure: whoever has it guards it.
+// one is left for each that waits. Where slots are scarce, claims of runs without a queue and claims of queues share them. Pure:
+// whoever has it guards it.
 type slots struct {
 	free   int
 	raised int  // runs that became claimable here, ever
@@ -13,6 +14,10 @@ type slots struct {
 	more   bool // others may wait, how many nobody knows
 	hints  int  // how often that was said, ever
 	look   bool // the next claim is to find out
+
+	queuesOnly bool // no run without a queue begins here
+	queues     bool // a queue is due, and there was no slot for it
+	oddQueues  bool // of a number of free slots that cannot be halved, the odd one is for queues
 }
 
 func newSlots(n int) slots {
@@ -28,8 +33,8 @@ func (s *slots) hint() {
 	s.hints++
 }
 
-// wanted reports whether a slot that comes free now is for a claim.
-func (s *slots) wanted() bool { return s.more || s.due() > 0 }
+// wanted reports whether a slot that comes free now is for a claim of runs without a queue.
+func (s *slots) wanted() bool { return !s.queuesOnly && (s.more || s.due() > 0) }
 
 // forClaim takes slots for a claim: for the runs that are known to wait, and for a whole batch when it is to look for others, or
 // there are many.
@@ -38,18 +43,55 @@ func (s *slots) forClaim() int {
 	if s.look || s.more {
 		n = claimBatch
 	}
-	n = min(s.free, n, claimBatch)
+	n = s.share(min(n, claimBatch), false, s.queues)
 	if s.look && n == 0 {
 		s.more = true // perhaps: what comes free next is for them
 	}
 	s.look = false
+	return n
+}
+
+// forQueue takes slots for a claim of a queue that is due: as many as there are, up to a batch.
+func (s *slots) forQueue() int {
+	n := s.share(claimBatch, true, s.wanted())
+	s.queues = n == 0
+	return n
+}
+
+// noQueue says that no queue is due, and reports whether one was that had no slot.
+func (s *slots) noQueue() bool {
+	had := s.queues
+	s.queues = false
+	return had
+}
+
+// share takes up to n slots for queues or for runs without one. If the others want some too, half of those that are free is
+// theirs; the odd one goes to either in turn.
+func (s *slots) share(n int, queues, contested bool) int {
+	half := s.free / 2
+	switch {
+	case !contested:
+		n = min(n, s.free)
+	case s.free%2 == 1 && s.oddQueues == queues && n > half:
+		n = half + 1
+		s.oddQueues = !queues
+	default:
+		if s.free%2 == 1 && half > 0 && n > half {
+			s.oddQueues = queues
+		}
+		n = min(n, half)
+	}
 	s.free -= n
 	return n
 }
 
-// forStart takes a slot for a run that starts here, if there is one that no other run waits for.
+// forStart takes a slot for a run without a queue that starts here, if there is one that no other run waits for.
 func (s *slots) forStart() bool {
-	if s.more || s.free <= s.due() {
+	taken := s.due()
+	if s.queues {
+		taken++
+	}
+	if s.queuesOnly || s.more || s.free <= taken {
 		return false
 	}
 	s.free--

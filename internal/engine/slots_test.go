@@ -83,3 +83,71 @@ func TestLookAgainWhileAClaimIsUnderWay(t *testing.T) {
 		t.Error("no slot that comes free is for a claim")
 	}
 }
+
+// Claims of runs without a queue and claims of queues share scarce slots. They alternate where there is one.
+func TestSlotsAreShared(t *testing.T) {
+	t.Parallel()
+	for free := range 5 {
+		s := slots{free: free, more: true}
+		var queues, others int
+		for range 1000 {
+			q := s.forQueue()
+			o := s.forClaim()
+			queues, others = queues+q, others+o
+			if s.free+q+o != free {
+				t.Fatalf("%d free: %+v after %d and %d", free, s, q, o)
+			}
+			s.give(q + o)
+		}
+		if queues != others {
+			t.Errorf("%d free: queues had %d, others %d", free, queues, others)
+		}
+	}
+}
+
+// Who does not want any does not keep the other from them, also when it was the other's turn last.
+func TestSlotsOfOneSide(t *testing.T) {
+	t.Parallel()
+	for range 2 {
+		s := slots{free: 1}
+		for range 3 {
+			if n := s.forQueue(); n != 1 || s.forClaim() != 0 || s.noQueue() {
+				t.Fatalf("queues alone had %d: %+v", n, s)
+			}
+			s.give(1)
+		}
+		s.more = true
+		for range 3 {
+			if n := s.forClaim(); n != 1 {
+				t.Fatalf("others alone had %d: %+v", n, s)
+			}
+			s.give(1)
+		}
+	}
+}
+
+// A slot that a queue waits for is not for a run that starts here.
+func TestSlotForAQueue(t *testing.T) {
+	t.Parallel()
+	s := slots{}
+	if s.forQueue() != 0 {
+		t.Fatal("a slot where none is")
+	}
+	s.give(1)
+	if s.forStart() {
+		t.Error("a run that starts here took the slot")
+	}
+	s.give(1)
+	if !s.forStart() {
+		t.Error("of two, none is for a run that starts here")
+	}
+	if s.forQueue() != 1 || s.noQueue() {
+		t.Error("the slot was not for the queue")
+	}
+
+	only := newSlots(2)
+	only.queuesOnly = true
+	if only.forStart() || only.wanted() || only.forQueue() != 2 {
+		t.Errorf("runs without a queue have a part in %+v", only)
+	}
+}

@@ -13,7 +13,7 @@ import (
 
 // Start creates a run and returns its id, which is a new UUIDv7 unless run has one. It is inserted already claimed when this
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
-// first.
+// first. A run of a queue always waits for that: a claim alone knows what its limits allow.
 func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *write.Hold, err error) {
 	return e.start(ctx, run, e.working())
 }
@@ -26,6 +26,9 @@ func (e *Engine) StartPending(ctx context.Context, run store.NewRun) (id string,
 
 func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id string, hold *write.Hold, err error) {
 	send := e.writer.Write
+	if run.Unique != "" {
+		send = e.writer.Alone // there may be such a run
+	}
 	if run.ID == "" {
 		fresh, err := uuid.NewV7()
 		if err != nil {
@@ -45,12 +48,15 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 		}
 		place.giveUp() // if it was inserted all the same, it is released as owned and not held
 	}
-	if err == nil && outcome != store.Written { // a run with this id exists
+	if err == nil && outcome != store.Written { // a run with this id or key exists
 		run.Owner = ""
-		_, err = e.store.CreateRun(ctx, run)
+		var created store.Run
+		if created, err = e.store.CreateRun(ctx, run); err == nil {
+			run.ID = created.ID
+		}
 	}
-	if err == nil {
-		e.Wake()
+	if err == nil && (run.Queue == NoQueue || run.Delay == 0) {
+		e.Created(run.Queue, run.Workflow)
 	}
 	return run.ID, nil, err
 }
@@ -74,7 +80,7 @@ const lendAfter = 100 * time.Millisecond
 // takePlace takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
 // owner.
 func (w *worker) takePlace(run *store.NewRun) *place {
-	if w == nil || run.Delay > 0 || w.engine.body(run.Workflow) == nil {
+	if w == nil || run.Delay > 0 || run.Queue != NoQueue || run.Dispatched || w.engine.body(run.Workflow) == nil {
 		return nil
 	}
 	w.mu.Lock()
@@ -117,7 +123,7 @@ func (p *place) keeps() bool {
 func (p *place) fill(run store.NewRun) *write.Hold {
 	defer p.leave()
 	if !p.keeps() && !p.worker.retake() {
-		p.worker.release(store.Owned{RunID: run.ID, Epoch: 1}, 0)
+		p.worker.release(store.Owned{RunID: run.ID, Epoch: 1}, NoQueue, 0)
 		return nil
 	}
 	claimed := store.ClaimedRun{Owned: store.Owned{RunID: run.ID, Epoch: 1}, Workflow: run.Workflow, Input: run.Input}

@@ -20,32 +20,35 @@ type worker struct {
 	config Config
 	env    *run.Env
 
-	lease     *lease
-	wake      chan struct{} // one token: look for runs now
-	functions sync.WaitGroup
-	fleet     atomic.Int32 // living workers, as the last heartbeat saw
+	queues     []string // that it serves; nil: all
+	lease      *lease
+	wake       chan struct{} // one token: look for runs without a queue now
+	wakeQueues chan struct{} // one token: look at the agenda now
+	functions  sync.WaitGroup
+	fleet      atomic.Int32 // living workers, as the last heartbeat saw
 
 	mu      sync.Mutex
 	open    bool // runs may start here
 	slots   slots
-	claims  claims
+	agenda  agenda
+	claims  claimCounts
 	suspect *write.Hold // at most one run is held that workers may have died of
 
-	suspectLeft bool // since the last claim
+	suspectLeft [claimKinds]bool // since each of those that claim was told
 }
-
-// claims counts the claims that were sent, and those of which all that they brought is held. One is sent after another.
-type claims struct{ sent, done int }
 
 func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx is kept: it ends with Work, and says so to runs
 	w := &worker{
 		engine: e, store: e.store, config: e.config,
-		wake: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
+		wake: make(chan struct{}, 1), wakeQueues: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
 	}
+	w.queues, _ = servedQueues(e.config.Serve)
+	w.slots.queuesOnly = !w.serves(NoQueue)
 	w.env = &run.Env{
 		Store: e.store, Writer: e.writer, Observer: e.observer,
 		ParkAfter: e.config.ParkAfter, BlockedFor: e.config.BlockedFor, MaxSteps: e.config.MaxSteps,
 		Version: e.config.Version, Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
+		HasQueue: e.HasQueue,
 	}
 	return w
 }
@@ -76,12 +79,24 @@ func (w *worker) work(ctx context.Context) error {
 		keepers.Go(func() { d.keep(keeping, w.engine.observer) })
 	}
 
-	w.claimLoop(ctx)
+	w.claimAll(ctx)
 	w.drain(stop)
 	stopKeeping()
 	keepers.Wait() // no heartbeat takes up again what is given up now
 	w.lease.settle()
 	return w.signOff(ctx)
+}
+
+// claimAll claims what this worker serves, until ctx ends.
+func (w *worker) claimAll(ctx context.Context) {
+	var loops sync.WaitGroup
+	if w.serves(NoQueue) {
+		loops.Go(func() { w.claimLoop(ctx) })
+	}
+	if _, some := servedQueues(w.config.Serve); some {
+		loops.Go(func() { w.queueLoop(ctx) })
+	}
+	loops.Wait()
 }
 
 // register takes the first lease. It waits for a database that is away, as the worker does for one that goes away later. One that
@@ -105,10 +120,12 @@ const (
 
 // introduction is what this worker tells others about itself.
 func (w *worker) introduction() store.Worker {
-	return store.Worker{Version: w.config.Version, Host: w.engine.host, PID: w.engine.pid, Workflows: w.engine.known()}
+	return store.Worker{
+		Version: w.config.Version, Host: w.engine.host, PID: w.engine.pid, Workflows: w.engine.known(), Queues: w.config.Serve,
+	}
 }
 
-// nudge makes an idle worker look for runs at once.
+// nudge makes an idle worker look for runs without a queue at once.
 func (w *worker) nudge() {
 	select {
 	case w.wake <- struct{}{}:
@@ -116,8 +133,12 @@ func (w *worker) nudge() {
 	}
 }
 
-// created says that n more runs wait to be claimed.
-func (w *worker) created(n int) {
+// created says that n more runs of a queue, or without one, wait to be claimed.
+func (w *worker) created(queue string, n int) {
+	if queue != NoQueue {
+		w.waiting(queue)
+		return
+	}
 	w.mu.Lock()
 	w.slots.raised += n
 	w.mu.Unlock()
@@ -139,6 +160,7 @@ func (w *worker) childEnded(parentID, parentStep string) {
 func (w *worker) lookAgain() {
 	w.mu.Lock()
 	w.slots.hint()
+	w.hintQueues()
 	w.mu.Unlock()
 	w.nudge()
 }
@@ -153,10 +175,13 @@ func (w *worker) setOpen(open bool) {
 func (w *worker) give(n int) {
 	w.mu.Lock()
 	w.slots.give(n)
-	wanted := n > 0 && w.slots.wanted()
+	wanted, queues := n > 0 && w.slots.wanted(), n > 0 && w.slots.queues
 	w.mu.Unlock()
 	if wanted {
 		w.nudge()
+	}
+	if queues {
+		w.nudgeQueues()
 	}
 }
 
@@ -165,6 +190,7 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	holds := w.engine.holds
 	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
+		w.left(claimed.Queue)
 		if final != nil {
 			w.engine.awaits.Finished(final)
 		}
@@ -181,20 +207,24 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	})
 }
 
-// release makes a run pending again if it is still this worker's. Should that fail, the run waits for the duty that releases
-// what is owned and not held, or for the end of the lease.
-func (w *worker) release(owned store.Owned, delay time.Duration) {
+// release makes a run pending again if it is still this worker's.
+func (w *worker) release(owned store.Owned, queue string, delay time.Duration) {
+	if w.handBack(owned, delay) && delay == 0 {
+		w.created(queue, 1)
+	}
+}
+
+// handBack is release without a word to whoever may claim the run, and reports whether it was this worker's. Should it fail, the run
+// waits for the duty that releases what is owned and not held, or for the end of the lease.
+func (w *worker) handBack(owned store.Owned, delay time.Duration) bool {
 	err := w.store.ReleaseRun(context.Background(), owned, delay)
 	switch {
-	case errors.Is(err, store.ErrRunLost), errors.Is(err, store.ErrLockTimeout):
-		return
-	case err != nil:
+	case err == nil:
+		return true
+	case !errors.Is(err, store.ErrRunLost) && !errors.Is(err, store.ErrLockTimeout):
 		w.trouble("release run", err)
-		return
 	}
-	if delay == 0 {
-		w.created(1)
-	}
+	return false
 }
 
 func (w *worker) trouble(op string, err error) {

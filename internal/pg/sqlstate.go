@@ -16,6 +16,7 @@ const (
 	idleTimeout          = "25P03"
 	missingStatement     = "26000"
 	invalidSchemaName    = "3F000"
+	uniqueViolation      = "23505"
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
 	noPrivilege          = "42501"
@@ -66,6 +67,9 @@ func IsForAWhile(err error) bool {
 		return false
 	}
 }
+
+// IsUniqueViolation reports whether a statement was refused for a row with a key that is taken.
+func IsUniqueViolation(err error) bool { return SQLState(err) == uniqueViolation }
 
 // IsAborted reports whether a statement was refused because an earlier one of its transaction had failed.
 func IsAborted(err error) bool { return SQLState(err) == inFailedTransaction }

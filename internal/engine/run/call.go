@@ -73,7 +73,7 @@ func (r *Run) newCall(before *call) *call {
 	}
 	r.call = c
 	if r.expired { // between two calls
-		c.interrupt(errDeadline)
+		c.interrupt(ErrDeadline)
 	}
 	return c
 }
@@ -93,7 +93,7 @@ func (c *call) close() (stopped error, doomed, mismatched *store.Error) { //noli
 	defer c.run.mu.Unlock()
 	c.closed = true
 	if c.run.expired { // perhaps after the call was interrupted for another reason
-		stopped = errDeadline
+		stopped = ErrDeadline
 	}
 	return stopped, c.doomed, c.mismatch
 }

@@ -19,6 +19,7 @@ import (
 type Children struct {
 	Workflow  string
 	Inputs    []json.RawMessage
+	Place     store.Place   // where they wait
 	Delay     time.Duration // before they may begin
 	Deadline  time.Duration // of each, from its start on; 0: none
 	Abandoned bool          // they go on when the run is cancelled
@@ -189,8 +190,11 @@ func (s *step) start(ctx context.Context, c Children) error {
 		return Final(fmt.Errorf("workflow: step %q: %w: %d children, at most %d (see Config.MaxSteps)",
 			s.key, ErrTooManySteps, len(c.Inputs), r.env.MaxSteps))
 	}
+	if err := s.needsQueue(c.Place.Queue); err != nil {
+		return err
+	}
 	row := &store.Schedule{Request: c.request, Children: &store.Children{
-		Workflow: c.Workflow, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
+		Workflow: c.Workflow, Place: c.Place, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
 		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
 	}}
 	if awaited {
@@ -202,9 +206,30 @@ func (s *step) start(ctx context.Context, c Children) error {
 		return err
 	}
 	if c.Delay == 0 {
-		r.env.Created(len(c.Inputs))
+		r.env.Created(c.Place.Queue, len(c.Inputs))
 	}
 	return nil
+}
+
+// needsQueue refuses what is to be started on a queue that does not exist: it would wait for ever. Nothing of the step is recorded then.
+func (s *step) needsQueue(name string) error {
+	r := s.call.run
+	if name == "" {
+		return nil
+	}
+	var found bool
+	err := r.repeat("look for queue", func(ctx context.Context) (err error) {
+		found, err = r.env.HasQueue(ctx, name)
+		return err
+	})
+	switch {
+	case err != nil:
+		return r.lost(err)
+	case !found:
+		return Final(fmt.Errorf("workflow: step %q: queue %q: %w", s.key, name, store.ErrQueueNotFound))
+	default:
+		return nil
+	}
 }
 
 const (

@@ -70,7 +70,7 @@ func (r *Run) Woken() {
 	r.inFlightChanged()
 	r.mu.Unlock()
 	if over { // it is parked since, perhaps, and waits to be claimed
-		r.env.Created(1)
+		r.env.Created(r.queue, 1)
 	}
 }
 

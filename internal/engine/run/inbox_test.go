@@ -166,7 +166,7 @@ func TestInboxKnowsRecordedTimes(t *testing.T) {
 func TestNewsForARunThatIsOver(t *testing.T) {
 	t.Parallel()
 	r, claimable := timedRun(), 0
-	r.env.Created = func(n int) { claimable += n }
+	r.env.Created = func(_ string, n int) { claimable += n }
 	if r.Woken(); claimable != 0 {
 		t.Error("it is executed here")
 	}

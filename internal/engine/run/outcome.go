@@ -170,7 +170,7 @@ func (r *Run) park(c *call) (again bool) {
 		r.tell(event)
 		r.settle(nil)
 		if r.unsure() { // it came for the parked run before anybody here knew that it is parked
-			r.env.Created(1)
+			r.env.Created(r.queue, 1)
 		}
 	}
 	return false
@@ -184,5 +184,5 @@ func (r *Run) release(cause error, delay time.Duration) {
 		return
 	}
 	r.tell(write.Event{Kind: write.RunHandedBack, Err: cause})
-	r.env.Release(r.owned, delay)
+	r.env.Release(r.owned, r.queue, delay)
 }

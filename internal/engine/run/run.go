@@ -29,11 +29,14 @@ type Env struct {
 	// Draining is closed when every run is to stop before its next step.
 	Draining <-chan struct{}
 
-	// Release hands a run back, to be claimed by anybody after a delay.
-	Release func(owned store.Owned, delay time.Duration)
+	// Release hands back a run of a queue, or without one (""), to be claimed by anybody after a delay.
+	Release func(owned store.Owned, queue string, delay time.Duration)
 
-	// Created says that n more runs wait to be claimed.
-	Created func(n int)
+	// Created says that n more runs of a queue, or without one, wait to be claimed.
+	Created func(queue string, n int)
+
+	// HasQueue reports whether there is a queue of this name.
+	HasQueue func(ctx context.Context, name string) (bool, error)
 
 	// ChildEnded says that a child which a step of its parent awaits has ended.
 	ChildEnded func(parentID, parentStep string)
@@ -47,6 +50,7 @@ type Run struct {
 	workflow string
 	input    json.RawMessage
 	owned    store.Owned
+	queue    string // "": none
 	deadline *time.Duration
 	suspect  bool // workers have perhaps died of it
 	parentID string
@@ -84,7 +88,7 @@ type record struct {
 // or goes on elsewhere if final is nil. The function may outlive that.
 func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, settled func(final *store.Run)) *Run {
 	r := &Run{
-		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, deadline: claimed.Deadline,
+		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, queue: claimed.Queue, deadline: claimed.Deadline,
 		owned: claimed.Owned, suspect: claimed.Suspect(), crashLoop: claimed.CrashLoop(),
 		parentID: claimed.ParentID, awaited: claimed.ParentStep, depth: claimed.Depth, inbox: newInbox(claimed.WakeSeq, history),
 		body: body, env: env, settled: settled,
@@ -180,7 +184,7 @@ var errCrashLoop = &store.Error{
 func (r *Run) doomed() *store.Error {
 	switch {
 	case r.deadline != nil && *r.deadline <= 0:
-		return errDeadline
+		return ErrDeadline
 	case r.crashLoop:
 		return errCrashLoop
 	default:
@@ -212,8 +216,8 @@ func (r *Run) loop(leave func()) {
 	leave()
 }
 
-// errDeadline is what a run fails with when it is not finished in time.
-var errDeadline = &store.Error{Code: codeDeadline, Message: "the run was not finished by its deadline"}
+// ErrDeadline is what a run fails with when it is not finished in time.
+var ErrDeadline = &store.Error{Code: codeDeadline, Message: "the run was not finished by its deadline"}
 
 // expire ends a run whose deadline has passed, whatever its function does.
 func (r *Run) expire() {
@@ -222,9 +226,9 @@ func (r *Run) expire() {
 	c := r.call
 	r.mu.Unlock()
 	if c != nil {
-		c.interrupt(errDeadline)
+		c.interrupt(ErrDeadline)
 	}
-	r.end(nil, errDeadline)
+	r.end(nil, ErrDeadline)
 }
 
 // giveUp hands back a run that cannot go on here: its worker stops, and was patient, or the database refuses to answer.
@@ -244,8 +248,8 @@ func (r *Run) conclude(c *call) (again bool) {
 	switch {
 	case r.own.Err() != nil:
 		r.giveUp(context.Cause(r.own))
-	case errors.Is(stopped, errDeadline): // expire writes that too
-		r.end(nil, errDeadline)
+	case errors.Is(stopped, ErrDeadline): // expire writes that too
+		r.end(nil, ErrDeadline)
 	case doomed != nil:
 		r.end(nil, doomed)
 	case mismatched != nil:

@@ -36,6 +36,7 @@ const (
 	WorkIdle
 	WorkWaits
 	WorkflowsUnserved
+	QueueUnserved
 	LeaseLost
 	Trouble
 )
@@ -65,6 +66,7 @@ var kinds = [...]struct {
 	WorkIdle:          {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
 	WorkWaits:         {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved: {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
+	QueueUnserved:     {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
 	LeaseLost:         {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	Trouble:           {slog.LevelWarn, "trouble with the database; it will be tried again"},
 }
@@ -77,6 +79,7 @@ type Event struct {
 	RunID     string
 	Workflow  string
 	Workflows []string
+	Queue     string
 	Step      string
 	Attempt   int
 	Attempts  int // that the step has in all; 0: no bound
@@ -145,6 +148,7 @@ func (e *Event) attrs() []slog.Attr {
 	if len(e.Workflows) > 0 {
 		attrs = append(attrs, slog.Any("workflows", e.Workflows))
 	}
+	text("queue", e.Queue)
 	if len(e.Signals) > 0 {
 		attrs = append(attrs, slog.Any("signals", e.Signals))
 	}

@@ -31,17 +31,51 @@ func describe(w store.Whereabouts) string {
 	case *w.WakeIn > 0:
 		text += fmt.Sprintf(" until %s from now", until(w.WakeIn))
 	default:
-		text += fmt.Sprintf(" and has waited to be claimed for %s", until(w.WakeIn))
+		text += fmt.Sprintf(" and has waited to be claimed for %s", until(w.WakeIn)) + inQueue(w)
 	}
 	switch {
 	case w.Workers == 0:
 		text += fmt.Sprintf("; no worker is alive to execute workflow %q: is Service.Work running anywhere?", w.Workflow)
-	case w.Workers == 1 && w.Serving == 0:
-		text += fmt.Sprintf("; the only living worker has not registered workflow %q", w.Workflow)
-	case w.Serving == 0:
-		text += fmt.Sprintf("; none of the %d living workers has registered workflow %q", w.Workers, w.Workflow)
+	case w.Serving > 0:
+	case w.Workers == 1:
+		text += fmt.Sprintf("; the only living worker has not registered workflow %q", w.Workflow) + orServes(w)
+	default:
+		text += fmt.Sprintf("; none of the %d living workers has registered workflow %q", w.Workers, w.Workflow) + andServes(w)
 	}
 	return text
+}
+
+// inQueue says why a run that may be claimed is not, as far as its queue is the reason.
+func inQueue(w store.Whereabouts) string {
+	if w.Queue == "" {
+		return ""
+	}
+	text := fmt.Sprintf(" in queue %q", w.Queue)
+	switch room := w.Room; {
+	case room == nil:
+		text += ", which is not there any more"
+	case room.Paused:
+		text += ", which is paused"
+	case room.MaxRunning > 0 && room.Running >= int64(room.MaxRunning):
+		text += fmt.Sprintf(", which is full: %d of at most %d runs are executed", room.Running, room.MaxRunning)
+	case room.MaxPerPartition > 0 && room.InPartition >= int64(room.MaxPerPartition):
+		text += fmt.Sprintf(", in which partition %q is full: %d of at most %d runs are executed", w.Partition, room.InPartition, room.MaxPerPartition)
+	}
+	return text
+}
+
+func orServes(w store.Whereabouts) string {
+	if w.Queue == "" {
+		return ""
+	}
+	return fmt.Sprintf(", or does not serve queue %q", w.Queue)
+}
+
+func andServes(w store.Whereabouts) string {
+	if w.Queue == "" {
+		return ""
+	}
+	return fmt.Sprintf(" and serves queue %q", w.Queue)
 }
 
 func until(d *time.Duration) string {

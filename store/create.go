@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
+	"github.com/sqlworkflow/workflow/lock"
+)
+
+// NewRun is what [Store.CreateRun] writes, and a [Write] of the engine.
+type NewRun struct {
+	ID       string
+	Workflow string
+	Version  string // of the application, as it calls itself
+	Input    json.RawMessage
+	Delay    time.Duration // before it may be claimed
+	Deadline time.Duration // from its creation on; 0: none
+	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun, nor on a queue
+	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
+	Place
+	Unique     string // while a run of the workflow with this key is unfinished, there is no other; to be written alone; "": none
+	Dispatched bool   // it is announced on the application's own queue, and workers do not claim it by themselves
+}
+
+// A run that has nothing but what every run has costs no more for the others.
+func (r NewRun) kind() int {
+	if r.Queue != "" || r.Unique != "" || r.Dispatched {
+		return placedStartKind
+	}
+	return startKind
+}
+
+func (r NewRun) size() int { return len(r.Input) }
+
+func (r NewRun) fill(row *fields) {
+	row.text(r.ID)
+	row.text(r.Workflow)
+	row.textOrNull(r.Version)
+	row.json(r.Input)
+	row.textOrNull(r.Owner)
+	row.number(r.Delay.Milliseconds())
+	if r.Deadline != 0 {
+		row.number(r.Deadline.Milliseconds())
+	} else {
+		row.null()
+	}
+	if r.Gate != nil {
+		row.number(int64(*r.Gate))
+	} else {
+		row.null()
+	}
+	if r.kind() == placedStartKind {
+		row.textOrNull(r.Unique)
+		r.Place.fill(row, r.Dispatched)
+	}
+}
+
+var (
+	starts = kind{
+		name: "start_run", op: "create run", given: "start", runID: "id",
+		fields:  startFields,
+		written: "started", key: "id", write: startText("start", "", ""),
+		alone: `
+WHERE {gate}
+ON CONFLICT (id) DO NOTHING`,
+		certain: true,
+	}
+	placedStarts = kind{
+		name: "start_placed_run", op: "create run", given: "placed", runID: "id",
+		fields:  startFields + ", unique_key text, " + placeFields,
+		written: "placed_started", key: "id", write: startText("placed AS start",
+			", unique_key, queue, priority, partition_key, dispatched_at", `,
+       start.unique_key, start.queue, start.priority, start.partition_key, CASE WHEN start.dispatched THEN 0 END`),
+		// The id or the key may be there.
+		alone: `
+WHERE {gate}
+ON CONFLICT DO NOTHING`,
+		certain: true,
+	}
+)
+
+const startFields = "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint"
+
+// As for a claim, only a worker with a lease may own the run. Else the run waits for a claim, at an epoch beyond the one under
+// which its starter, which does not know yet, takes it for its own.
+func startText(from, columns, values string) string {
+	return `
+INSERT INTO {schema}.workflow_runs AS run
+    (id, workflow, status, input, created_at, updated_at, owner, epoch, run_at, deadline_at, version` + columns + `)
+SELECT start.id, start.workflow, CASE WHEN worker.id IS NULL THEN 'pending' ELSE 'running' END, start.input, clock.ms, clock.ms,
+       worker.id, CASE WHEN start.worker IS NULL THEN 0 ELSE 1 END,
+       CASE WHEN worker.id IS NULL THEN least(clock.ms + start.delay, clock.ms + start.deadline) END,
+       clock.ms + start.deadline, start.version` + values + `
+FROM clock
+CROSS JOIN ` + from + `
+LEFT JOIN LATERAL (
+    SELECT id
+    FROM {schema}.workflow_workers
+    WHERE id = start.worker AND {alive}
+    OFFSET 0
+) AS worker ON true`
+}
+
+// Gate returns the lock that stands for a run's id. Whoever creates or deletes a run in a transaction of the caller's takes
+// it, so that nobody else has to wait, without a bound, for that transaction to end.
+func (s *Store) Gate(runID string) *lock.Key {
+	key := lock.NewKey(lockNamespace, s.opts.Schema, "gate", runID)
+	return &key
+}
+
+// They are starts, as [kinds] defines them, that answer with the run.
+var (
+	createRun       = pg.Define("create_run", aloneText(starts)+"\nRETURNING "+runColumns)
+	createPlacedRun = pg.Define("create_run", aloneText(placedStarts)+"\nRETURNING "+runColumns)
+)
+
+// CreateRun inserts a pending run, or returns the one that has this id already, or is unfinished and has the same unique key, if
+// that has the same workflow and input; else ErrRunConflict.
+func (s *Store) CreateRun(ctx context.Context, run NewRun) (Run, error) {
+	created, err := s.createRun(ctx, run)
+	if err != nil {
+		return Run{}, pg.Problem(fmt.Sprintf("create run %q", run.ID), err)
+	}
+	return created, nil
+}
+
+func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
+	// A second round is only needed when the run in the way was deleted, or gave back the key, before it could be read.
+	for range 3 {
+		row, err := s.insertRun(ctx, run)
+		if err == nil || !errors.Is(err, sql.ErrNoRows) {
+			return row.run(), err
+		}
+		err = s.db.Get(ctx, &row, getRun, run.ID)
+		if errors.Is(err, sql.ErrNoRows) && run.Unique != "" {
+			err = s.db.Get(ctx, &row, getUniqueRun, run.Workflow, run.Unique)
+		}
+		if err == nil && (row.Workflow != run.Workflow || !sameJSON(json.RawMessage(row.Input), run.Input)) {
+			return Run{}, ErrRunConflict
+		}
+		if err == nil || !errors.Is(err, sql.ErrNoRows) {
+			return row.run(), err
+		}
+	}
+	return Run{}, errors.New("other callers create and delete a run with this id, or this key, at the same time")
+}
+
+var getUniqueRun = pg.DefineRead("get_unique_run", `
+	SELECT `+runColumns+`
+	FROM {schema}.workflow_runs
+	WHERE workflow = $1 AND unique_key = $2 AND status IN ('pending', 'running', 'suspended')`)
+
+// insertRun returns sql.ErrNoRows when a run is in the way. That may be one of somebody's open transaction, which creates or
+// ends a run with the same unique key: in a caller's transaction the wait for that is bounded.
+func (s *Store) insertRun(ctx context.Context, run NewRun) (row runRow, err error) {
+	if s.db.Tx() == nil || run.Unique == "" {
+		return s.insertGated(ctx, run)
+	}
+	err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
+		row, err = s.insertGated(ctx, run)
+		return err
+	})
+	return row, err
+}
+
+func (s *Store) insertGated(ctx context.Context, run NewRun) (runRow, error) {
+	run.Owner, run.Gate = "", nil
+	if s.db.Tx() != nil {
+		run.Gate = s.Gate(run.ID)
+	}
+	query := createRun
+	if run.kind() == placedStartKind {
+		query = createPlacedRun
+	}
+	insert := func(ctx context.Context) (runRow, error) {
+		var row runRow
+		if err := s.db.Get(ctx, &row, query, arguments(run)...); err != nil { // a call that was left behind may still write to row
+			return runRow{}, err
+		}
+		return row, nil
+	}
+	row, err := insert(ctx)
+	if s.db.Tx() == nil || !errors.Is(err, sql.ErrNoRows) {
+		return row, err
+	}
+
+	// Either the run exists, or the gate was closed: wait for who closed it.
+	if err := lock.AcquireWithin(ctx, s.db.Tx(), *run.Gate, s.opts.LockTimeout); err != nil {
+		return runRow{}, err
+	}
+	return insert(ctx)
+}

@@ -1,0 +1,118 @@
+package store
+
+// The clauses of a statement that claims runs of a queue, whichever they are. One statement counts, takes the turn and claims. A
+// claim that comes between what this one has read and its turn has raised the turn's seq: then the row that this one asks for is
+// not there any more, and it claims nothing. While another one is under way, its row is locked, and this one does not wait.
+
+// queueClock is the clock to the microsecond, for rates.
+const queueClock = `clock AS (
+	    SELECT us / 1000 AS ms, us{bound}
+	    FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us OFFSET 0) AS now
+	)`
+
+// queueRoom is how many runs of a queue may begin now on a worker ($1), limit at most, and the turn that this was read at. No row:
+// there is no such queue. What counts is what the rows of runs say, so that nothing has to be given back; and no more is counted
+// than the limit. free_at is what the generic cell rate algorithm calls the theoretical arrival time.
+func queueRoom(queue, limit string) string {
+	return `room AS MATERIALIZED (
+	    SELECT queue.*, clock.us,
+	           queue.places <= 0 AS full,
+	           greatest(least(` + limit + `, queue.places, CASE
+	               WHEN queue.free_at - queue.spare > clock.us THEN 0
+	               ELSE (clock.us + queue.spare - greatest(queue.free_at, clock.us)) / queue.every + 1
+	           END), 0) AS n
+	    FROM clock
+	    CROSS JOIN (
+	        SELECT queue.name, queue.max_per_partition, turn.seq, turn.free_at, rate.every, rate.every * (queue.rate_burst - 1) AS spare,
+	               CASE WHEN queue.paused_at IS NULL THEN least(
+	                   queue.max_running - CASE WHEN queue.max_running IS NOT NULL THEN (
+	                       SELECT count(*)
+	                       FROM (
+	                           SELECT
+	                           FROM {schema}.workflow_runs
+	                           WHERE queue = queue.name AND status = 'running'
+	                           LIMIT queue.max_running
+	                       ) AS busy
+	                   ) END,
+	                   queue.max_per_worker - CASE WHEN queue.max_per_worker IS NOT NULL THEN (
+	                       SELECT count(*)
+	                       FROM {schema}.workflow_runs
+	                       WHERE owner = $1 AND queue = queue.name
+	                   ) END
+	               ) ELSE 0 END AS places
+	        FROM {schema}.workflow_queues AS queue
+	        CROSS JOIN LATERAL (
+	            SELECT seq, free_at
+	            FROM {schema}.workflow_queue_turns
+	            WHERE queue = queue.name
+	            ORDER BY seq DESC
+	            LIMIT 1
+	        ) AS turn
+	        CROSS JOIN LATERAL (
+	            -- Microseconds from one start to the next, rounded up.
+	            SELECT (queue.rate_window * 1000 + queue.rate_count - 1) / queue.rate_count AS every
+	        ) AS rate
+	        WHERE queue.name = ` + queue + `
+	    ) AS queue
+	)`
+}
+
+// inPartition is how many runs of a partition may begin besides, NULL: any number.
+func inPartition(key string) string {
+	return `CASE WHEN room.max_per_partition IS NOT NULL THEN room.max_per_partition - (
+	            SELECT count(*)
+	            FROM (
+	                SELECT
+	                FROM {schema}.workflow_runs
+	                WHERE queue = room.name AND partition_key = ` + key + ` AND status = 'running'
+	                LIMIT room.max_per_partition
+	            ) AS busy
+	        ) END`
+}
+
+// queueTurn takes the turn and claims what a clause chosen has: ids, and more that picked hands on. What needs no turn, because it
+// has no queue, is claimed without. Nothing is locked unless something was chosen, and then the turn first.
+func queueTurn(noQueue, more, returning string) string {
+	return `held AS MATERIALIZED (
+	    SELECT queue, seq
+	    FROM {schema}.workflow_queue_turns
+	    WHERE queue = (SELECT name FROM room) AND seq = (SELECT seq FROM room) AND EXISTS (SELECT FROM chosen)
+	    FOR UPDATE SKIP LOCKED
+	), worker AS MATERIALIZED (
+	    -- Only a worker with a lease may claim.
+	    SELECT id
+	    FROM {schema}.workflow_workers
+	    WHERE id = $1 AND {alive} AND EXISTS (SELECT FROM chosen) AND (` + noQueue + ` OR EXISTS (SELECT FROM held))
+	    FOR KEY SHARE
+	), picked AS MATERIALIZED (
+	    SELECT run.*` + more + `
+	    FROM (SELECT chosen.* FROM worker CROSS JOIN chosen OFFSET 0) AS chosen
+	    CROSS JOIN LATERAL (
+	        SELECT id, run_at, take_overs, suspended_for, waits_for
+	        FROM {schema}.workflow_runs
+	        WHERE id = chosen.id AND status IN ('pending', 'suspended') AND run_at <= {now_ms}
+	        FOR NO KEY UPDATE SKIP LOCKED
+	    ) AS run
+	), claimed AS (
+	    UPDATE {schema}.workflow_runs AS run
+	    SET ` + claims + `
+	    FROM clock, picked, worker
+	    WHERE run.id = picked.id
+	      AND ` + oneSuspect + `
+	    RETURNING ` + claimedColumns + returning + `
+	), raised AS (
+	    -- In this form, because it names the row by its key whatever a plan that is kept thinks of the table.
+	    INSERT INTO {schema}.workflow_queue_turns AS turn (queue, seq, free_at)
+	    SELECT held.queue, held.seq, coalesce(greatest(room.free_at, room.us) + room.every * begun.n, 0)
+	    FROM held
+	    CROSS JOIN room
+	    CROSS JOIN (SELECT count(*) AS n FROM claimed) AS begun
+	    WHERE begun.n > 0
+	    ON CONFLICT (queue, seq) DO UPDATE
+	    SET seq = turn.seq + 1, free_at = EXCLUDED.free_at
+	)`
+}
+
+// waitFor is how long the rate lets the next run wait, in microseconds.
+const waitFor = `coalesce(greatest(
+	           greatest(room.free_at, room.us) + room.every * (SELECT count(*) FROM claimed) - room.spare - room.us, 0), 0)`

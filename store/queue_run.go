@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/sqlworkflow/workflow/internal/pg"
+)
+
+// ClaimAnswer is what became of the claim of one run.
+type ClaimAnswer string
+
+// The answers of [Store.ClaimRun].
+const (
+	RunClaimed ClaimAnswer = "claimed"
+	RunUnknown ClaimAnswer = "unknown"  // there is no such run
+	RunEnded   ClaimAnswer = "ended"    // it is finished
+	RunTaken   ClaimAnswer = "taken"    // it is running
+	RunNotDue  ClaimAnswer = "not due"  // it waits for something, or for a time
+	RunNoPlace ClaimAnswer = "no place" // its queue is full or paused, or has begun as many runs as its rate allows
+	RunMissed  ClaimAnswer = "missed"   // somebody else has locked it, or claims runs of its queue: again soon
+	RunNoLease ClaimAnswer = "no lease" // the worker must not own runs
+)
+
+var claimRun = pg.Define("claim_run", `
+	WITH `+queueClock+`, asked AS MATERIALIZED (
+	    SELECT id, status, queue, partition_key, run_at
+	    FROM {schema}.workflow_runs
+	    WHERE id = $2
+	), `+queueRoom("(SELECT queue FROM asked)", "1")+`, chosen AS MATERIALIZED (
+	    SELECT asked.id
+	    FROM asked
+	    LEFT JOIN room ON true
+	    WHERE asked.status IN ('pending', 'suspended') AND asked.run_at <= {now_ms}
+	      AND (asked.queue IS NULL OR room.n > 0 AND coalesce(`+inPartition("asked.partition_key")+` > 0, true))
+	), `+queueTurn("(SELECT queue FROM asked) IS NULL", "", "")+`
+	SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed'
+	            WHEN asked.status IN ('completed', 'failed', 'cancelled') THEN 'ended'
+	            WHEN asked.status = 'running' THEN 'taken'
+	            WHEN asked.run_at IS NULL OR asked.run_at > {now_ms} THEN 'not due'
+	            WHEN NOT EXISTS (SELECT FROM chosen) THEN 'no place'
+	            WHEN asked.queue IS NOT NULL AND NOT EXISTS (SELECT FROM held) THEN 'missed'
+	            WHEN NOT EXISTS (SELECT FROM worker) THEN 'no lease'
+	            ELSE 'missed'
+	       END AS answer, claimed.*
+	FROM clock
+	CROSS JOIN asked
+	LEFT JOIN claimed ON true`)
+
+// ClaimRun makes the worker the owner of one run, if it may run now and the limits of its queue allow it.
+func (s *Store) ClaimRun(ctx context.Context, worker, runID string) (ClaimedRun, ClaimAnswer, error) {
+	var row struct {
+		Answer ClaimAnswer `db:"answer"`
+		claimedRow
+	}
+	err := s.db.Get(ctx, &row, claimRun, worker, runID)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ClaimedRun{}, RunUnknown, nil
+	case err != nil:
+		return ClaimedRun{}, "", pg.Problem(fmt.Sprintf("claim run %q", runID), err)
+	case row.Answer != RunClaimed:
+		return ClaimedRun{}, row.Answer, nil
+	default:
+		return row.claimed(), RunClaimed, nil
+	}
+}
