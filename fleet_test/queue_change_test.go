@@ -159,3 +159,25 @@ func TestOpenChangeOfAQueueHoldsUpNobody(t *testing.T) {
 	pack.stop()
 	f.checkChores(first)
 }
+
+// A rate that was slow is made faster: what waits for the next start at the old rate begins at the new one. And without a rate at once.
+func TestRateIsRaised(t *testing.T) {
+	t.Parallel()
+	f, svc := setupQueues(t, workflow.Queue{Name: "calls", Rate: workflow.PerHour(1)})
+	worker := f.service(f.db, nil)
+	worker.Register(chore())
+	kit.Work(t, worker)
+	first := 0
+	for _, faster := range []workflow.Rate{{Count: 100, Per: time.Second, Burst: 2}, {}} {
+		kit.Must(t, svc.SetQueue(t.Context(), workflow.Queue{Name: "calls", Rate: workflow.PerHour(1)}))
+		f.start(svc, first, first+5, func(n int) (task, []workflow.StartOption) {
+			return task{N: n}, []workflow.StartOption{workflow.WithQueue("calls")}
+		})
+		kit.Until(t, "one run has begun", func() bool { return f.claims() == first+1 })
+		kit.Must(t, svc.SetQueue(t.Context(), workflow.Queue{Name: "calls", Rate: faster}))
+		first += 5
+		kit.Until(t, "the others begin at the new rate", func() bool { return f.claims() == first })
+	}
+	f.untilAllEnd()
+	f.checkChores(first)
+}
