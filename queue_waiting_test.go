@@ -88,7 +88,7 @@ func TestResultSaysWhatAQueuedRunWaitsFor(t *testing.T) {
 	_, err := w.Start(t.Context(), b.svc, 0, workflow.WithQueue("full"))
 	kit.Must(t, err)
 	kit.Until(t, "the queue is full", func() bool { return b.queue("full").Running == 1 })
-	for queue, want := range map[string]string{"shut": "paused", "full": "1"} {
+	for queue, want := range map[string]string{"shut": "which is paused", "full": "which is full: 1 of at most 1"} {
 		handle, err := w.Start(t.Context(), b.svc, 1, workflow.WithQueue(queue))
 		kit.Must(t, err)
 		_, err = handle.Result(kit.Within(t, 100*time.Millisecond))

@@ -1,0 +1,237 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sqlworkflow/workflow/internal/counting"
+	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// queueTexts has a store send the statements of queues, and returns them by name.
+func queueTexts(t *testing.T, counter *counting.Counter, st *store.Store) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	for name, do := range map[string]func() error{
+		"claim_queue": func() error {
+			_, err := st.ClaimQueue(t.Context(), store.QueueRequest{Worker: "me", Queue: "q", Workflows: []string{"w"}, Limit: 1})
+			return err
+		},
+		"find_queues": func() error {
+			_, err := st.FindQueues(t.Context(), store.FindRequest{Workflows: []string{"w"}})
+			return err
+		},
+		"claim_run":          func() error { _, _, err := st.ClaimRun(t.Context(), "me", "run"); return err },
+		"find_overdue":       func() error { _, err := st.Overdue(t.Context()); return err },
+		"unserved_queues":    func() error { _, err := st.UnservedQueues(t.Context()); return err },
+		"unserved_workflows": func() error { _, err := st.UnservedWorkflows(t.Context()); return err },
+		"claim_runs": func() error {
+			_, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"w": 0}, Limit: 1})
+			return err
+		},
+	} {
+		texts[name] = statement(t, counter, name, do)
+	}
+	return texts
+}
+
+// A spent is what a statement cost, with what it does behind its answer.
+type spent struct {
+	pages, wal int
+	xid        bool
+	plan       plan
+}
+
+// spends executes a prepared statement and rolls it back.
+func spends(t *testing.T, conn *sql.Conn, execute string) (s spent) {
+	t.Helper()
+	tx, err := conn.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	kit.Must(t, err)
+	defer func() { kit.Must(t, tx.Rollback()) }()
+	s.plan = explained(t, tx, execute)
+	s.pages, s.wal = s.plan.pages(), s.plan.wal()
+	for _, child := range s.plan.children() {
+		if child["Subplan Name"] == "CTE raised" { // nothing of the answer is read from it
+			s.pages, s.wal = s.pages+child.pages(), s.wal+child.wal()
+		}
+	}
+	s.xid = kit.One[bool](t, tx, `SELECT pg_current_xact_id_if_assigned() IS NOT NULL`)
+	return s
+}
+
+func (p plan) children() (all []plan) {
+	children, _ := p["Plans"].([]any)
+	for _, child := range children {
+		if node, ok := child.(map[string]any); ok {
+			all = append(all, node)
+		}
+	}
+	return all
+}
+
+// scans are the tables that a plan reads from one end to the other.
+func (p plan) scans() (tables []string) {
+	if loops := p.number("Actual Loops"); p["Node Type"] == "Seq Scan" && loops > 0 {
+		name, _ := p["Relation Name"].(string)
+		tables = append(tables, name)
+	}
+	for _, child := range p.children() {
+		tables = append(tables, child.scans()...)
+	}
+	return tables
+}
+
+// Among 100,000 waiting runs of one tenant, 10,000 partitions, many finished runs and many of unknown workflows, what a claim of a queue
+// reads is bounded, by indexes alone, whether it was planned on empty tables or with statistics, for these arguments or for all. One
+// that finds nothing, or no room, writes nothing.
+func TestQueuePlans(t *testing.T) {
+	t.Parallel()
+	b, counter := counted(t, pgtest.PGX)
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
+	worker(t, st, "me")
+	for _, q := range []store.Queue{
+		{Name: "long"}, {Name: "tenants"}, {Name: "full", MaxRunning: 50}, {Name: "one", MaxRunning: 51, MaxPerWorker: 100, MaxPerPartition: 60},
+		{Name: "empty", MaxRunning: 50}, {Name: "rated", RateCount: 1, RateWindow: 3600e9}, {Name: "strange"},
+	} {
+		kit.Must(t, st.SetQueue(t.Context(), q))
+	}
+	texts := queueTexts(t, counter, st)
+	conns := map[string]*sql.Conn{"on empty tables": b.planned(t, "force_generic_plan", texts)}
+	kit.Exec(t, b.side, queuesFull)
+	check := func(when string, conn *sql.Conn) {
+		for _, test := range queueCosts {
+			spends(t, conn, test.execute) // the first may set hint bits, and reads the catalog
+			got := spends(t, conn, test.execute)
+			t.Logf("%s, planned %s: %d pages, %d bytes of WAL, cost %v", test.name, when, got.pages, got.wal, got.plan["Total Cost"])
+			if got.pages > test.pages || got.wal > test.wal || got.xid != (test.wal > 0) {
+				t.Errorf("%s, planned %s: %d pages, %d bytes of WAL, transaction id %t, want at most %d, %d:\n%s",
+					test.name, when, got.pages, got.wal, got.xid, test.pages, test.wal, got.plan)
+			}
+			if scans := got.plan.scans(); slices.Contains(scans, "workflow_runs") || slices.Contains(scans, "workflow_steps") {
+				t.Errorf("%s, planned %s, scans %q:\n%s", test.name, when, scans, got.plan)
+			}
+			if rows := got.plan.number("Actual Rows"); rows != test.rows {
+				t.Errorf("%s, planned %s: %d rows, want %d", test.name, when, rows, test.rows)
+			}
+		}
+	}
+	check("on empty tables", conns["on empty tables"])
+	kit.Exec(t, b.side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_queues; ANALYZE workflows.workflow_queue_turns")
+	check("with statistics, for all arguments", b.planned(t, "force_generic_plan", texts))
+	check("with statistics, for these arguments", b.planned(t, "force_custom_plan", texts))
+}
+
+// planned returns a connection on which statements are prepared and, for a plan that is kept, planned.
+func (b *bundle) planned(t *testing.T, mode string, texts map[string]string) *sql.Conn {
+	t.Helper()
+	conn, err := b.side.Conn(t.Context())
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, conn.Close()) })
+	kit.Exec(t, conn, "SET plan_cache_mode = "+mode)
+	for name, text := range texts {
+		kit.Exec(t, conn, "PREPARE "+name+" AS "+text)
+	}
+	for _, test := range queueCosts {
+		kit.Exec(t, conn, "EXPLAIN "+test.execute)
+	}
+	return conn
+}
+
+const queuesFull = `
+	INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, queue, priority, partition_key, owner)
+	SELECT 'long' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, 'long', 2, '', NULL FROM generate_series(1, 20000) AS n
+	UNION ALL
+	SELECT 'whale' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, 'tenants', 2, 'whale', NULL FROM generate_series(1, 100000) AS n
+	UNION ALL
+	SELECT 'fish' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, 'tenants', 2, lpad(n::text, 5, '0'), NULL FROM generate_series(1, 10000) AS n
+	UNION ALL
+	SELECT 'full' || n, 'w', CASE WHEN n <= 50 THEN 'running' ELSE 'pending' END, '1'::jsonb, 1, 1, CASE WHEN n > 50 THEN n END,
+	       CASE WHEN n <= 200 THEN 'full' ELSE 'one' END, 2, 'p' || n % 200, CASE WHEN n <= 50 THEN 'me' END
+	FROM generate_series(1, 1000) AS n
+	UNION ALL
+	SELECT 'one' || n, 'w', 'running', '1'::jsonb, 1, 1, NULL, 'one', 2, 'p' || n, 'me' FROM generate_series(1, 50) AS n
+	UNION ALL
+	SELECT 'done' || n, 'w', 'completed', '1'::jsonb, 1, 1, NULL, (ARRAY['long', 'full', 'empty'])[1 + n % 3], 2, '', NULL FROM generate_series(1, 20000) AS n
+	UNION ALL
+	SELECT 'parked' || n, 'w', 'suspended', '1'::jsonb, 1, 1, 9000000000000 + n, 'empty', 2, '', NULL FROM generate_series(1, 20000) AS n
+	UNION ALL
+	SELECT 'strange' || n, 'x' || n % 3, 'pending', '1'::jsonb, 1, 1, n, 'strange', 2, 'p' || n % 7, NULL FROM generate_series(1, 20000) AS n
+	UNION ALL
+	SELECT 'plain' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, NULL, NULL, NULL, NULL FROM generate_series(1, 20000) AS n
+	UNION ALL
+	SELECT 'rated' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, 'rated', 2, '', NULL FROM generate_series(1, 1000) AS n;
+	UPDATE workflows.workflow_queue_turns SET free_at = 9000000000000000 WHERE queue = 'rated'`
+
+func executeClaim(queue, after string, limit int) string {
+	return fmt.Sprintf("EXECUTE claim_queue ('me', '%s', '{v,w}', '{0,0,0,0,0,0,0,0,0,0}', '%s', '%d', 't')", queue, after, limit)
+}
+
+// queueCosts are what the statements of queues may cost.
+var queueCosts = []struct {
+	name       string
+	execute    string
+	pages, wal int
+	rows       int
+}{
+	{"a claim of 50", executeClaim("long", "", 50), 2000, 30000, 50},
+	{"a claim of one", executeClaim("long", "", 1), 120, 2000, 1},
+	{"a claim of 50 from 10,000 partitions", executeClaim("tenants", "00500", 50), 3000, 30000, 50},
+	{"a claim of one from 10,000 partitions", executeClaim("tenants", "00500", 1), 150, 2000, 1},
+	{"a claim of one place among 200 partitions", executeClaim("one", "p7", 50), 300, 2000, 1},
+	{"no room", executeClaim("full", "", 50), 100, 0, 1},
+	{"no room at the rate", executeClaim("rated", "", 50), 50, 0, 1},
+	{"nothing due", executeClaim("empty", "", 50), 100, 0, 1},
+	{"nothing that is known", executeClaim("strange", "", 50), 100, 0, 1},
+	{"what is due", "EXECUTE find_queues ('{v,w}', '{}', 't', '{}')", 300, 0, 5},
+	{"one run", "EXECUTE claim_run ('me', 'long77')", 100, 2000, 1},
+	{"one run without a place", "EXECUTE claim_run ('me', 'full77')", 100, 0, 1},
+	{"overdue runs", "EXECUTE find_overdue", 10, 0, 0},
+	{"unserved queues", "EXECUTE unserved_queues", 200, 0, 3},
+	{"unserved workflows", "EXECUTE unserved_workflows", 50, 0, 0},
+}
+
+// A claim of fifty runs of a queue without limits costs hardly more than one of runs without a queue: one statement, and the WAL of
+// the turn.
+func TestQueueClaimCostsAsMuch(t *testing.T) {
+	t.Parallel()
+	b, counter := counted(t, pgtest.PGX)
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
+	worker(t, st, "me")
+	kit.Must(t, st.SetQueue(t.Context(), store.Queue{Name: "long"}))
+	texts := queueTexts(t, counter, st)
+	kit.Exec(t, b.side, `
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, queue, priority, partition_key)
+		SELECT lpad(n::text, 36, '0'), 'w', 'pending', '1'::jsonb, 1, 1, n, CASE WHEN n % 2 = 0 THEN 'long' END,
+		       CASE WHEN n % 2 = 0 THEN 2 END, CASE WHEN n % 2 = 0 THEN '' END
+		FROM generate_series(1, 20000) AS n;
+		ANALYZE workflows.workflow_runs`)
+	conn := b.planned(t, "force_generic_plan", texts)
+	// Other tests make checkpoints, after which pages are written in full: the least of many is without.
+	least := func(execute string) (s spent) {
+		s.pages, s.wal = math.MaxInt, math.MaxInt
+		for range 10 {
+			got := spends(t, conn, execute)
+			s.pages, s.wal = min(s.pages, got.pages), min(s.wal, got.wal)
+		}
+		return s
+	}
+	for _, n := range []int{1, 50} {
+		plain := least(fmt.Sprintf("EXECUTE claim_runs ('me', '{w}', '{0}', '%d', 't')", n))
+		queue := least(strings.Replace(executeClaim("long", "", n), "{v,w}", "{w}", 1))
+		t.Logf("a claim of %d: without a queue %d pages, %d bytes of WAL; of a queue %d, %d", n, plain.pages, plain.wal, queue.pages, queue.wal)
+		if queue.wal > plain.wal*11/10+400 || queue.pages > plain.pages*13/10+60 {
+			t.Errorf("a claim of %d: without a queue %d pages, %d bytes of WAL; of a queue %d, %d", n, plain.pages, plain.wal, queue.pages, queue.wal)
+		}
+	}
+	counter.Take()
+	claimed, err := st.ClaimQueue(t.Context(), store.QueueRequest{Worker: "me", Queue: "long", Workflows: []string{"w"}, Limit: 50})
+	if counts := counter.Take(); err != nil || len(claimed.Runs) != 50 || counts.Statements != 1 || counts.Begins > 0 {
+		t.Errorf("%+v for %d runs, %v", counts, len(claimed.Runs), err)
+	}
+}

@@ -1,0 +1,79 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+	"github.com/sqlworkflow/workflow/store"
+)
+
+// An old snapshot elsewhere keeps the index entries of all runs that have passed, and all versions of the turn. With marks a claim
+// of a queue walks neither, nor does the look for due queues. Two things grow with what has passed since that snapshot: the count
+// of what is running, since nothing tells an entry of a run that was running from one of a run that is, and the way from one
+// partition to the next.
+func TestQueuesBesideAnOldSnapshot(t *testing.T) {
+	t.Parallel()
+	b, counter := counted(t, pgtest.PGX)
+	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
+	worker(t, st, "me")
+	for _, q := range []store.Queue{{Name: "plain"}, {Name: "limited", MaxRunning: 10}, {Name: "split"}} {
+		kit.Must(t, st.SetQueue(t.Context(), q))
+	}
+	texts := queueTexts(t, counter, st)
+	old := kit.Begin(t, b.side, sql.LevelRepeatableRead)
+	kit.One[int](t, old, `SELECT count(*) FROM workflows.workflow_runs`)
+	kit.Exec(t, b.side, `
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, queue, priority, partition_key)
+		SELECT queue || n, 'w', 'pending', '1', n, n, n, queue, 2, CASE WHEN queue = 'split' THEN 'p' || n % 100 ELSE '' END
+		FROM unnest('{plain,limited,split}'::text[]) AS queue, generate_series(1, 20000) AS n;
+		UPDATE workflows.workflow_runs SET status = 'running', owner = 'me', epoch = 1, run_at = NULL;
+		UPDATE workflows.workflow_runs SET status = 'completed', owner = NULL`)
+	for n := range 2000 {
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_queue_turns SET seq = seq + 1`)
+		if n%500 == 0 {
+			kit.Exec(t, b.side, `ANALYZE workflows.workflow_queue_turns`)
+		}
+	}
+	kit.Exec(t, b.side, `
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, queue, priority, partition_key)
+		SELECT queue, 'w', 'pending', '1', 1, 1, 30000, queue, 2, CASE WHEN queue = 'split' THEN 'p7' ELSE '' END
+		FROM unnest('{plain,limited,split}'::text[]) AS queue`)
+	conn := b.planned(t, "force_generic_plan", texts)
+	pages := func(execute string) int {
+		t.Helper()
+		spends(t, conn, execute)
+		return spends(t, conn, execute).pages
+	}
+	marked := func(queue string) string {
+		return strings.Replace(executeClaim(queue, "", 10), "0,0,0,0,0}", "20000,20000,20000,20000,20000}", 1)
+	}
+	find := fmt.Sprintf("EXECUTE find_queues ('{w}', '{limited,plain,split}', 't', '{%s}')", strings.Join(strings.Fields(strings.Repeat("20000 ", 15)), ","))
+	for _, test := range []struct {
+		what, execute string
+		most, least   int
+	}{
+		{"a claim with marks", marked("plain"), 150, 0},
+		{"a look for due queues with marks", find, 400, 0},
+		{"a claim without marks", executeClaim("plain", "", 10), 5000, 200},
+		{"a claim of a limited queue with marks", marked("limited"), 5000, 200},
+		{"a claim of a queue with partitions, with marks", marked("split"), 5000, 0},
+	} {
+		got := pages(test.execute)
+		t.Logf("%s: %d pages", test.what, got)
+		if got > test.most || got < test.least {
+			t.Errorf("%s read %d pages, want %d to %d", test.what, got, test.least, test.most)
+		}
+	}
+	kit.Must(t, old.Rollback())
+	kit.Exec(t, b.side, `VACUUM workflows.workflow_runs`)
+	kit.Exec(t, b.side, `VACUUM workflows.workflow_queue_turns`)
+	for _, queue := range []string{"plain", "limited", "split"} {
+		if got := pages(marked(queue)); got > 150 {
+			t.Errorf("once the snapshot is gone, a claim of %q reads %d pages", queue, got)
+		}
+	}
+}
