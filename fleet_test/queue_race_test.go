@@ -58,7 +58,7 @@ func TestQueuesAndRunsWithoutOneShareAWorker(t *testing.T) {
 			t.Parallel()
 			queues := []workflow.Queue{{Name: "long"}, {Name: "short"}, {Name: "limited", MaxRunning: 2}}
 			f, svc := setupQueues(t, queues...)
-			const each = 60
+			const each = 100
 			places := []string{"", "", "", "", "long", "long", "long", "long", "long", "long", "short", "limited"}
 			f.start(svc, 0, each*len(places), func(n int) (task, []workflow.StartOption) {
 				do, place := task{N: n, Takes: time.Millisecond}, places[n/each]
