@@ -24,8 +24,9 @@ func queueRoom(queue, limit string) string {
 	    FROM clock
 	    CROSS JOIN LATERAL (
 	        SELECT queue.name, queue.max_per_partition, turn.seq, rate.every, rate.every * (queue.rate_burst - 1) AS spare,
-	               -- So far ahead it is that of a slower rate, or of a clock that was ahead: then the next run may begin now.
-	               CASE WHEN turn.free_at > clock.us + rate.every * queue.rate_burst THEN clock.us + rate.every * (queue.rate_burst - 1)
+	               -- What lies so far ahead was made by a slower rate, or before the clock was moved back: one run may begin now.
+	               CASE WHEN turn.free_at > clock.us + rate.every * queue.rate_burst + 1000000
+	                    THEN clock.us + rate.every * (queue.rate_burst - 1)
 	                    ELSE turn.free_at
 	               END AS free_at,
 	               CASE WHEN queue.paused_at IS NULL THEN least(

@@ -52,11 +52,11 @@ var whereabouts = pg.DefineRead("whereabouts", `
 	    WHERE {alive}
 	) AS living
 	LEFT JOIN {schema}.workflow_queues AS queue ON queue.name = run.queue
-	LEFT JOIN LATERAL (
+	CROSS JOIN LATERAL (
 	    SELECT count(*) AS running, count(*) FILTER (WHERE partition_key = run.partition_key) AS in_partition
 	    FROM {schema}.workflow_runs
 	    WHERE queue = run.queue AND status = 'running'
-	) AS busy ON queue.name IS NOT NULL
+	) AS busy
 	WHERE run.id = $1`)
 
 // Whereabouts returns where a run is, or ErrRunNotFound.
