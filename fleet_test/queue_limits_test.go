@@ -28,10 +28,15 @@ func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	stop := f.sampling(partitions, queues...)
 	pack := f.release(claimers, job{Does: "chores"}, 500*time.Millisecond)
 	began := time.Now()
-	for n := 0; n < runs; n += 250 {
-		f.start(svc, n, min(n+250, runs), func(n int) (task, []workflow.StartOption) { return mixed(n, partitions) })
-		kit.Until(t, "half of the runs have begun", func() bool {
-			return f.count("SELECT count(*) FROM workflows.workflow_runs WHERE status = 'pending'") < 500
+	taken := func() int {
+		return f.count("SELECT count(*) FROM history WHERE step IS NULL AND was = 'running' AND is_now = 'pending' AND owner_was IS NOT NULL")
+	}
+	started := 0
+	for started < runs || taken() == 0 { // as long as it shows nothing
+		f.start(svc, started, started+250, func(n int) (task, []workflow.StartOption) { return mixed(n, partitions) })
+		started += 250
+		kit.Until(t, "most of the runs have begun", func() bool {
+			return f.count("SELECT count(*) FROM workflows.workflow_runs WHERE status = 'pending'") < 250
 		})
 	}
 	f.untilAllEnd()
@@ -39,19 +44,18 @@ func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	killed := pack.stop()
 	stop()
 
-	t.Logf("%d runs in %s, %d processes killed, %d claims", runs, took, killed, f.claims())
-	taken := f.count("SELECT count(*) FROM history WHERE step IS NULL AND was = 'running' AND is_now = 'pending' AND owner_was IS NOT NULL")
-	if killed == 0 || taken == 0 {
-		t.Errorf("%d processes were killed, %d runs taken over: the test shows nothing", killed, taken)
-	}
+	t.Logf("%d runs in %s, %d processes killed, %d runs taken over, %d claims", started, took, killed, taken(), f.claims())
 	f.checkClaims(queues...)
 	f.checkRate("rate", rate)
-	f.checkChores(runs)
+	f.checkChores(started)
 }
 
 // mixed makes chore n one of a queue, most of them of those with limits, and one partition much longer than the others.
 func mixed(n int, partitions []string) (task, []workflow.StartOption) {
 	do := task{N: n, Takes: rand.N(6 * time.Millisecond), Step: n%4 == 0, Nap: n%50 == 7}
+	if n%25 == 3 { // long enough to be killed in
+		do.Takes *= 20
+	}
 	options := []workflow.StartOption{workflow.WithPriority(workflow.Priority(rand.IntN(5) - 2))}
 	switch slot := n % 20; {
 	case slot < 8:
