@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // A letter is the nth that was sent to a mailbox.
@@ -46,22 +44,31 @@ func mailbox() *workflow.Workflow[int, [][]int] {
 }
 
 // Signals are sent while runs wait for them, in two branches each, time out, park and are claimed, and while their worker processes are
-// killed: each signal is taken once, in the order in which they were sent, and no run waits for ever.
+// killed: each signal is taken once, in the order in which they were sent, and no run waits for ever. In a limited queue too, where those
+// that are woken wait for room, and those that wait make it.
 func TestKilledProcessesLoseNoSignal(t *testing.T) {
 	t.Parallel()
-	runs, letters := 12, 20
-	switch {
-	case os.Getenv("PGTEST_SOAK") != "":
-		runs, letters = 120, 100
-	case pgtest.Full():
-		runs = 30
-	}
-	f := setup(t)
+	t.Run("no queue", func(t *testing.T) {
+		t.Parallel()
+		setup(t).loseNoSignal(sized(12, 30, 120), sized(20, 20, 100))
+	})
+	t.Run("limited queue", func(t *testing.T) {
+		t.Parallel()
+		queue := workflow.Queue{Name: "mailboxes", MaxRunning: 3}
+		f, _ := setupQueues(t, queue)
+		f.loseNoSignal(sized(8, 20, 60), sized(10, 20, 50), workflow.WithQueue(queue.Name))
+		f.checkClaims(queue)
+	})
+}
+
+func (f *fleet) loseNoSignal(runs, letters int, options ...workflow.StartOption) {
+	t := f.t
+	t.Helper()
 	svc := f.service(f.db, nil)
 	w := mailbox() // executed elsewhere
 	var handles []*workflow.Handle[[][]int]
 	for n := range runs {
-		handle, err := w.Start(t.Context(), svc, n, workflow.WithRunID(runID(n)))
+		handle, err := w.Start(t.Context(), svc, n, append(options, workflow.WithRunID(runID(n)))...)
 		kit.Must(t, err)
 		handles = append(handles, handle)
 	}
