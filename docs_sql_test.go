@@ -131,7 +131,7 @@ func TestFamilyFromSQL(t *testing.T) {
 func TestQueuesFromSQL(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	var g gate
+	var g turnstile
 	w := g.workflow()
 	b.svc.Register(w, quick)
 	kit.Work(t, b.svc)

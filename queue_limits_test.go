@@ -65,7 +65,7 @@ func TestLimitOverProcesses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ensure(workflow.Queue{Name: "q", MaxRunning: 3, MaxPerWorker: 2})
-	var g gate
+	var g turnstile
 	for range 2 {
 		svc := b.service()
 		svc.Register(g.workflow(), quick)
@@ -107,14 +107,14 @@ func TestLimitOverProcesses(t *testing.T) {
 	}
 }
 
-// gate is a workflow whose runs end when they are told to.
-type gate struct {
+// turnstile is a workflow whose runs end when they are told to.
+type turnstile struct {
 	running, ended, tokens atomic.Int32
 }
 
-func (g *gate) release(n int32) { g.tokens.Add(n) }
+func (g *turnstile) release(n int32) { g.tokens.Add(n) }
 
-func (g *gate) workflow() *workflow.Workflow[int, int] {
+func (g *turnstile) workflow() *workflow.Workflow[int, int] {
 	return workflow.Define("gated", func(ctx context.Context, n int) (int, error) {
 		return workflow.Do(ctx, "wait", func(ctx context.Context) (int, error) {
 			g.running.Add(1)

@@ -78,7 +78,7 @@ func notInterrupted(err error) error {
 func TestResultSaysWhatAQueuedRunWaitsFor(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	var g gate
+	var g turnstile
 	w := g.workflow()
 	b.svc.Register(w)
 	kit.Work(t, b.svc)

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestLimitsUnderKills(t *testing.T) {
 			t.Parallel()
 			const workers, kills, runs, partitions = 4, 6, 300, 7
 			limits := workflow.Queue{Name: "q", MaxRunning: 8, MaxPerWorker: 4, MaxPerPartition: 3}
-			o := newOffice(t, way, limits)
+			o := newHall(t, way, limits)
 			w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
 				return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {
 					kit.Pause(ctx, time.Duration(n%5)*time.Millisecond)
@@ -33,7 +34,7 @@ func TestLimitsUnderKills(t *testing.T) {
 				})
 			})
 			hire := func(n int) *process {
-				p, svc := o.worker(t, fmt.Sprint("worker ", n), func(c *workflow.Config) { c.Lease = time.Second }, w)
+				p, svc := o.worker(t, fmt.Sprint("worker ", n), func(c *workflow.Config) { c.Lease, c.Logger = time.Second, slog.New(slog.DiscardHandler) }, w)
 				ctx, stop := context.WithCancel(context.Background())
 				kit.Go(t, func() error { return svc.Work(ctx) }) // one that was killed cannot sign off
 				t.Cleanup(stop)

@@ -18,17 +18,17 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
-// An office is a database with workers.
-type office struct {
+// A hall is a database with workers.
+type hall struct {
 	pg  *pgtest.Database
 	way way
 	svc *workflow.Service // starts runs, and executes none
 }
 
-func newOffice(t *testing.T, way way, queues ...workflow.Queue) *office {
+func newHall(t *testing.T, way way, queues ...workflow.Queue) *hall {
 	t.Helper()
-	o := &office{pg: pgtest.New(t), way: way}
-	_, o.svc = o.worker(t, "office", nil)
+	o := &hall{pg: pgtest.New(t), way: way}
+	_, o.svc = o.worker(t, "hall", nil)
 	for _, queue := range queues {
 		kit.Must(t, o.svc.SetQueue(t.Context(), queue))
 	}
@@ -36,7 +36,7 @@ func newOffice(t *testing.T, way way, queues ...workflow.Queue) *office {
 }
 
 // worker returns a process with a service that does not work yet.
-func (o *office) worker(t *testing.T, name string, change func(*workflow.Config), workflows ...workflow.Definition) (*process, *workflow.Service) {
+func (o *hall) worker(t *testing.T, name string, change func(*workflow.Config), workflows ...workflow.Definition) (*process, *workflow.Service) {
 	t.Helper()
 	p, db := newProcess(t, o.pg, o.way.access, name, cut{})
 	config := workflow.Config{DB: db, Statements: o.way.statements, Lease: lease, PollInterval: shortPoll, ParkAfter: time.Minute}
@@ -69,7 +69,7 @@ func ends[Out any](t *testing.T, handles ...*workflow.Handle[Out]) {
 // Of runs that wait the most urgent begins first, and of those the one that was started first.
 func TestPrioritiesInAQueue(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
-		o := newOffice(t, way, workflow.Queue{Name: "q", MaxRunning: 1})
+		o := newHall(t, way, workflow.Queue{Name: "q", MaxRunning: 1})
 		var mu sync.Mutex
 		var order []int
 		w := workflow.Define("w", func(_ context.Context, n int) (int, error) {
@@ -98,7 +98,7 @@ func TestPrioritiesInAQueue(t *testing.T) {
 // others serve.
 func TestServe(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
-		o := newOffice(t, way, workflow.Queue{Name: "a"}, workflow.Queue{Name: "b"})
+		o := newHall(t, way, workflow.Queue{Name: "a"}, workflow.Queue{Name: "b"})
 		var mu sync.Mutex
 		executed := make(map[string]map[string]bool) // by worker: queues
 		processes := make(map[string]*process)
@@ -120,7 +120,7 @@ func TestServe(t *testing.T) {
 				}
 				return workflow.Call(ctx, "to none", leaf, "none")
 			})
-			p, svc := o.worker(t, name, func(c *workflow.Config) { c.Serve = serve }, leaf, tree)
+			p, svc := o.worker(t, name, func(c *workflow.Config) { c.Serve, c.Concurrency = serve, 1 }, leaf, tree)
 			processes[name] = p
 			kit.Work(t, svc)
 			return svc
@@ -160,7 +160,7 @@ func TestServe(t *testing.T) {
 func TestRateInNumbers(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
 		const burst, runs = 3, 20
-		o := newOffice(t, way, workflow.Queue{Name: "q", Rate: workflow.Rate{Count: 1, Per: 24 * time.Hour, Burst: burst}}, workflow.Queue{Name: "other"})
+		o := newHall(t, way, workflow.Queue{Name: "q", Rate: workflow.Rate{Count: 1, Per: 24 * time.Hour, Burst: burst}}, workflow.Queue{Name: "other"})
 		var begun atomic.Int32
 		w := workflow.Define("w", func(context.Context, int) (int, error) { return int(begun.Add(1)), nil })
 		other := workflow.Define("other", func(context.Context, int) (int, error) { return 1, nil })
@@ -191,7 +191,7 @@ func TestRateInNumbers(t *testing.T) {
 func TestQueuesDoNotHoldUpEachOther(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
 		rare := workflow.Rate{Count: 1, Per: 24 * time.Hour}
-		o := newOffice(t, way, workflow.Queue{Name: "full", MaxRunning: 1}, workflow.Queue{Name: "paused"}, workflow.Queue{Name: "rare", Rate: rare},
+		o := newHall(t, way, workflow.Queue{Name: "full", MaxRunning: 1}, workflow.Queue{Name: "paused"}, workflow.Queue{Name: "rare", Rate: rare},
 			workflow.Queue{Name: "open"}, workflow.Queue{Name: "open too", MaxRunning: 1})
 		kit.Must(t, o.svc.PauseQueue(t.Context(), "paused"))
 		hold := workflow.Define("hold", func(ctx context.Context, _ int) (int, error) {
@@ -230,162 +230,10 @@ func TestQueuesDoNotHoldUpEachOther(t *testing.T) {
 	})
 }
 
-// The one place of a queue is a dead worker's until its run is taken over; then the queue goes on, with that run too.
-func TestPlaceOfADeadWorker(t *testing.T) {
-	eachWay(t, func(t *testing.T, way way) {
-		o := newOffice(t, way, workflow.Queue{Name: "q", MaxRunning: 1})
-		side := o.pg.Open(t, pgtest.PQ)
-		var crowded atomic.Bool
-		begun := make(chan string, 10)
-		as := func(name string, wait bool) *workflow.Workflow[int, int] {
-			return workflow.Define("w", func(ctx context.Context, n int) (int, error) {
-				begun <- name
-				if wait {
-					<-ctx.Done()
-					return 0, context.Cause(ctx)
-				}
-				return n, nil
-			})
-		}
-		dying, svc := o.worker(t, "dying", nil, as("dying", true))
-		ctx, stop := context.WithCancel(context.Background())
-		kit.Go(t, func() error { return svc.Work(ctx) }) // which cannot sign off
-		t.Cleanup(stop)
-		first := start(t, o.svc, as("", false), 1, workflow.WithQueue("q"))
-		kit.Receive(t, "the first run has begun", begun)
-		second := start(t, o.svc, as("", false), 2, workflow.WithQueue("q"))
-
-		dying.mu.Lock()
-		dying.kill()
-		dying.mu.Unlock()
-		watch, watched := context.WithCancel(t.Context())
-		watcher := kit.Go(t, func() error {
-			for watch.Err() == nil {
-				if n := kit.One[int](t, side, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'running'"); n > 1 {
-					crowded.Store(true)
-				}
-			}
-			return nil
-		})
-		for i := range 2 {
-			_, svc := o.worker(t, fmt.Sprint("heir ", i), nil, as("heir", false))
-			kit.Work(t, svc)
-		}
-		ends(t, first, second)
-		watched()
-		kit.Must(t, <-watcher)
-		if crowded.Load() {
-			t.Error("two runs were running at once")
-		}
-		if n := kit.One[int](t, side, "SELECT take_overs FROM workflows.workflow_runs WHERE id = $1", first.RunID()); n != 1 {
-			t.Errorf("the first run was taken over %d times, want 1", n)
-		}
-	})
-}
-
-// A worker whose lease has ended executes runs of queues again under a new one.
-func TestQueueAfterALostLease(t *testing.T) {
-	eachWay(t, func(t *testing.T, way way) {
-		o := newOffice(t, way, workflow.Queue{Name: "q", MaxRunning: 1})
-		side := o.pg.Open(t, pgtest.PQ)
-		var calls atomic.Int32
-		w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
-			if calls.Add(1) == 1 {
-				<-ctx.Done() // until the lease is lost
-				return 0, context.Cause(ctx)
-			}
-			return n, nil
-		})
-		_, svc := o.worker(t, "worker", nil, w)
-		kit.Work(t, svc)
-		first := start(t, svc, w, 1, workflow.WithQueue("q"))
-		kit.Until(t, "it executes the first run", func() bool { return calls.Load() == 1 })
-		second := start(t, svc, w, 2, workflow.WithQueue("q"))
-		kit.Exec(t, side, "UPDATE workflows.workflow_workers SET expires_at = 1")
-		ends(t, first, second)
-		if n := kit.One[int](t, side, "SELECT count(*) FROM workflows.workflow_workers"); n < 2 {
-			t.Errorf("%d leases, want a new one", n)
-		}
-	})
-}
-
-// Workers have perhaps died of some runs, with a queue and without. One worker executes one of those at a time.
-func TestSuspectsWithAndWithoutAQueue(t *testing.T) {
-	eachWay(t, func(t *testing.T, way way) {
-		o := newOffice(t, way, workflow.Queue{Name: "q"})
-		var now, most atomic.Int32
-		w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
-			return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {
-				if n := now.Add(1); n > most.Load() {
-					most.Store(n)
-				}
-				kit.Pause(ctx, 5*time.Millisecond)
-				now.Add(-1)
-				return n, nil
-			})
-		})
-		var handles []*workflow.Handle[int]
-		for n := range 6 {
-			handles = append(handles, start(t, o.svc, w, n), start(t, o.svc, w, n, workflow.WithQueue("q")))
-		}
-		kit.Exec(t, o.pg.Open(t, pgtest.PQ), "UPDATE workflows.workflow_runs SET take_overs = 2")
-		_, svc := o.worker(t, "worker", nil, w)
-		kit.Work(t, svc)
-		ends(t, handles...)
-		if n := most.Load(); n != 1 {
-			t.Errorf("%d suspects at once, want one", n)
-		}
-	})
-}
-
-// The answer to a claim of a queue is lost while the worker claims all the time, of queues and of others: the runs are found all the same,
-// and the queue's only place with them.
-func TestLostClaimOfAQueue(t *testing.T) {
-	t.Parallel()
-	for _, way := range everyWay[1:3] { // of few statements
-		t.Run(way.name, func(t *testing.T) {
-			t.Parallel()
-			o := newOffice(t, way, workflow.Queue{Name: "q", MaxRunning: 1}, workflow.Queue{Name: "busy"})
-			w := workflow.Define("w", func(_ context.Context, n int) (int, error) { return n, nil })
-			handles := []*workflow.Handle[int]{start(t, o.svc, w, 1, workflow.WithQueue("q")), start(t, o.svc, w, 2, workflow.WithQueue("q"))}
-			p, svc := o.worker(t, "worker", nil, w)
-			p.counts = func(s statement) verdict {
-				if s.label == "claim_queue" {
-					return whenFound
-				}
-				return never
-			}
-			p.cut = cut{n: 1, after: true, lives: true}
-			kit.Work(t, svc)
-			<-p.lost
-
-			var busy sync.WaitGroup
-			ctx, idle := context.WithCancel(kit.Context(t))
-			for i := range 4 {
-				busy.Go(func() {
-					for ctx.Err() == nil {
-						var options []workflow.StartOption
-						if i%2 == 0 {
-							options = append(options, workflow.WithQueue("busy"))
-						}
-						if _, err := w.Start(ctx, svc, 1, options...); err != nil && ctx.Err() == nil {
-							t.Error(err)
-							return
-						}
-					}
-				})
-			}
-			ends(t, handles...)
-			idle()
-			busy.Wait()
-		})
-	}
-}
-
 // A run that waits in a queue that nobody serves is warned of, by the name of the queue, and whoever awaits it is told.
 func TestUnservedQueue(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, everyWay[1], workflow.Queue{Name: "nobody's"})
+	o := newHall(t, everyWay[1], workflow.Queue{Name: "nobody's"})
 	log := new(logBook)
 	w := workflow.Define("w", func(context.Context, int) (int, error) { return 1, nil })
 	_, svc := o.worker(t, "worker", func(c *workflow.Config) {

@@ -22,8 +22,13 @@ func queueRoom(queue, limit string) string {
 	               ELSE (clock.us + queue.spare - greatest(queue.free_at, clock.us)) / queue.every + 1
 	           END), 0) AS n
 	    FROM clock
-	    CROSS JOIN (
-	        SELECT queue.name, queue.max_per_partition, turn.seq, turn.free_at, rate.every, rate.every * (queue.rate_burst - 1) AS spare,
+	    CROSS JOIN LATERAL (
+	        SELECT queue.name, queue.max_per_partition, turn.seq, rate.every, rate.every * (queue.rate_burst - 1) AS spare,
+	               -- What lies so far ahead was made by a slower rate, or before the clock was moved back: one run may begin now.
+	               CASE WHEN turn.free_at > clock.us + rate.every * queue.rate_burst + 1000000
+	                    THEN clock.us + rate.every * (queue.rate_burst - 1)
+	                    ELSE turn.free_at
+	               END AS free_at,
 	               CASE WHEN queue.paused_at IS NULL THEN least(
 	                   queue.max_running - CASE WHEN queue.max_running IS NOT NULL THEN (
 	                       SELECT count(*)

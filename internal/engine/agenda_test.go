@@ -42,7 +42,7 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 	}{
 		{"nothing waits any more", store.QueueClaim{Runs: runsOf("q", 3)}, 0, nil, nil, never},
 		{"a run was started since", store.QueueClaim{Runs: runsOf("q", 3)}, 0, nil, waiting(200), [2]float64{200, 200}},
-		{"a run was started meanwhile", store.QueueClaim{}, 0, waiting(90), nil, [2]float64{90, 90}},
+		{"a run was started meanwhile", store.QueueClaim{}, 0, waiting(90), nil, [2]float64{100, 100}},
 		{"a run has ended, and no limit was met", store.QueueClaim{Runs: runsOf("q", 3)}, 0, left(90), left(200), never},
 		{"a look has found it since", store.QueueClaim{}, 0, nil, found(300), [2]float64{300, 300}},
 		{"as many as were asked for", store.QueueClaim{Runs: runsOf("q", limit)}, 0, nil, nil, [2]float64{100, 100}},

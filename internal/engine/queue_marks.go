@@ -79,7 +79,7 @@ func (m *queueMarks) saw(queue string, workflows []string, got answer) {
 	if got.Missed {
 		return
 	}
-	if m.at == nil {
+	if m.last == nil {
 		m.at, m.last = make(map[store.Lane]int64), make(map[string]store.QueueClaim)
 	}
 	m.last[queue] = store.QueueClaim{After: got.After}

@@ -67,7 +67,9 @@ func TestQueueMarks(t *testing.T) {
 func TestFullLooksAtQueues(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_000_000, 0)
-	m := queueMarks{at: map[store.Lane]int64{{Queue: "q", Workflow: "a", Priority: 2}: 7}}
+	m := queueMarks{
+		at: map[store.Lane]int64{{Queue: "q", Workflow: "a", Priority: 2}: 7}, last: make(map[string]store.QueueClaim),
+	}
 	look := m.ask(now)
 	if !look.full || look.from != nil {
 		t.Fatalf("the first look is not a full one: %v", look)
