@@ -224,6 +224,7 @@ func (w *worker) executeIn(
 	holds := w.engine.holds
 	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
+		w.left(claimed.Queue)
 		if final != nil {
 			w.ended(final)
 		}
