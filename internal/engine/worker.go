@@ -190,6 +190,7 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	holds := w.engine.holds
 	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
+		w.left(claimed.Queue)
 		if final != nil {
 			w.engine.awaits.Finished(final)
 		}
