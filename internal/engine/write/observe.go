@@ -37,6 +37,7 @@ const (
 	WorkWaits
 	WorkflowsUnserved
 	QueueUnserved
+	DispatchFailed
 	LeaseLost
 	Trouble
 )
@@ -67,6 +68,7 @@ var kinds = [...]struct {
 	WorkWaits:         {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved: {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
 	QueueUnserved:     {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
+	DispatchFailed:    {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
 	LeaseLost:         {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	Trouble:           {slog.LevelWarn, "trouble with the database; it will be tried again"},
 }
@@ -123,7 +125,8 @@ func (o *Observer) LastTrouble() LastTrouble {
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
-	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits {
+	switch e.Kind {
+	case Trouble, LeaseLost, WorkWaits, DispatchFailed:
 		o.mu.Lock()
 		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
