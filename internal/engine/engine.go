@@ -29,11 +29,11 @@
 //	lease.go       the right to own runs, and its watchdog
 //	heartbeat.go   renews it, and stops what was lost
 //	duty.go        tasks of the fleet
+//	dispatch*.go   tells the application's own queue of runs
+//	execute.go     executes a run that it has brought
 //	notices.go     what this process tells others, and hears of them
 //	hearing.go     what a worker does about it, and how soon (in part pure)
 //	alarms.go      looks when a run is due, while polls are rare
-//	dispatch*.go   tells the application's own queue of runs
-//	execute.go     executes a run that it has brought
 package engine
 
 import (
@@ -65,11 +65,11 @@ type Config struct {
 	Version      string
 	Serve        []string // queues whose runs are executed here, [NoQueue] for runs without one; none: all of them
 	Logger       *slog.Logger
+	Dispatcher   Dispatcher    // nil: runs are claimed
+	Redispatch   time.Duration // after which a run of which nothing came is announced again
 
-	Notifier   notify.Notifier // nil: this process tells others nothing, and hears nothing
-	Schema     string          // after which the channel is named
-	Dispatcher Dispatcher      // nil: runs are claimed
-	Redispatch time.Duration   // after which a run of which nothing came is announced again
+	Notifier notify.Notifier // nil: this process tells others nothing, and hears nothing
+	Schema   string          // after which the channel is named
 }
 
 // ErrWorking is returned by Work while the engine works already.
@@ -87,9 +87,9 @@ type Engine struct {
 	awaits   *write.Awaiter
 	writer   *write.Writer
 	signals  *write.Writer // for what is sent to runs: no row of a run is written twice in one statement
+	dispatch *dispatch     // nil: there is no dispatcher
 	tell     *notify.Sender
 	ears     *notify.Listener
-	dispatch *dispatch // nil: there is no dispatcher
 	host     string
 	pid      int
 

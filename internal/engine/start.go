@@ -63,7 +63,8 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 		}
 	}
 	switch {
-	case err != nil, run.Dispatched != store.ByClaim:
+	case err != nil:
+	case run.Dispatched != store.ByClaim: // a message brings it
 	case run.Delay > 0:
 		e.due(run.Delay)
 	default:

@@ -89,10 +89,10 @@ func (w *worker) work(ctx context.Context) error {
 	for _, d := range w.duties(expiry) {
 		keepers.Go(func() { d.keep(keeping, w.engine.observer) })
 	}
-	defer w.listenToOthers(keeping, &keepers)()
 	if w.engine.dispatch != nil {
 		keepers.Go(func() { newDispatchSweep(w).keep(keeping) })
 	}
+	defer w.listenToOthers(keeping, &keepers)()
 
 	w.claimAll(ctx)
 	w.drain(stop)
@@ -158,8 +158,8 @@ func (w *worker) nudgeSweep() {
 
 // created says that n more runs of a queue, or without one, wait to be claimed.
 func (w *worker) created(queue string, n int) {
-	w.engine.tellCreated(queue)
 	w.nudgeSweep()
+	w.engine.tellCreated(queue)
 	if queue != NoQueue {
 		w.waiting(queue)
 		return
