@@ -50,7 +50,7 @@ var whole = plan{
 	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000,
-	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 5 * time.Second,
+	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 4 * time.Second,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.

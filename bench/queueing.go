@@ -18,7 +18,8 @@ const (
 	fleetLimit   = 50
 	partitions   = 100
 	queueName    = "bench"
-	fewerForDBOS = 4 // times fewer runs where there is a limit or partitions, so that it does not take most of the bench's time
+	// Peers have so many times fewer runs where there is a limit or partitions, so that they do not take most of the bench's time.
+	fewerForPeers = 4
 )
 
 // A queueing is how runs get from the process that starts them to those that execute them. It is the same for every contestant.

@@ -41,7 +41,7 @@ func (w *report) head() {
 	w.printf("# Results of the bench\n\n")
 	w.printf("Written by `make bench`, %s, in %s. %d processors (%s), shared by the server and the contestants; %s; %s.\n\n",
 		w.Began.Format(time.DateOnly), (time.Duration(w.Seconds) * time.Second).String(), w.Processors, w.Machine, w.Server, w.Go)
-	w.printf("Each figure is the median of %d repetitions (of 3 with limits, latency and several processes), with the least and the most; a "+
+	w.printf("Each figure is the median of %d repetitions (of 3 with limits, of 2 of latency and with several processes), with the least and the most; a "+
 		"window of %s each. The contestants take turns. "+
 		"Absolute figures mean nothing on another machine, ratios do. A measurement during which something else needed the "+
 		"processors was taken again, up to three times; disturbed to the end were %d of %d.\n\n", w.Repetitions, w.Window, disturbed, len(w.Samples))

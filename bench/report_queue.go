@@ -53,8 +53,8 @@ func (w *report) limits() {
 	}
 	w.printf("## A queue with a limit\n\nThe same work and processes. The runs name a queue; it allows %d of them to run at once over all "+
 		"processes, or they belong to %d partitions in turn, or both. What comes with fewer runs at once, and not of the limit, shows a "+
-		"worker with as many slots and no limit. The ways of River and DBOS Go stand under Settings; DBOS Go has a quarter of the "+
-		"runs here. \"–\" is what a contestant does not have, or not otherwise than above.\n\n", fleetLimit, partitions)
+		"worker with as many slots and no limit. The ways of River and DBOS Go stand under Settings; River and DBOS Go have a "+
+		"quarter of the runs here. \"–\" is what a contestant does not have, or not otherwise than above.\n\n", fleetLimit, partitions)
 	w.variants("runs/s with", variants, func(v variant, name string) string { return spread(w.of(v.cell, name, 0, runsPerSecond)) })
 	w.variants("runs/s of what the same has without", variants[1:], func(v variant, name string) string { return times(w.cost(v.cell, name)) })
 	w.variants("sqlworkflow on pgx has, times as much as", variants[1:], func(v variant, name string) string {

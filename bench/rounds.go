@@ -64,29 +64,33 @@ func everyQueue() []string {
 	return names
 }
 
-// queues are the rounds about queues with limits, latency and several workers. Whoever lacks a thing is not measured with it.
+// queues are the rounds about queues with limits, latency and several workers. Whoever lacks a thing is not measured with it. They are
+// repeated less often than the others, so that they take no longer than those.
 func (p plan) queues() []round {
-	const few = 3 // repetitions
-	ours := []string{oursPGX, oursPQFast, oursPQ}
+	ours := []string{oursPGX, oursPQFast}
 	all := []round{
-		{cell: cellNamed, contestants: ours, repetitions: few},
-		{cell: cellSlots, contestants: ours, repetitions: few},
-		{cell: cellLimit, contestants: everyQueue(), repetitions: few},
-		{cell: cellPartitions, contestants: append(slices.Clone(ours), dbosGo), repetitions: few},
-		{cell: cellBoth, contestants: append(slices.Clone(ours), dbosGo), repetitions: few},
+		{cell: cellNamed, contestants: []string{oursPGX, oursPQFast, oursPQ}, repetitions: 3},
+		{cell: cellSlots, contestants: []string{oursPGX}, repetitions: 3},
+		{cell: cellLimit, contestants: everyQueue(), repetitions: 3},
+		{cell: cellPartitions, contestants: append(slices.Clone(ours), dbosGo), repetitions: 3},
+		{cell: cellBoth, contestants: append(slices.Clone(ours), dbosGo), repetitions: 3},
 	}
-	latency := round{cell: cellLatency, repetitions: few}
+	latency := round{cell: cellLatency, repetitions: 2}
 	for _, c := range correspondents {
 		latency.contestants = append(latency.contestants, c.name)
 	}
 	all = append(all, latency)
-	for _, n := range p.processes {
+	for i, n := range p.processes {
 		all = append(all,
-			round{cell: cellScaling, concurrent: n, contestants: []string{oursPGX, riverPGX}, repetitions: few},
-			round{cell: cellScalingLimit, concurrent: n, contestants: []string{oursPGX}, repetitions: few},
-			round{cell: cellCrowd, concurrent: n, contestants: []string{oursPGX}, repetitions: few},
-			round{cell: cellCrowdLimit, concurrent: n, contestants: []string{oursPGX}, repetitions: few},
+			round{cell: cellScaling, concurrent: n, contestants: []string{oursPGX, riverPGX}, repetitions: 2},
+			round{cell: cellScalingLimit, concurrent: n, contestants: []string{oursPGX}, repetitions: 2},
 		)
+		if i == 0 || i == len(p.processes)-1 {
+			all = append(all,
+				round{cell: cellCrowd, concurrent: n, contestants: []string{oursPGX}, repetitions: 2},
+				round{cell: cellCrowdLimit, concurrent: n, contestants: []string{oursPGX}, repetitions: 2},
+			)
+		}
 	}
 	return all
 }
@@ -114,8 +118,8 @@ func (p plan) count(r round, contestant string) int {
 	case cellQueue, cellCrowd, cellCrowdLimit:
 		return p.backlog
 	case cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth:
-		if contestant == dbosGo {
-			return p.backlog / fewerForDBOS
+		if slices.Contains([]string{dbosGo, riverPGX, riverPQ}, contestant) {
+			return p.backlog / fewerForPeers
 		}
 		return p.backlog
 	case cellScaling, cellScalingLimit:
