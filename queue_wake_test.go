@@ -18,7 +18,7 @@ func TestEveryQueueVerbWakesItsWorker(t *testing.T) {
 	hold := workflow.Define("hold", func(ctx context.Context, _ int) (int, error) { // takes the only place of its queue, for good
 		return workflow.Do(ctx, "hold", func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
 	})
-	b.svc.Register(w, hold)
+	b.svc.Register(w, hold, quick)
 	kit.Work(t, b.svc)
 	start := func(t *testing.T, on workflow.Session, queue string, options ...workflow.StartOption) *workflow.Handle[int] {
 		t.Helper()
@@ -43,18 +43,21 @@ func TestEveryQueueVerbWakesItsWorker(t *testing.T) {
 		"the end of a run": func(t *testing.T) *workflow.Handle[int] {
 			held := full(t, "end")
 			waiting := start(t, b.svc, "end")
+			b.others()
 			kit.Must(t, held.Cancel(t.Context()))
 			return waiting
 		},
 		"SetQueue": func(t *testing.T) *workflow.Handle[int] {
 			full(t, "set")
 			waiting := start(t, b.svc, "set")
+			b.others()
 			kit.Must(t, b.svc.SetQueue(t.Context(), workflow.Queue{Name: "set", MaxRunning: 2}))
 			return waiting
 		},
 		"SetQueue in a transaction": func(t *testing.T) *workflow.Handle[int] {
 			full(t, "set in tx")
 			waiting := start(t, b.svc, "set in tx")
+			b.others()
 			tx := kit.Begin(t, b.db)
 			kit.Must(t, b.svc.In(tx).SetQueue(t.Context(), workflow.Queue{Name: "set in tx"}))
 			kit.Must(t, tx.Commit())
@@ -65,6 +68,7 @@ func TestEveryQueueVerbWakesItsWorker(t *testing.T) {
 			b.ensure(workflow.Queue{Name: "resume"})
 			kit.Must(t, b.svc.PauseQueue(t.Context(), "resume"))
 			waiting := start(t, b.svc, "resume")
+			b.others() // meanwhile the worker has found that it is paused
 			kit.Must(t, b.svc.ResumeQueue(t.Context(), "resume"))
 			return waiting
 		},

@@ -120,7 +120,7 @@ func TestServe(t *testing.T) {
 				}
 				return workflow.Call(ctx, "to none", leaf, "none")
 			})
-			p, svc := o.worker(t, name, func(c *workflow.Config) { c.Serve = serve }, leaf, tree)
+			p, svc := o.worker(t, name, func(c *workflow.Config) { c.Serve, c.Concurrency = serve, 1 }, leaf, tree)
 			processes[name] = p
 			kit.Work(t, svc)
 			return svc

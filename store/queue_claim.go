@@ -28,7 +28,7 @@ type QueueClaim struct {
 	Missed bool          // somebody else was claiming: look again soon
 	Full   bool          // a limit or a pause: until a run of the queue ends, or the queue changes, there is nothing more to be done
 	Wait   time.Duration // until the queue's rate allows another run; 0: it does
-	More   bool          // not all partitions were looked at
+	More   bool          // not all partitions were looked at in this round: go on at once
 	Single bool          // no run has a partition: the marks may follow what was claimed
 }
 
@@ -36,7 +36,8 @@ type QueueClaim struct {
 const maxPartitions = 100
 
 // dueRuns are the runs that may be claimed of a workflow, a partition and a priority: what the index of queues is asked for, in its
-// order, so that what has been claimed up to the mark is not walked.
+// order, so that what has been claimed up to the mark is not walked. Whoever asks for the first ones only says so by ORDER BY: a
+// plan for a table in which nearly all runs would do reads that instead.
 func dueRuns(partition string) string {
 	return `FROM {schema}.workflow_runs
 	        WHERE queue = $2
@@ -65,6 +66,7 @@ var claimQueue = pg.Define("claim_queue", `
 	            FROM {schema}.workflow_runs
 	            WHERE queue = $2 AND workflow = given.workflow AND partition_key > ''
 	              AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at > lowest.mark
+	            ORDER BY partition_key
 	            LIMIT 1
 	        ) IS NOT NULL AS yes
 	    ) AS partitioned
@@ -111,6 +113,7 @@ var claimQueue = pg.Define("claim_queue", `
 	        CROSS JOIN LATERAL (
 	            SELECT
 	            `+dueRuns("lane.key")+`
+	            ORDER BY run_at
 	            LIMIT 1
 	        ) AS run
 	        WHERE (known.partitioned OR lane.key = '') AND coalesce(free.places > 0, true)
@@ -147,16 +150,15 @@ var claimQueue = pg.Define("claim_queue", `
 	    ORDER BY rank, due.n
 	    LIMIT (SELECT n FROM room)
 	), `+queueTurn("false", ", chosen.rank, chosen.n", ", picked.rank, picked.n")+`, looked AS MATERIALIZED (
-	    -- That there are more partitions is asked only when these were not enough.
-	    SELECT CASE WHEN (SELECT count(*) FROM due) < room.n THEN (
-	               SELECT max(key) FILTER (WHERE n = `+strconv.Itoa(maxPartitions)+`)
-	               FROM lane
-	               HAVING max(n) > `+strconv.Itoa(maxPartitions)+`
-	           ) END AS until
-	    FROM room
+	    -- That there are more partitions is asked only when these were not enough, and they are looked at at once only up to the
+	    -- last one: then one round is over.
+	    SELECT max(key) FILTER (WHERE n = `+strconv.Itoa(maxPartitions)+`) AS until, NOT bool_or(wrapped) AS more
+	    FROM lane
+	    WHERE (SELECT count(*) FROM due) < (SELECT n FROM room)
+	    HAVING max(n) > `+strconv.Itoa(maxPartitions)+`
 	)
 	SELECT {now_ms} AS now, coalesce(`+fullAfter+`, false) AS full, `+waitFor+` AS wait,
-	       EXISTS (SELECT FROM chosen) AND NOT EXISTS (SELECT FROM held) AS missed, looked.until,
+	       EXISTS (SELECT FROM chosen) AND NOT EXISTS (SELECT FROM held) AS missed, looked.until, coalesce(looked.more, false) AS more,
 	       room.n > 0 AND NOT EXISTS (SELECT FROM known WHERE partitioned) AS single,
 	       claimed.*
 	FROM clock
@@ -174,6 +176,7 @@ func (s *Store) ClaimQueue(ctx context.Context, request QueueRequest) (QueueClai
 		Wait   int64          `db:"wait"`
 		Missed bool           `db:"missed"`
 		Until  sql.NullString `db:"until"`
+		More   bool           `db:"more"`
 		Single sql.NullBool   `db:"single"`
 		Rank   sql.NullInt64  `db:"rank"`
 		N      sql.NullInt64  `db:"n"`
@@ -188,12 +191,12 @@ func (s *Store) ClaimQueue(ctx context.Context, request QueueRequest) (QueueClai
 	claim := QueueClaim{After: request.After}
 	for _, row := range rows {
 		claim.Now, claim.Full, claim.Missed, claim.Single = row.Now, row.Full, row.Missed, row.Single.Bool
-		claim.Wait, claim.More = time.Duration(row.Wait)*time.Microsecond, row.Until.Valid
+		claim.Wait, claim.More = time.Duration(row.Wait)*time.Microsecond, row.More
 		if row.ID.Valid {
 			claim.Runs = append(claim.Runs, row.claimed())
 			claim.After = row.Partition.String
 		}
-		if claim.More && !claim.Missed {
+		if row.Until.Valid && !claim.Missed {
 			claim.After = row.Until.String
 		}
 	}

@@ -313,7 +313,7 @@ func TestQueueRate(t *testing.T) {
 		about(q.claim(10), 1, 29*time.Minute)
 		passes(90 * time.Minute)
 		about(q.claim(1), 1, 0)
-		about(q.claim(10), 1, 29*time.Minute)
+		about(q.claim(10), 2, 30*time.Minute)
 		passes(100 * time.Hour) // no more than the burst is saved up
 		about(q.claim(10), 3, 30*time.Minute)
 		q.set(store.Queue{})

@@ -158,20 +158,24 @@ func TestUnservedQueues(t *testing.T) {
 		}
 		for what, test := range map[string]struct {
 			serves    map[string][]string // by workflow
-			queues    []store.Unserved
+			queues    []string            // with workflows
 			workflows []string
 		}{
-			"nobody":         {nil, []store.Unserved{{"a", "w"}, {"b", "v"}, {"b", "w"}, {"b", "x"}}, []string{"v", "w"}},
-			"all":            {map[string][]string{"w": nil, "v": nil}, []store.Unserved{{"b", "x"}}, nil},
-			"named queues":   {map[string][]string{"w": {"a", "b"}}, []store.Unserved{{"b", "v"}, {"b", "x"}}, []string{"v", "w"}},
-			"without queues": {map[string][]string{"w": {"b", ""}}, []store.Unserved{{"a", "w"}, {"b", "v"}, {"b", "x"}}, []string{"v"}},
+			"nobody":         {nil, []string{"a w", "b v", "b w", "b x"}, []string{"v", "w"}},
+			"all":            {map[string][]string{"w": nil, "v": nil}, []string{"b x"}, nil},
+			"named queues":   {map[string][]string{"w": {"a", "b"}}, []string{"b v", "b x"}, []string{"v", "w"}},
+			"without queues": {map[string][]string{"w": {"b", ""}}, []string{"a w", "b v", "b x"}, []string{"v"}},
 		} {
 			kit.Exec(t, b.side, `DELETE FROM workflows.workflow_workers`)
 			for name, queues := range test.serves {
 				kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: name, Workflows: []string{name}, Queues: queues}, lease))
 			}
-			queues, err := st.UnservedQueues(t.Context())
+			unserved, err := st.UnservedQueues(t.Context())
 			kit.Must(t, err)
+			var queues []string
+			for _, u := range unserved {
+				queues = append(queues, u.Queue+" "+u.Workflow)
+			}
 			workflows, err := st.UnservedWorkflows(t.Context())
 			kit.Must(t, err)
 			if diff := cmp.Diff(test.queues, queues) + cmp.Diff(test.workflows, workflows); diff != "" {
