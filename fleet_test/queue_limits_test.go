@@ -100,18 +100,16 @@ func (f *fleet) checkClaims(queues ...workflow.Queue) {
 // checkRate looks at every window between two claims.
 func (f *fleet) checkRate(queue string, rate workflow.Rate) {
 	f.t.Helper()
-	// Where the server counts a start is up to a statement's length before asked or after it: half a start, and the width of a pause
-	// of the machine.
-	began := kit.Column[float64](f.t, f.db, "SELECT extract(epoch FROM asked)::float8 FROM claims WHERE queue = $1 ORDER BY asked", queue)
-	perSecond := float64(rate.Count) / rate.Per.Seconds()
+	began := kit.Column[int64](f.t, f.db, "SELECT stamped FROM claims WHERE queue = $1 ORDER BY stamped", queue)
+	perMilli := float64(rate.Count) / float64(rate.Per.Milliseconds())
 	most, fewest := 0.0, 0.0
 	for i, at := range began {
-		ahead := float64(i) - perSecond*(at-began[0]) // of what the rate alone allows since the first
+		ahead := float64(i) - perMilli*float64(at-began[0]) // of what the rate alone allows since the first
 		fewest = min(fewest, ahead)
 		most = max(most, ahead-fewest+1)
 	}
 	f.t.Logf("queue %q: %d starts, at most %.1f more in a window than its length allows, burst %d", queue, len(began), most, rate.Burst)
-	if most > float64(rate.Burst)+1 {
+	if most > float64(rate.Burst)+perMilli { // times are cut to the millisecond
 		f.t.Errorf("queue %q: %.1f more starts than the rate allows in some window, burst %d", queue, most, rate.Burst)
 	}
 	if len(began) <= rate.Burst {

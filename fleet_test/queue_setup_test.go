@@ -25,15 +25,17 @@ CREATE INDEX ON history (run_id, n);
 
 CREATE TABLE claims (
     n BIGINT NOT NULL DEFAULT nextval('clock') PRIMARY KEY, run_id TEXT NOT NULL, queue TEXT NOT NULL, partition TEXT NOT NULL,
-    owner TEXT NOT NULL, asked TIMESTAMPTZ NOT NULL, at TIMESTAMPTZ NOT NULL,
+    owner TEXT NOT NULL,
+    asked TIMESTAMPTZ NOT NULL, at TIMESTAMPTZ NOT NULL, -- the claim's snapshot was taken between them
+    stamped BIGINT NOT NULL, -- the claim's own time, Unix milliseconds
     running INT NOT NULL, by_worker INT NOT NULL, in_partition INT NOT NULL -- of the queue, with this one
 );
 CREATE INDEX ON claims (queue, n);
 
 CREATE FUNCTION keep_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO claims (run_id, queue, partition, owner, asked, at, running, by_worker, in_partition)
-    SELECT NEW.id, NEW.queue, NEW.partition_key, NEW.owner, statement_timestamp(), clock_timestamp(),
+    INSERT INTO claims (run_id, queue, partition, owner, asked, at, stamped, running, by_worker, in_partition)
+    SELECT NEW.id, NEW.queue, NEW.partition_key, NEW.owner, now(), clock_timestamp(), NEW.updated_at,
            count(*), count(*) FILTER (WHERE owner = NEW.owner), count(*) FILTER (WHERE partition_key = NEW.partition_key)
     FROM workflows.workflow_runs
     WHERE queue = NEW.queue AND status = 'running';
