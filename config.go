@@ -43,6 +43,11 @@ type Config struct {
 	// Defaults to slog.Default, from warnings on; slog.DiscardHandler silences it.
 	Logger *slog.Logger
 
+	// Notifier makes processes hear of each other in milliseconds: that a run waits to be executed, that something has come for one,
+	// that one has ended. It takes one more connection of each process that works or awaits; see [Notifier]. All processes of one
+	// schema should have one, as one without tells nobody. Defaults to none: they find out by polling.
+	Notifier Notifier
+
 	// Version is a label of the application's release: stored with the runs that it starts and with its worker, and shown. It
 	// never decides who executes what. Defaults to none; at most 255 bytes.
 	Version string
@@ -71,7 +76,8 @@ type Config struct {
 	Serve []string
 
 	// PollInterval is how long an idle worker waits before it looks for runs again; it is jittered. Lower finds
-	// runs sooner and asks more of the database. Defaults to 250 ms.
+	// runs sooner and asks more of the database. While a Notifier hears others it is two seconds, if it is not longer.
+	// Defaults to 250 ms.
 	PollInterval time.Duration
 
 	// Lease is how long a worker keeps its runs after its last heartbeat, of which it sends one every Lease/6. Too low, and a

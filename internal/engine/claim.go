@@ -32,7 +32,7 @@ func (w *worker) claimLoop(ctx context.Context) {
 // rest waits for a pause if a claim has failed, and returns the next one, which is longer.
 func (w *worker) rest(ctx context.Context, op string, pause time.Duration, err error) time.Duration {
 	if err == nil {
-		return w.config.PollInterval
+		return w.poll()
 	}
 	if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
 		w.trouble(op, err)

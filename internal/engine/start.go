@@ -62,7 +62,12 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 			run.ID = created.ID
 		}
 	}
-	if err == nil && run.Dispatched == store.ByClaim && (run.Queue == NoQueue || run.Delay == 0) {
+	switch {
+	case err != nil:
+	case run.Dispatched != store.ByClaim: // a message brings it
+	case run.Delay > 0:
+		e.due(run.Delay)
+	default:
 		e.Created(run.Queue, run.Workflow)
 	}
 	return run.ID, nil, err

@@ -36,19 +36,18 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queues.max_per_worker  
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queues.max_per_partition IS 'How many of them with one partition_key; NULL: any number.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queues.name              IS 'What runs name in their column queue.';
 
--- A claim of a queue's runs locks the newest row of the queue and raises its seq. The seq is in the key so that a look for the
--- newest row does not walk the versions before it, which stay for as long as somebody's old snapshot might see them.
+-- A claim of a queue's runs locks its row here and raises seq, so that nothing that people write to a queue is ever waited for.
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns (
     seq     BIGINT NOT NULL,
     free_at BIGINT NOT NULL DEFAULT 0,
     queue   TEXT   NOT NULL,
-    CONSTRAINT workflow_queue_turns_pkey PRIMARY KEY (queue, seq)
+    CONSTRAINT workflow_queue_turns_pkey PRIMARY KEY (queue)
 );
 
 COMMENT ON TABLE  ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns         IS 'Whose turn it is to claim runs of a queue: that of whoever holds its row. Only claims change it, and nothing else locks it.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.seq     IS 'Raised by each claim: what was counted before holds only while this is unchanged.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.free_at IS 'When the next run is due at the rate of the queue, Unix microseconds.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.queue   IS 'Name of the queue. The row with the greatest seq counts.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.queue   IS 'Name of the queue.';
 
 -- A claim asks for each priority by itself: a run without one would never be found.
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs

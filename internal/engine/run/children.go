@@ -208,6 +208,8 @@ func (s *step) start(ctx context.Context, c Children) error {
 	}
 	if c.Delay == 0 {
 		r.env.Created(c.Place.Queue, len(c.Inputs))
+	} else {
+		r.env.Due(c.Delay)
 	}
 	return nil
 }
