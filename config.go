@@ -99,6 +99,16 @@ type Config struct {
 	// Defaults to 10,000.
 	MaxSteps int
 
+	// Dispatcher has the runs that are started here brought to their workers by a queue of the application's own: the queue is told of each
+	// run that may go on, and whoever consumes it calls [Service.Execute]. No worker claims these runs by itself. Every process that
+	// starts or executes such runs should have one, and at least one of them has to work: it tells the queue of what becomes runnable
+	// by SQL. Defaults to none: workers claim runs.
+	Dispatcher Dispatcher
+
+	// RedispatchAfter is how long a run that the Dispatcher was told of waits before it is told again: messages may be lost. The time doubles
+	// with each, to an hour, so a queue that is slow does not fill with doubles. Defaults to 1 min.
+	RedispatchAfter time.Duration
+
 	// Drain bounds how long [Service.Work] lets steps finish once its context has ended; then their contexts are
 	// cancelled. Defaults to 30 s.
 	Drain time.Duration
@@ -138,6 +148,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ParkAfter, 5*time.Second)
 	setDefault(&c.MaxSteps, 10_000)
 	setDefault(&c.Drain, 30*time.Second)
+	setDefault(&c.RedispatchAfter, time.Minute)
 	return c
 }
 
@@ -197,6 +208,7 @@ func (c Config) validate() error {
 		{"PayloadLimit", int64(c.PayloadLimit)}, {"Concurrency", int64(c.Concurrency)},
 		{"PollInterval", int64(c.PollInterval)}, {"Lease", int64(c.Lease)}, {"Drain", int64(c.Drain)},
 		{"BlockedFor", int64(c.BlockedFor)}, {"ParkAfter", int64(c.ParkAfter)}, {"MaxSteps", int64(c.MaxSteps)},
+		{"RedispatchAfter", int64(c.RedispatchAfter)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("workflow: Config.%s is negative: use zero for the default", field.name)

@@ -86,7 +86,7 @@ func (s State) create(ctx context.Context, run store.NewRun) (store.Run, error) 
 		}
 		run.ID = id.String()
 	}
-	created, err := s.store.CreateRun(ctx, run)
+	created, err := s.engine.Create(ctx, s.store, run)
 	if err == nil {
 		s.then(func() { s.engine.Created(created.Queue, created.Workflow) })
 	}

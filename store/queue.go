@@ -63,15 +63,13 @@ func (r limitsRow) limits() Queue {
 	}
 }
 
-// insertQueue makes a queue and its turn. The turn of a queue that is there has moved on; one that is inserted beside it all the
-// same, because two make the queue at once, is not the newest and never looked at.
+// insertQueue makes a queue and its turn.
 const insertQueue = `
 	WITH ` + clockClause + `, turn AS (
 	    INSERT INTO {schema}.workflow_queue_turns (queue, seq)
 	    SELECT $1, 0
 	    FROM clock
-	    WHERE NOT EXISTS (SELECT FROM {schema}.workflow_queue_turns WHERE queue = $1)
-	    ON CONFLICT DO NOTHING
+	    ON CONFLICT (queue) DO NOTHING
 	)
 	INSERT INTO {schema}.workflow_queues
 	    (name, max_running, max_per_worker, max_per_partition, rate_count, rate_window, rate_burst, created_at, updated_at)

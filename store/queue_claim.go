@@ -36,7 +36,8 @@ type QueueClaim struct {
 const maxPartitions = 100
 
 // dueRuns are the runs that may be claimed of a workflow, a partition and a priority: what the index of queues is asked for, in its
-// order, so that what has been claimed up to the mark is not walked.
+// order, so that what has been claimed up to the mark is not walked. Whoever asks for the first ones only says so by ORDER BY: a
+// plan for a table in which nearly all runs would do reads that instead.
 func dueRuns(partition string) string {
 	return `FROM {schema}.workflow_runs
 	        WHERE queue = $2
@@ -65,6 +66,7 @@ var claimQueue = pg.Define("claim_queue", `
 	            FROM {schema}.workflow_runs
 	            WHERE queue = $2 AND workflow = given.workflow AND partition_key > ''
 	              AND dispatched_at IS NULL AND status IN ('pending', 'suspended') AND run_at > lowest.mark
+	            ORDER BY partition_key
 	            LIMIT 1
 	        ) IS NOT NULL AS yes
 	    ) AS partitioned
@@ -111,6 +113,7 @@ var claimQueue = pg.Define("claim_queue", `
 	        CROSS JOIN LATERAL (
 	            SELECT
 	            `+dueRuns("lane.key")+`
+	            ORDER BY run_at
 	            LIMIT 1
 	        ) AS run
 	        WHERE (known.partitioned OR lane.key = '') AND coalesce(free.places > 0, true)

@@ -76,6 +76,7 @@ var findQueues = pg.DefineRead("find_queues", `
 	               AND status IN ('pending', 'suspended')
 	               AND run_at > `+markOf("known.n", "$4")+`
 	               AND run_at <= {now_ms}
+	             ORDER BY run_at
 	             LIMIT 1
 	         ) AS run
 	         LIMIT 1)
@@ -91,6 +92,7 @@ var findQueues = pg.DefineRead("find_queues", `
 	               AND dispatched_at IS NULL
 	               AND status IN ('pending', 'suspended')
 	               AND run_at > lowest.mark
+	             ORDER BY partition_key
 	             LIMIT 1
 	         ) AS run)
 	        LIMIT 1

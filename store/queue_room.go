@@ -1,8 +1,8 @@
 package store
 
 // The clauses of a statement that claims runs of a queue, whichever they are. One statement counts, takes the turn and claims. A
-// claim that comes between what this one has read and its turn has raised the turn's seq: then the row that this one asks for is
-// not there any more, and it claims nothing. While another one is under way, its row is locked, and this one does not wait.
+// claim that comes between what this one has read and its turn has raised the turn's seq: then the row is not as this one asks for
+// it any more, and nothing is claimed. While another claim is under way the row is locked, and this one does not wait.
 
 // queueClock is the clock to the microsecond, for rates.
 const queueClock = `clock AS (
@@ -50,8 +50,7 @@ func queueRoom(queue, limit string) string {
 	            SELECT seq, free_at
 	            FROM {schema}.workflow_queue_turns
 	            WHERE queue = queue.name
-	            ORDER BY seq DESC
-	            LIMIT 1
+	            OFFSET 0
 	        ) AS turn
 	        CROSS JOIN LATERAL (
 	            -- Microseconds from one start to the next, rounded up.
@@ -82,7 +81,7 @@ func queueTurn(noQueue, more, returning string) string {
 	    SELECT queue, seq
 	    FROM {schema}.workflow_queue_turns
 	    WHERE queue = (SELECT name FROM room) AND seq = (SELECT seq FROM room) AND EXISTS (SELECT FROM chosen)
-	    FOR UPDATE SKIP LOCKED
+	    FOR NO KEY UPDATE SKIP LOCKED
 	), worker AS MATERIALIZED (
 	    -- Only a worker with a lease may claim.
 	    SELECT id
@@ -113,7 +112,7 @@ func queueTurn(noQueue, more, returning string) string {
 	    CROSS JOIN room
 	    CROSS JOIN (SELECT count(*) AS n FROM claimed) AS begun
 	    WHERE begun.n > 0
-	    ON CONFLICT (queue, seq) DO UPDATE
+	    ON CONFLICT (queue) DO UPDATE
 	    SET seq = turn.seq + 1, free_at = EXCLUDED.free_at
 	)`
 }

@@ -140,6 +140,17 @@ func (w *worker) holdSuspect(hold *write.Hold) bool {
 	return true
 }
 
+// reserveSuspect is holdSuspect for a run that is to be claimed, unless the place is taken.
+func (w *worker) reserveSuspect(hold *write.Hold) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.suspect != nil {
+		return false
+	}
+	w.suspect = hold
+	return true
+}
+
 func (w *worker) leaveSuspect(hold *write.Hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

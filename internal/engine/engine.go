@@ -29,6 +29,8 @@
 //	lease.go       the right to own runs, and its watchdog
 //	heartbeat.go   renews it, and stops what was lost
 //	duty.go        tasks of the fleet
+//	dispatch*.go   tells the application's own queue of runs
+//	execute.go     executes a run that it has brought
 //	notices.go     what this process tells others, and hears of them
 //	hearing.go     what a worker does about it, and how soon (in part pure)
 //	alarms.go      looks when a run is due, while polls are rare
@@ -63,6 +65,8 @@ type Config struct {
 	Version      string
 	Serve        []string // queues whose runs are executed here, [NoQueue] for runs without one; none: all of them
 	Logger       *slog.Logger
+	Dispatcher   Dispatcher    // nil: runs are claimed
+	Redispatch   time.Duration // after which a run of which nothing came is announced again
 
 	Notifier notify.Notifier // nil: this process tells others nothing, and hears nothing
 	Schema   string          // after which the channel is named
@@ -83,6 +87,7 @@ type Engine struct {
 	awaits   *write.Awaiter
 	writer   *write.Writer
 	signals  *write.Writer // for what is sent to runs: no row of a run is written twice in one statement
+	dispatch *dispatch     // nil: there is no dispatcher
 	tell     *notify.Sender
 	ears     *notify.Listener
 	host     string
@@ -105,8 +110,9 @@ func New(st *store.Store, config Config) *Engine {
 	if err != nil { // it is only shown
 		host = ""
 	}
+	observer := write.NewObserver(config.Logger)
 	e := &Engine{
-		store: st, config: config, observer: write.NewObserver(config.Logger),
+		store: st, config: config, observer: observer, dispatch: newDispatch(st, config, observer),
 		holds: holds, writer: write.NewWriter(st, config.Timeout),
 		signals: write.NewWriter(st, config.Timeout),
 		host:    host, pid: os.Getpid(), bodies: make(map[string]run.Body), stop: func() {},

@@ -22,8 +22,10 @@ type worker struct {
 
 	queues     []string // that it serves; nil: all
 	lease      *lease
-	wake       chan struct{} // one token: look for runs without a queue now
-	wakeQueues chan struct{} // one token: look at the agenda now
+	ctx        context.Context // of Work
+	wake       chan struct{}   // one token: look for runs without a queue now
+	wakeQueues chan struct{}   // one token: look at the agenda now
+	announce   chan struct{}   // one token: look for runs to announce now
 	functions  sync.WaitGroup
 	fleet      atomic.Int32 // living workers, as the last heartbeat saw
 
@@ -44,7 +46,7 @@ type worker struct {
 
 func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx is kept: it ends with Work, and says so to runs
 	w := &worker{
-		engine: e, store: e.store, config: e.config,
+		engine: e, store: e.store, config: e.config, ctx: ctx, announce: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), wakeQueues: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
 		hearing: newHearing(), beat: make(chan struct{}, 1),
 	}
@@ -57,7 +59,7 @@ func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx 
 		Store: e.store, Writer: e.writer, Observer: e.observer,
 		ParkAfter: e.config.ParkAfter, BlockedFor: e.config.BlockedFor, MaxSteps: e.config.MaxSteps,
 		Version: e.config.Version, Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
-		HasQueue: e.HasQueue, Due: w.due, Ended: w.ended,
+		HasQueue: e.HasQueue, Due: w.due, Ended: w.ended, Dispatched: e.dispatch.children(),
 	}
 	return w
 }
@@ -86,6 +88,9 @@ func (w *worker) work(ctx context.Context) error {
 	keepers.Go(func() { newHeart(w, expiry).beat(keeping) })
 	for _, d := range w.duties(expiry) {
 		keepers.Go(func() { d.keep(keeping, w.engine.observer) })
+	}
+	if w.engine.dispatch != nil {
+		keepers.Go(func() { newDispatchSweep(w).keep(keeping) })
 	}
 	defer w.listenToOthers(keeping, &keepers)()
 
@@ -143,8 +148,17 @@ func (w *worker) nudge() {
 	}
 }
 
+// nudgeSweep makes the sweep look at once for runs to announce.
+func (w *worker) nudgeSweep() {
+	select {
+	case w.announce <- struct{}{}:
+	default:
+	}
+}
+
 // created says that n more runs of a queue, or without one, wait to be claimed.
 func (w *worker) created(queue string, n int) {
+	w.nudgeSweep()
 	w.engine.tellCreated(queue)
 	if queue != NoQueue {
 		w.waiting(queue)
@@ -180,6 +194,7 @@ func (w *worker) lookAgain() {
 	w.hintQueues()
 	w.mu.Unlock()
 	w.nudge()
+	w.nudgeSweep()
 }
 
 func (w *worker) setOpen(open bool) {
@@ -204,9 +219,17 @@ func (w *worker) give(n int) {
 
 // execute executes a run in a slot that was taken for it.
 func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
+	w.executeIn(lease, w.env, hold, claimed, history, func() { w.give(1) })
+}
+
+// executeIn executes a run, and calls left when no code of it goes on here any more.
+func (w *worker) executeIn(
+	lease context.Context, env *run.Env, hold *write.Hold, claimed store.ClaimedRun, history store.History, left func(),
+) {
 	holds := w.engine.holds
-	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
+	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
+		w.left(claimed.Queue)
 		if final != nil {
 			w.ended(final)
 		}
@@ -219,7 +242,7 @@ func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.
 	go r.Execute(lease, func() {
 		holds.Leave(hold)
 		w.leaveSuspect(hold)
-		w.give(1)
+		left()
 		w.functions.Done()
 	})
 }

@@ -36,19 +36,18 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queues.max_per_worker  
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queues.max_per_partition IS 'How many of them with one partition_key; NULL: any number.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queues.name              IS 'What runs name in their column queue.';
 
--- A claim of a queue's runs locks the newest row of the queue and raises its seq. The seq is in the key so that a look for the
--- newest row does not walk the versions before it, which stay for as long as somebody's old snapshot might see them.
+-- A claim of a queue's runs locks its row here and raises seq, so that nothing that people write to a queue is ever waited for.
 CREATE TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns (
     seq     BIGINT NOT NULL,
     free_at BIGINT NOT NULL DEFAULT 0,
     queue   TEXT   NOT NULL,
-    CONSTRAINT workflow_queue_turns_pkey PRIMARY KEY (queue, seq)
+    CONSTRAINT workflow_queue_turns_pkey PRIMARY KEY (queue)
 );
 
 COMMENT ON TABLE  ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns         IS 'Whose turn it is to claim runs of a queue: that of whoever holds its row. Only claims change it, and nothing else locks it.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.seq     IS 'Raised by each claim: what was counted before holds only while this is unchanged.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.free_at IS 'When the next run is due at the rate of the queue, Unix microseconds.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.queue   IS 'Name of the queue. The row with the greatest seq counts.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_queue_turns.queue   IS 'Name of the queue.';
 
 -- A claim asks for each priority by itself: a run without one would never be found.
 ALTER TABLE ${WORKFLOW_SCHEMA:-workflows}.workflow_runs
@@ -80,9 +79,13 @@ CREATE INDEX workflow_runs_busy ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (
 CREATE INDEX workflow_runs_overdue ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (deadline_at)
     WHERE (queue IS NOT NULL OR dispatched_at IS NOT NULL) AND deadline_at IS NOT NULL AND status IN ('pending', 'suspended');
 
--- Runs to be announced on the application's own queue.
-CREATE INDEX workflow_runs_dispatched ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (run_at)
-    WHERE dispatched_at IS NOT NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL;
+-- Runs to be announced on the application's own queue, now or later. However many were announced and wait there, none of them is in it.
+CREATE INDEX workflow_runs_unannounced ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (run_at)
+    WHERE dispatched_at < run_at AND status IN ('pending', 'suspended');
+
+-- Runs that were announced: to be announced again after as long as they had waited then, an hour at most.
+CREATE INDEX workflow_runs_announced ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs ((dispatched_at + least(dispatched_at - run_at, 3600000)))
+    WHERE dispatched_at >= run_at AND status IN ('pending', 'suspended');
 
 -- One unfinished run of a workflow for each key.
 CREATE UNIQUE INDEX workflow_runs_unique ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (workflow, unique_key)
@@ -97,7 +100,8 @@ SET LOCAL statement_timeout = 0;
 
 UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema SET needs_version = 4;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_unique;
-DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_dispatched;
+DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_announced;
+DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_unannounced;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_overdue;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_busy;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_queued;

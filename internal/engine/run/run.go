@@ -24,7 +24,8 @@ type Env struct {
 	ParkAfter  time.Duration
 	BlockedFor time.Duration
 	MaxSteps   int
-	Version    string // of the application
+	Version    string           // of the application
+	Dispatched store.Dispatched // of what a run starts
 
 	// Draining is closed when every run is to stop before its next step.
 	Draining <-chan struct{}

@@ -37,6 +37,7 @@ const (
 	WorkWaits
 	WorkflowsUnserved
 	QueueUnserved
+	DispatchFailed
 	LeaseLost
 	NotificationsArrive
 	NotificationsFail
@@ -69,6 +70,7 @@ var kinds = [...]struct {
 	WorkWaits:           {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved:   {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
 	QueueUnserved:       {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
+	DispatchFailed:      {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
 	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
 	NotificationsFail:   {slog.LevelWarn, "notifications do not arrive; the worker polls as without a notifier, and will try again"},
@@ -127,7 +129,8 @@ func (o *Observer) LastTrouble() LastTrouble {
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
-	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits || e.Kind == NotificationsFail {
+	switch e.Kind {
+	case Trouble, LeaseLost, WorkWaits, DispatchFailed, NotificationsFail:
 		o.mu.Lock()
 		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
