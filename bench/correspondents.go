@@ -23,6 +23,8 @@ var correspondents = []correspondent{
 	},
 	libraryAcross(oursAcross, "defaults: polls every 250 ms", workflow.Config{}, nil),
 	libraryAcross(oursAcrossFast, "`PollInterval` 10 ms", workflow.Config{PollInterval: fastPoll}, nil),
+	libraryAcross(oursNotifiedPGX, "defaults, and a `Notifier` on pgx in both processes", workflow.Config{}, pgxNotifier),
+	libraryAcross(oursNotifiedPQ, "the same on lib/pq; the pool is on pgx", workflow.Config{}, pqNotifier),
 	{
 		name: riverAcross,
 		settings: "defaults: `FetchCooldown` 100 ms, LISTEN/NOTIFY; the output by `RecordOutput`, which is written when jobs are " +

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow"
+	"github.com/sqlworkflow/workflow/notify/pgxnotify"
+	"github.com/sqlworkflow/workflow/notify/pqnotify"
 )
 
 // tells returns when its step began: the microsecond since 1970, which every JSON decoder of the contestants keeps.
@@ -85,4 +87,14 @@ func libraryAcross(name, settings string, config workflow.Config, notify func(*w
 			return libraryStarter{library: l, queue: queueName}, err
 		},
 	}
+}
+
+func pgxNotifier(config *workflow.Config, url string) (err error) {
+	config.Notifier, err = pgxnotify.New(url)
+	return err
+}
+
+func pqNotifier(config *workflow.Config, url string) (err error) {
+	config.Notifier, err = pqnotify.New(url)
+	return err
 }

@@ -127,6 +127,7 @@ func TestReportOnQueues(t *testing.T) {
 	add(cellQueue, riverPGX, 0, values{runsPerSecond: 3000})
 	add(cellQueue, oursPGX, 0, values{runsPerSecond: 9000})
 	add(cellNamed, oursPGX, 0, values{runsPerSecond: 8000})
+	add(cellSlots, oursPGX, 0, values{runsPerSecond: 4400})
 	add(cellLimit, oursPGX, 0, values{runsPerSecond: 4000})
 	add(cellLimit, riverPGX, 0, values{runsPerSecond: 2000})
 	for _, name := range []string{oursAcross, oursNotifiedPGX} {
@@ -137,12 +138,13 @@ func TestReportOnQueues(t *testing.T) {
 	text := r.markdown()
 	for _, want := range []string{
 		"| queue with a limit of 50, of one without | ≥ 0.7 × | 0.50 | **no** |",
+		"| the same, of a worker with 50 slots and no limit | ≥ 0.7 × | 0.91 | yes |",
 		"| start to work in another process that is idle, with a notifier, p50, ms | ≤ 5 | 2.50 | yes |",
 		"| runs/s with | a queue by name | 50 slots, no limit | limit of 50 | 100 partitions | both |\n|---|---|---|---|---|---|\n" +
-			"| sqlworkflow, pgx | **8,000** (8,000–8,000) | – | **4,000** (4,000–4,000) | – | – |\n" +
+			"| sqlworkflow, pgx | **8,000** (8,000–8,000) | **4,400** (4,400–4,400) | **4,000** (4,000–4,000) | – | – |\n" +
 			"| River 0.51, pgx | – | – | **2,000** (2,000–2,000) | – | – |\n\n",
-		"| sqlworkflow, pgx | – | 0.50 | – | – |\n| River 0.51, pgx | – | 0.67 | – | – |\n\n",
-		"| sqlworkflow, pgx | – | 1.00 | – | – |\n| River 0.51, pgx | – | 2.00 | – | – |\n\n",
+		"| sqlworkflow, pgx | 0.55 | 0.50 | – | – |\n| River 0.51, pgx | – | 0.67 | – | – |\n\n",
+		"| sqlworkflow, pgx | 1.00 | 1.00 | – | – |\n| River 0.51, pgx | – | 2.00 | – | – |\n\n",
 		"| sqlworkflow | 2.5 | 9 | 4 | 150 | 30 |\n",
 		"a process has at most 800 runs/s, and a limit of 50 over all of them allows 2500",
 		"| sqlworkflow, pgx, steps of 20 ms | **790** (790–790) | – |\n" +

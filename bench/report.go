@@ -74,6 +74,8 @@ func (w *report) targets() {
 		{what: "queue, of DBOS Go's", want: "≥ 8 ×", bound: 8, got: queue(dbosGo)},
 		{what: "queue, of River's on pgx", want: "≥ 2.5 ×", bound: 2.5, got: queue(riverPGX)},
 		{what: fmt.Sprintf("queue with a limit of %d, of one without", fleetLimit), want: "≥ 0.7 ×", bound: .7, got: w.cost(cellLimit, oursPGX)},
+		{what: fmt.Sprintf("the same, of a worker with %d slots and no limit", fleetLimit), want: "≥ 0.7 ×", bound: .7,
+			got: w.times(cellLimit, cellSlots, oursPGX)},
 		{what: fmt.Sprintf("queue with %d partitions, of one without", partitions), want: "≥ 0.7 ×", bound: .7, got: w.cost(cellPartitions, oursPGX)},
 		{what: "queue with both, of one without", want: "≥ 0.7 ×", bound: .7, got: w.cost(cellBoth, oursPGX)},
 		{what: "a lone step's p50, of a bare statement's", want: "≤ 1.3 ×", bound: 1.3, most: true, got: w.ratio(cellSteps, 0, p50, oursPGX, singlePGX)},

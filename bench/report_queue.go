@@ -36,11 +36,15 @@ var variants = []variant{
 
 // cost returns how much of its throughput a contestant keeps with a limit or partitions.
 func (r *results) cost(cell, contestant string) float64 {
-	without := r.of(cellNamed, contestant, 0, runsPerSecond)
-	if len(without) == 0 { // it knows no other queues
-		without = r.of(cellQueue, contestant, 0, runsPerSecond)
+	if len(r.of(cellNamed, contestant, 0, runsPerSecond)) > 0 {
+		return r.times(cell, cellNamed, contestant)
 	}
-	with := r.of(cell, contestant, 0, runsPerSecond)
+	return r.times(cell, cellQueue, contestant) // it knows no queue without a name
+}
+
+// times returns how many times as much a contestant does in a cell of queues as in another one; 0 if one was not measured.
+func (r *results) times(cell, other, contestant string) float64 {
+	with, without := r.of(cell, contestant, 0, runsPerSecond), r.of(other, contestant, 0, runsPerSecond)
 	if len(with) == 0 || len(without) == 0 {
 		return 0
 	}
@@ -56,9 +60,9 @@ func (w *report) limits() {
 		"worker with as many slots and no limit. The ways of River and DBOS Go stand under Settings; River and DBOS Go have a "+
 		"quarter of the runs here. \"–\" is what a contestant does not have, or not otherwise than above.\n\n", fleetLimit, partitions)
 	w.variants("runs/s with", variants, func(v variant, name string) string { return spread(w.of(v.cell, name, 0, runsPerSecond)) })
-	w.variants("runs/s of what the same has without", variants[1:], func(v variant, name string) string { return times(w.cost(v.cell, name)) })
+	w.variants("runs/s of what the same has without", variants[1:], func(v variant, name string) string { return ratioText(w.cost(v.cell, name)) })
 	w.variants("sqlworkflow on pgx has, times as much as", variants[1:], func(v variant, name string) string {
-		return times(w.ratio(v.cell, 0, runsPerSecond, oursPGX, name))
+		return ratioText(w.ratio(v.cell, 0, runsPerSecond, oursPGX, name))
 	})
 }
 
@@ -81,7 +85,7 @@ func (w *report) variants(title string, columns []variant, cell func(v variant, 
 	w.printf("\n")
 }
 
-func times(ratio float64) string {
+func ratioText(ratio float64) string {
 	if ratio == 0 {
 		return "–"
 	}
