@@ -22,6 +22,8 @@ type job struct {
 	Driver, URL string
 	Skew        time.Duration // of its wall clock
 	Lease       time.Duration // or the usual one
+	Concurrency int           // or the usual one
+	Poll        time.Duration // or the usual one
 	Log         bool
 }
 
@@ -35,6 +37,9 @@ var jobs = map[string]func(*sql.DB, *workflow.Service){
 	"family":             func(_ *sql.DB, svc *workflow.Service) { svc.Register(family(), helper()) },
 	"order, old":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "old")) },
 	"order, new":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "new")) },
+
+	"chores": func(_ *sql.DB, svc *workflow.Service) { svc.Register(chore(), boss()) },
+	"unique": func(db *sql.DB, svc *workflow.Service) { svc.Register(chore()); go startUnique(db, svc) },
 }
 
 // child is main in such a process: it works until it is told to stop, or killed.
@@ -54,6 +59,12 @@ func child(j job) error {
 	config := fast(db)
 	if j.Lease != 0 {
 		config.Lease = j.Lease
+	}
+	if j.Concurrency != 0 {
+		config.Concurrency = j.Concurrency
+	}
+	if j.Poll != 0 {
+		config.PollInterval = j.Poll
 	}
 	if j.Log {
 		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid())
