@@ -41,6 +41,10 @@ test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17
 		PGTEST_VERSION=$$version $(MAKE) --no-print-directory test || status=1; \
 	done; exit $$status
 
+.PHONY: test-river
+test-river: .bin/with-postgres ## Test the adapter to River, a module of its own, on River itself
+	@$(WITH_POSTGRES) -- sh -c 'cd riverworkflow && go test $(RACE) -shuffle=on -timeout=10m ./...'
+
 .PHONY: test-all
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
@@ -81,7 +85,9 @@ lint: $(GOLANGCI) ## Check format, go vet and golangci-lint (the map of rooms: .
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	@go vet ./...
 	@$(GOLANGCI) run
-	@cd bench && go vet ./... && ../$(GOLANGCI) run --config ../.golangci.yml
+	@for module in bench riverworkflow; do \
+		(cd $$module && go vet ./... && ../$(GOLANGCI) run --config ../.golangci.yml) || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## Remove what the targets built

@@ -43,6 +43,11 @@ type Config struct {
 	// Defaults to slog.Default, from warnings on; slog.DiscardHandler silences it.
 	Logger *slog.Logger
 
+	// Notifier makes processes hear of each other in milliseconds: that a run waits to be executed, that something has come for one,
+	// that one has ended. It takes one more connection of each process that works or awaits; see [Notifier]. All processes of one
+	// schema should have one, as one without tells nobody. Defaults to none: they find out by polling.
+	Notifier Notifier
+
 	// Version is a label of the application's release: stored with the runs that it starts and with its worker, and shown. It
 	// never decides who executes what. Defaults to none; at most 255 bytes.
 	Version string
@@ -71,7 +76,8 @@ type Config struct {
 	Serve []string
 
 	// PollInterval is how long an idle worker waits before it looks for runs again; it is jittered. Lower finds
-	// runs sooner and asks more of the database. Defaults to 250 ms.
+	// runs sooner and asks more of the database. While a Notifier hears others it is two seconds, if it is not longer.
+	// Defaults to 250 ms.
 	PollInterval time.Duration
 
 	// Lease is how long a worker keeps its runs after its last heartbeat, of which it sends one every Lease/6. Too low, and a
@@ -92,6 +98,16 @@ type Config struct {
 	// MaxSteps bounds the steps of one run, all of which are loaded when it is claimed, and the runs that one [CallAll] starts.
 	// Defaults to 10,000.
 	MaxSteps int
+
+	// Dispatcher has the runs that are started here brought to their workers by a queue of the application's own: the queue is told of each
+	// run that may go on, and whoever consumes it calls [Service.Execute]. No worker claims these runs by itself. Every process that
+	// starts or executes such runs should have one, and at least one of them has to work: it tells the queue of what becomes runnable
+	// by SQL. Defaults to none: workers claim runs.
+	Dispatcher Dispatcher
+
+	// RedispatchAfter is how long a run that the Dispatcher was told of waits before it is told again: messages may be lost. The time doubles
+	// with each, to an hour, so a queue that is slow does not fill with doubles. Defaults to 1 min.
+	RedispatchAfter time.Duration
 
 	// Drain bounds how long [Service.Work] lets steps finish once its context has ended; then their contexts are
 	// cancelled. Defaults to 30 s.
@@ -132,6 +148,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ParkAfter, 5*time.Second)
 	setDefault(&c.MaxSteps, 10_000)
 	setDefault(&c.Drain, 30*time.Second)
+	setDefault(&c.RedispatchAfter, time.Minute)
 	return c
 }
 
@@ -191,6 +208,7 @@ func (c Config) validate() error {
 		{"PayloadLimit", int64(c.PayloadLimit)}, {"Concurrency", int64(c.Concurrency)},
 		{"PollInterval", int64(c.PollInterval)}, {"Lease", int64(c.Lease)}, {"Drain", int64(c.Drain)},
 		{"BlockedFor", int64(c.BlockedFor)}, {"ParkAfter", int64(c.ParkAfter)}, {"MaxSteps", int64(c.MaxSteps)},
+		{"RedispatchAfter", int64(c.RedispatchAfter)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("workflow: Config.%s is negative: use zero for the default", field.name)

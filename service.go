@@ -41,6 +41,8 @@ func New(config Config) (*Service, error) {
 		Timeout: config.Timeout, Concurrency: config.Concurrency, PollInterval: config.PollInterval,
 		Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease, Drain: config.Drain, ParkAfter: config.ParkAfter,
 		BlockedFor: config.BlockedFor, MaxSteps: config.MaxSteps, Version: config.Version, Serve: config.Serve, Logger: config.Logger,
+		Dispatcher: config.Dispatcher, Redispatch: config.RedispatchAfter,
+		Notifier: config.Notifier, Schema: config.Schema,
 	})
 	return &Service{State: State{store: st, shared: &shared{config: config, pool: st, engine: eng}}, db: db, owned: owned}, nil
 }
@@ -65,7 +67,7 @@ func (s *Service) In(tx *sql.Tx) State {
 	return State{store: s.store.In(tx), shared: s.shared}
 }
 
-// Wake makes a worker of this process look for runs at once: call it after the commit of a transaction in which runs were
+// Wake makes a worker of this process look for runs at once, and with a [Notifier] those of others: call it after the commit of a transaction in which runs were
 // started or something was sent to one, if they are not to wait for the next poll.
 func (s *Service) Wake() { s.engine.Wake() }
 

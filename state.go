@@ -86,7 +86,7 @@ func (s State) create(ctx context.Context, run store.NewRun) (store.Run, error) 
 		}
 		run.ID = id.String()
 	}
-	created, err := s.store.CreateRun(ctx, run)
+	created, err := s.engine.Create(ctx, s.store, run)
 	if err == nil {
 		s.then(func() { s.engine.Created(created.Queue, created.Workflow) })
 	}
@@ -229,7 +229,7 @@ func (s State) UpdateRunStatus(ctx context.Context, id string, to RunStatus, out
 		return err
 	}
 	if to.Finished() {
-		s.then(s.engine.Wake) // a run that waited for this one
+		s.then(func() { s.engine.Ended(id) })
 	}
 	return nil
 }
@@ -281,7 +281,7 @@ func (s State) DeleteRun(ctx context.Context, id string) error {
 	if err := s.store.DeleteRun(ctx, id); err != nil {
 		return err
 	}
-	s.then(s.engine.Wake) // a run that waited for this one
+	s.then(func() { s.engine.Ended(id) })
 	return nil
 }
 

@@ -16,7 +16,7 @@ type Stats struct {
 	// Suspended runs by what they wait for; every reason is a key.
 	Suspended map[SuspendReason]int64
 
-	// InFlight is how many runs this process executes. With Hanging it is at most Config.Concurrency.
+	// InFlight is how many runs this process executes. With Hanging it is at most Config.Concurrency, but for the runs of Execute.
 	InFlight int
 
 	// Hanging is how many functions go on in this process although their run is over here, because they ignore their context.

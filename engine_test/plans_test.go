@@ -39,6 +39,9 @@ func TestPlansAmongManyRuns(t *testing.T) {
 		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at)
 		SELECT 'pending' || n, 'known', 'pending', '1', 1, 1, n
 		FROM generate_series(1, 1000) AS n;
+		INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at, run_at, dispatched_at)
+		SELECT 'dispatched' || n, 'known', 'pending', '1', 1, 1, 100000 + n, CASE WHEN n % 2 = 0 THEN 200000 + n ELSE 0 END
+		FROM generate_series(1, 2000) AS n;
 		INSERT INTO workflows.workflow_steps (run_id, step_name, status, result, updated_at)
 		SELECT 'done' || run, 'step' || step, 'succeeded', to_jsonb(repeat('x', 100)), run
 		FROM generate_series(1, 20000) AS run, generate_series(1, 10) AS step;
@@ -106,6 +109,17 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		{"claim_runs", "claim_runs", func() error {
 			_, err := st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"known": 0, "other": 0}, Limit: 50, Suspects: true})
 			return err
+		}},
+		{"claim_run", "claim_run", func() error {
+			_, _, err := st.ClaimRun(t.Context(), store.RunRequest{Worker: "me", RunID: "dispatched1", Workflows: []string{"known"}})
+			return err
+		}},
+		{"announce_runs", "announce_runs", func() error {
+			_, err := st.Announce(t.Context(), store.AnnounceRequest{Limit: 25, After: 1, Again: true, Aside: []string{"x"}})
+			return err
+		}},
+		{"take_back_announcements", "take_back_announcements", func() error {
+			return st.TakeBackAnnouncements(t.Context(), []string{"dispatched1", "done7", "unknown"})
 		}},
 		{"load_steps", "load_steps", func() error { _, err := st.LoadSteps(t.Context(), []string{"done7", "owned1"}); return err }},
 		{"load_woken", "load_woken", func() error {

@@ -19,7 +19,7 @@ type Children struct {
 	Abandoned bool          // they go on when their parent is cancelled
 	Awaited   bool          // the step waits until all have ended
 	Place
-	Dispatched bool // as in NewRun
+	Dispatched Dispatched
 }
 
 func (c *Children) size() int {
@@ -78,7 +78,7 @@ started_children AS (
     SELECT child.id, fan.workflow, 'pending', child.input, clock.ms, clock.ms,
            least(clock.ms + fan.delay, clock.ms + fan.deadline), clock.ms + fan.deadline, fan.version,
            fan.run_id, CASE WHEN fan.awaited THEN fan.step_name END, fan.depth, nullif(fan.abandoned, false),
-           fan.queue, fan.priority, fan.partition_key, CASE WHEN fan.dispatched THEN 0 END
+           fan.queue, fan.priority, fan.partition_key, fan.dispatched * clock.ms
     FROM clock
     CROSS JOIN fan
     JOIN fanned USING (run_id, step_name)

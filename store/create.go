@@ -24,12 +24,12 @@ type NewRun struct {
 	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
 	Place
 	Unique     string // while a run of the workflow with this key is unfinished, there is no other; to be written alone; "": none
-	Dispatched bool   // it is announced on the application's own queue, and workers do not claim it by themselves
+	Dispatched Dispatched
 }
 
 // A run that has nothing but what every run has costs no more for the others.
 func (r NewRun) kind() int {
-	if r.Queue != "" || r.Unique != "" || r.Dispatched {
+	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim {
 		return placedStartKind
 	}
 	return startKind
@@ -75,7 +75,7 @@ ON CONFLICT (id) DO NOTHING`,
 		fields:  startFields + ", unique_key text, " + placeFields,
 		written: "placed_started", key: "id", write: startText("placed AS start",
 			", unique_key, queue, priority, partition_key, dispatched_at", `,
-       start.unique_key, start.queue, start.priority, start.partition_key, CASE WHEN start.dispatched THEN 0 END`),
+       start.unique_key, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`),
 		// The id or the key may be there.
 		alone: `
 WHERE {gate}

@@ -24,6 +24,9 @@ var (
 	// ErrQueueNotFound is returned when no queue has the given name. SetQueue and EnsureQueue make one.
 	ErrQueueNotFound = errors.New("queue not found: call SetQueue or EnsureQueue first")
 
+	// ErrQueueFull is returned when a limit or a pause of its queue keeps a run from being executed now.
+	ErrQueueFull = errors.New("a limit or a pause of the run's queue holds it back")
+
 	// ErrRunFinished is returned when a step of a completed, failed or cancelled run is written.
 	ErrRunFinished = errors.New("run is finished")
 

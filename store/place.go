@@ -17,9 +17,9 @@ const (
 )
 
 // Columns of a place, and of what else is known of a run when it is inserted that few runs have.
-const placeFields = "queue text, priority smallint, partition_key text, dispatched boolean"
+const placeFields = "queue text, priority smallint, partition_key text, dispatched smallint"
 
-func (p Place) fill(row *fields, dispatched bool) {
+func (p Place) fill(row *fields, dispatched Dispatched) {
 	if p.Queue == "" {
 		row.null()
 		row.null()
@@ -29,7 +29,7 @@ func (p Place) fill(row *fields, dispatched bool) {
 		row.number(int64(p.Priority))
 		row.text(p.Partition)
 	}
-	row.flag(dispatched)
+	dispatched.fill(row)
 }
 
 // placeRow is scanned from the columns of a run.

@@ -27,7 +27,10 @@ func queueTexts(t *testing.T, counter *counting.Counter, st *store.Store) map[st
 			_, err := st.FindQueues(t.Context(), store.FindRequest{Workflows: []string{"w"}})
 			return err
 		},
-		"claim_run":          func() error { _, _, err := st.ClaimRun(t.Context(), "me", "run"); return err },
+		"claim_run": func() error {
+			_, _, err := st.ClaimRun(t.Context(), store.RunRequest{Worker: "me", RunID: "run", Workflows: []string{"w"}})
+			return err
+		},
 		"find_overdue":       func() error { _, err := st.Overdue(t.Context()); return err },
 		"unserved_queues":    func() error { _, err := st.UnservedQueues(t.Context()); return err },
 		"unserved_workflows": func() error { _, err := st.UnservedWorkflows(t.Context()); return err },

@@ -23,7 +23,7 @@ func TestClaimRun(t *testing.T) {
 		plain := q.newRun(t)
 		wants := func(what, worker, id string, want store.ClaimAnswer) {
 			t.Helper()
-			run, got, err := q.st.ClaimRun(t.Context(), worker, id)
+			run, got, err := q.st.ClaimRun(t.Context(), oneRun(worker, id))
 			if err != nil || got != want || (run.RunID == id) != (want == store.RunClaimed) {
 				t.Errorf("%s: %s, %+v, %v, want %s", what, got, run, err, want)
 			}
@@ -78,7 +78,7 @@ func TestEndOverdue(t *testing.T) {
 		wantOutcomes(t, q.st, []store.Write{
 			store.NewRun{ID: "plain", Workflow: "w", Input: []byte("1"), Deadline: time.Millisecond},
 			store.NewRun{ID: "later", Workflow: "w", Input: []byte("1"), Deadline: time.Hour, Place: store.Place{Queue: "q"}},
-			store.NewRun{ID: "announced", Workflow: "w", Input: []byte("1"), Deadline: time.Millisecond, Dispatched: true},
+			store.NewRun{ID: "announced", Workflow: "w", Input: []byte("1"), Deadline: time.Millisecond, Dispatched: store.Unannounced},
 			store.NewRun{ID: "claimed", Workflow: "w", Input: []byte("1"), Deadline: time.Millisecond, Place: store.Place{Queue: "q"}},
 		}, make([]store.Outcome, 4)...)
 		kit.Until(t, "three are overdue", func() bool {
@@ -86,7 +86,7 @@ func TestEndOverdue(t *testing.T) {
 			kit.Must(t, err)
 			return len(ids) == 3
 		})
-		if _, answer, err := q.st.ClaimRun(t.Context(), "me", "claimed"); err != nil || answer != store.RunClaimed {
+		if _, answer, err := q.st.ClaimRun(t.Context(), oneRun("me", "claimed")); err != nil || answer != store.RunClaimed {
 			t.Fatal(answer, err)
 		}
 		ids, err := q.st.Overdue(t.Context())

@@ -220,13 +220,13 @@ func TestDispatchedRunsAreLeftAlone(t *testing.T) {
 		q := onQueue(t, access, store.Queue{})
 		for id, place := range map[string]store.Place{"plain": {}, "queued": {Queue: "q"}} {
 			wantOutcomes(t, q.st, []store.Write{
-				store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1"), Place: place, Dispatched: true}}, store.Written)
+				store.NewRun{ID: id, Workflow: "w", Input: json.RawMessage("1"), Place: place, Dispatched: store.Unannounced}}, store.Written)
 			kit.Exec(t, q.side, `UPDATE workflows.workflow_runs SET dispatched_at = 7 WHERE id = $1`, id)
 			claimed, err := q.st.Claim(t.Context(), store.ClaimRequest{Worker: "me", Marks: map[string]int64{"w": 0}, Limit: 10})
 			if err != nil || len(claimed.Runs) > 0 || len(q.claim(10).Runs) > 0 {
 				t.Errorf("%s: claimed %+v, %v", id, claimed, err)
 			}
-			run, answer, err := q.st.ClaimRun(t.Context(), "me", id)
+			run, answer, err := q.st.ClaimRun(t.Context(), oneRun("me", id))
 			if err != nil || answer != store.RunClaimed || run.Place != place {
 				t.Errorf("%s: %s, %+v, %v", id, answer, run, err)
 			}

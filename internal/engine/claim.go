@@ -32,7 +32,7 @@ func (w *worker) claimLoop(ctx context.Context) {
 // rest waits for a pause if a claim has failed, and returns the next one, which is longer.
 func (w *worker) rest(ctx context.Context, op string, pause time.Duration, err error) time.Duration {
 	if err == nil {
-		return w.config.PollInterval
+		return w.poll()
 	}
 	if ctx.Err() == nil && !errors.Is(err, errCannotClaim) {
 		w.trouble(op, err)
@@ -131,6 +131,17 @@ func byHistory(claimed []store.ClaimedRun) [][]store.ClaimedRun {
 
 // holdSuspect takes the place of the one suspect that is executed here, and reports whether it was free.
 func (w *worker) holdSuspect(hold *write.Hold) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.suspect != nil {
+		return false
+	}
+	w.suspect = hold
+	return true
+}
+
+// reserveSuspect is holdSuspect for a run that is to be claimed, unless the place is taken.
+func (w *worker) reserveSuspect(hold *write.Hold) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.suspect != nil {

@@ -69,7 +69,7 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
-		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.lookForNews},
+		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.rarely(w.lookForNews)},
 		{name: "sweep children", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: sweeper.sweep},
 		{name: "end overdue runs", every: w.config.Heartbeat, bound: w.config.Timeout, do: w.endOverdue},
 		{name: "look for unserved runs", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
@@ -82,6 +82,7 @@ func (w *worker) takeOver(ctx context.Context) error {
 	taken, err := w.store.TakeOver(ctx, id)
 	if n := taken.Pending + int64(len(taken.Doomed)); n > 0 {
 		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: n})
+		w.engine.tell.Work()
 		w.lookAgain()
 	}
 	for _, doomed := range taken.Doomed {
@@ -103,6 +104,7 @@ func (w *worker) endOverdue(ctx context.Context) error {
 		}
 		if ended {
 			w.engine.observer.Observe(write.Event{Kind: write.RunFailed, RunID: id, Err: run.ErrDeadline})
+			w.engine.tellEnded(id)
 			w.lookAgain() // its parent may go on
 		}
 	}
@@ -150,6 +152,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		}
 		if n := len(found.Woken); n > 0 {
 			s.worker.engine.observer.Observe(write.Event{Kind: write.ParentsWoken, Count: int64(n)})
+			s.worker.engine.tell.Work()
 			s.worker.lookAgain()
 		}
 		if err != nil {
@@ -211,6 +214,7 @@ func (o *orphans) release(ctx context.Context) error {
 		switch {
 		case again && sofar.doneSince(then):
 			if w.handBack(run, 0) {
+				w.engine.tell.Work()
 				w.lookAgain()
 			}
 		case again:

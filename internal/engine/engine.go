@@ -6,11 +6,12 @@
 // epoch in a guard that locks the run's row. So a worker that was frozen, or cut off, can write nothing once another has
 // taken over.
 //
-// It has three floors, and each imports only those below:
+// It has three floors, and each imports only those below; the lowest has two rooms:
 //
 //	engine  the worker: which runs are executed here, and for how long (this package)
 //	run     one run: its function, its steps, its waits
 //	write   rows on their way, what is held here, who is told
+//	notify  hints to other processes, and theirs
 //
 // This floor:
 //
@@ -28,6 +29,11 @@
 //	lease.go       the right to own runs, and its watchdog
 //	heartbeat.go   renews it, and stops what was lost
 //	duty.go        tasks of the fleet
+//	dispatch*.go   tells the application's own queue of runs
+//	execute.go     executes a run that it has brought
+//	notices.go     what this process tells others, and hears of them
+//	hearing.go     what a worker does about it, and how soon (in part pure)
+//	alarms.go      looks when a run is due, while polls are rare
 package engine
 
 import (
@@ -39,6 +45,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/engine/notify"
 	"github.com/sqlworkflow/workflow/internal/engine/run"
 	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
@@ -58,6 +65,11 @@ type Config struct {
 	Version      string
 	Serve        []string // queues whose runs are executed here, [NoQueue] for runs without one; none: all of them
 	Logger       *slog.Logger
+	Dispatcher   Dispatcher    // nil: runs are claimed
+	Redispatch   time.Duration // after which a run of which nothing came is announced again
+
+	Notifier notify.Notifier // nil: this process tells others nothing, and hears nothing
+	Schema   string          // after which the channel is named
 }
 
 // ErrWorking is returned by Work while the engine works already.
@@ -75,6 +87,9 @@ type Engine struct {
 	awaits   *write.Awaiter
 	writer   *write.Writer
 	signals  *write.Writer // for what is sent to runs: no row of a run is written twice in one statement
+	dispatch *dispatch     // nil: there is no dispatcher
+	tell     *notify.Sender
+	ears     *notify.Listener
 	host     string
 	pid      int
 
@@ -95,12 +110,16 @@ func New(st *store.Store, config Config) *Engine {
 	if err != nil { // it is only shown
 		host = ""
 	}
-	return &Engine{
-		store: st, config: config, observer: write.NewObserver(config.Logger),
-		holds: holds, awaits: write.NewAwaiter(st, holds), writer: write.NewWriter(st, config.Timeout),
+	observer := write.NewObserver(config.Logger)
+	e := &Engine{
+		store: st, config: config, observer: observer, dispatch: newDispatch(st, config, observer),
+		holds: holds, writer: write.NewWriter(st, config.Timeout),
 		signals: write.NewWriter(st, config.Timeout),
 		host:    host, pid: os.Getpid(), bodies: make(map[string]run.Body), stop: func() {},
 	}
+	e.joinOthers(config.Notifier, config.Schema)
+	e.awaits = write.NewAwaiter(st, holds, e.ears)
+	return e
 }
 
 // Register binds a workflow's name to its body and reports whether the name was free.
@@ -151,16 +170,20 @@ func (e *Engine) end() {
 	e.works.Done()
 }
 
-// Wake tells a worker of this process that there is something to claim, in whatever queue or without one.
+// Wake tells a worker of this process, and those of others, that there is something to claim, in whatever queue or without one.
 func (e *Engine) Wake() {
+	e.tell.Work()
+	e.tell.Queued()
 	if w := e.working(); w != nil {
 		w.created(NoQueue, 1)
 		w.lookAtQueues()
 	}
 }
 
-// Created tells a worker of this process that a run of a workflow waits to be claimed in a queue, or without one.
+// Created tells a worker of this process, and those of others, that a run of a workflow waits to be claimed in a queue, or without
+// one.
 func (e *Engine) Created(queue, workflow string) {
+	e.tellCreated(queue)
 	w := e.working()
 	if w == nil || queue != NoQueue && e.body(workflow) == nil {
 		return
@@ -168,8 +191,8 @@ func (e *Engine) Created(queue, workflow string) {
 	w.created(queue, 1)
 }
 
-// Woken tells a run that something has come for it, if this process executes it, and else a worker of this process that it may be
-// claimed.
+// Woken tells a run that something has come for it, if this process executes it, and else other processes, and a worker of this one
+// that it may be claimed.
 func (e *Engine) Woken(runID string) {
 	if run := e.holds.Run(runID); run != nil {
 		run.Woken()
@@ -177,13 +200,16 @@ func (e *Engine) Woken(runID string) {
 			return
 		}
 	}
+	e.tellOf(runID)
 	if w := e.working(); w != nil {
 		w.lookAgain()
 	}
 }
 
-// Cancelled stops the run here if this process executes it; others learn of it with their next heartbeat.
+// Cancelled stops the run here if this process executes it; another one learns of it with its next heartbeat, if it is not told.
 func (e *Engine) Cancelled(runID string) {
+	e.heardHere(runID)
+	e.tell.Lost(runID)
 	e.holds.Lose(store.Owned{RunID: runID}, store.ErrRunLost)
 }
 
@@ -221,6 +247,8 @@ func (e *Engine) Close(err error) {
 	e.awaits.Close(err)
 	e.writer.Close()
 	e.signals.Close()
+	e.tell.Close()
+	e.ears.Close()
 }
 
 func (e *Engine) known() []string {

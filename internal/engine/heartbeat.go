@@ -39,6 +39,7 @@ func (h *heart) beat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticks.C:
+		case <-h.worker.beat:
 		}
 		if ctx.Err() != nil { // both were ready
 			return

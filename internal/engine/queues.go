@@ -42,7 +42,7 @@ func (w *worker) nextForQueues(now time.Time) queueTask {
 	defer w.mu.Unlock()
 	in := w.agenda.lookIn(now)
 	if in == 0 {
-		w.agenda.beginLook(now, w.config.PollInterval)
+		w.agenda.beginLook(now, w.poll())
 		return queueTask{look: true}
 	}
 	queue, due := w.agenda.next(now)
@@ -176,8 +176,9 @@ func (w *worker) left(queue string) {
 	}
 	due := false
 	w.onAgenda(func(a *agenda, now time.Time) { due = a.left(queue, now) })
-	if due {
+	if due { // there is room for others, too
 		w.nudgeQueues()
+		w.engine.tell.Queued()
 	}
 }
 

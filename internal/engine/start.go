@@ -15,11 +15,18 @@ import (
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
 // first. A run of a queue always waits for that: a claim alone knows what its limits allow.
 func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *write.Hold, err error) {
+	if e.dispatch != nil {
+		id, err = e.startDispatched(ctx, run)
+		return id, nil, err
+	}
 	return e.start(ctx, run, e.working())
 }
 
 // StartPending is Start for a run that has to be claimed even here: its function must get the input as the database has it.
 func (e *Engine) StartPending(ctx context.Context, run store.NewRun) (id string, err error) {
+	if e.dispatch != nil {
+		return e.startDispatched(ctx, run)
+	}
 	id, _, err = e.start(ctx, run, nil)
 	return id, err
 }
@@ -55,7 +62,12 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 			run.ID = created.ID
 		}
 	}
-	if err == nil && (run.Queue == NoQueue || run.Delay == 0) {
+	switch {
+	case err != nil:
+	case run.Dispatched != store.ByClaim: // a message brings it
+	case run.Delay > 0:
+		e.due(run.Delay)
+	default:
 		e.Created(run.Queue, run.Workflow)
 	}
 	return run.ID, nil, err
@@ -80,7 +92,7 @@ const lendAfter = 100 * time.Millisecond
 // takePlace takes a slot for a run that starts here, if there is one that no other run waits for, and makes the worker its
 // owner.
 func (w *worker) takePlace(run *store.NewRun) *place {
-	if w == nil || run.Delay > 0 || run.Queue != NoQueue || run.Dispatched || w.engine.body(run.Workflow) == nil {
+	if w == nil || run.Delay > 0 || run.Queue != NoQueue || run.Dispatched != store.ByClaim || w.engine.body(run.Workflow) == nil {
 		return nil
 	}
 	w.mu.Lock()

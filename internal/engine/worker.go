@@ -22,8 +22,10 @@ type worker struct {
 
 	queues     []string // that it serves; nil: all
 	lease      *lease
-	wake       chan struct{} // one token: look for runs without a queue now
-	wakeQueues chan struct{} // one token: look at the agenda now
+	ctx        context.Context // of Work
+	wake       chan struct{}   // one token: look for runs without a queue now
+	wakeQueues chan struct{}   // one token: look at the agenda now
+	announce   chan struct{}   // one token: look for runs to announce now
 	functions  sync.WaitGroup
 	fleet      atomic.Int32 // living workers, as the last heartbeat saw
 
@@ -35,12 +37,21 @@ type worker struct {
 	suspect *write.Hold // at most one run is held that workers may have died of
 
 	suspectLeft [claimKinds]bool // since each of those that claim was told
+
+	begun   atomic.Int64  // runs that have begun here, ever
+	hearing *hearing      // what other processes have said
+	alarms  *alarms       // nil without a notifier
+	beat    chan struct{} // one token: a heartbeat is to come at once
 }
 
 func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx is kept: it ends with Work, and says so to runs
 	w := &worker{
-		engine: e, store: e.store, config: e.config,
+		engine: e, store: e.store, config: e.config, ctx: ctx, announce: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), wakeQueues: make(chan struct{}, 1), slots: newSlots(e.config.Concurrency),
+		hearing: newHearing(), beat: make(chan struct{}, 1),
+	}
+	if e.config.Notifier != nil {
+		w.alarms = newAlarms(w.ring)
 	}
 	w.queues, _ = servedQueues(e.config.Serve)
 	w.slots.queuesOnly = !w.serves(NoQueue)
@@ -48,7 +59,7 @@ func newWorker(e *Engine, ctx context.Context) *worker { //nolint:revive // ctx 
 		Store: e.store, Writer: e.writer, Observer: e.observer,
 		ParkAfter: e.config.ParkAfter, BlockedFor: e.config.BlockedFor, MaxSteps: e.config.MaxSteps,
 		Version: e.config.Version, Draining: ctx.Done(), Release: w.release, Created: w.created, ChildEnded: w.childEnded,
-		HasQueue: e.HasQueue,
+		HasQueue: e.HasQueue, Due: w.due, Ended: w.ended, Dispatched: e.dispatch.children(),
 	}
 	return w
 }
@@ -78,6 +89,10 @@ func (w *worker) work(ctx context.Context) error {
 	for _, d := range w.duties(expiry) {
 		keepers.Go(func() { d.keep(keeping, w.engine.observer) })
 	}
+	if w.engine.dispatch != nil {
+		keepers.Go(func() { newDispatchSweep(w).keep(keeping) })
+	}
+	defer w.listenToOthers(keeping, &keepers)()
 
 	w.claimAll(ctx)
 	w.drain(stop)
@@ -133,8 +148,18 @@ func (w *worker) nudge() {
 	}
 }
 
+// nudgeSweep makes the sweep look at once for runs to announce.
+func (w *worker) nudgeSweep() {
+	select {
+	case w.announce <- struct{}{}:
+	default:
+	}
+}
+
 // created says that n more runs of a queue, or without one, wait to be claimed.
 func (w *worker) created(queue string, n int) {
+	w.nudgeSweep()
+	w.engine.tellCreated(queue)
 	if queue != NoQueue {
 		w.waiting(queue)
 		return
@@ -153,6 +178,7 @@ func (w *worker) childEnded(parentID, parentStep string) {
 			return
 		}
 	}
+	w.engine.tellOf(parentID)
 	w.lookAgain()
 }
 
@@ -163,6 +189,7 @@ func (w *worker) lookAgain() {
 	w.hintQueues()
 	w.mu.Unlock()
 	w.nudge()
+	w.nudgeSweep()
 }
 
 func (w *worker) setOpen(open bool) {
@@ -187,30 +214,42 @@ func (w *worker) give(n int) {
 
 // execute executes a run in a slot that was taken for it.
 func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
+	w.executeIn(lease, w.env, hold, claimed, history, func() { w.give(1) })
+}
+
+// executeIn executes a run, and calls left when no code of it goes on here any more.
+func (w *worker) executeIn(
+	lease context.Context, env *run.Env, hold *write.Hold, claimed store.ClaimedRun, history store.History, left func(),
+) {
 	holds := w.engine.holds
-	r := run.New(w.env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
+	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
 		holds.Settle(hold, final)
 		w.left(claimed.Queue)
 		if final != nil {
-			w.engine.awaits.Finished(final)
+			w.ended(final)
 		}
 	})
 	if older := holds.Attach(hold, r.Owned(), r); older != nil {
 		older.Lose(store.ErrRunLost)
 	}
 	w.functions.Add(1)
+	w.begun.Add(1)
 	go r.Execute(lease, func() {
 		holds.Leave(hold)
 		w.leaveSuspect(hold)
-		w.give(1)
+		left()
 		w.functions.Done()
 	})
 }
 
 // release makes a run pending again if it is still this worker's.
 func (w *worker) release(owned store.Owned, queue string, delay time.Duration) {
-	if w.handBack(owned, delay) && delay == 0 {
+	switch {
+	case !w.handBack(owned, delay):
+	case delay == 0:
 		w.created(queue, 1)
+	default:
+		w.due(delay)
 	}
 }
 
@@ -268,6 +307,7 @@ func (w *worker) signOff(ctx context.Context) error {
 	}
 	released, err := w.store.ReleaseWorker(context.WithoutCancel(ctx), id)
 	if err == nil && released > 0 {
+		w.engine.tell.Work()
 		w.engine.observer.Observe(write.Event{Kind: write.RunHandedBack, Worker: id, Count: released})
 	}
 	return err

@@ -79,9 +79,13 @@ CREATE INDEX workflow_runs_busy ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (
 CREATE INDEX workflow_runs_overdue ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (deadline_at)
     WHERE (queue IS NOT NULL OR dispatched_at IS NOT NULL) AND deadline_at IS NOT NULL AND status IN ('pending', 'suspended');
 
--- Runs to be announced on the application's own queue.
-CREATE INDEX workflow_runs_dispatched ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (run_at)
-    WHERE dispatched_at IS NOT NULL AND status IN ('pending', 'suspended') AND run_at IS NOT NULL;
+-- Runs to be announced on the application's own queue, now or later. However many were announced and wait there, none of them is in it.
+CREATE INDEX workflow_runs_unannounced ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (run_at)
+    WHERE dispatched_at < run_at AND status IN ('pending', 'suspended');
+
+-- Runs that were announced: to be announced again after as long as they had waited then, an hour at most.
+CREATE INDEX workflow_runs_announced ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs ((dispatched_at + least(dispatched_at - run_at, 3600000)))
+    WHERE dispatched_at >= run_at AND status IN ('pending', 'suspended');
 
 -- One unfinished run of a workflow for each key.
 CREATE UNIQUE INDEX workflow_runs_unique ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (workflow, unique_key)
@@ -96,7 +100,8 @@ SET LOCAL statement_timeout = 0;
 
 UPDATE ${WORKFLOW_SCHEMA:-workflows}.workflow_schema SET needs_version = 4;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_unique;
-DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_dispatched;
+DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_announced;
+DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_unannounced;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_overdue;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_busy;
 DROP INDEX ${WORKFLOW_SCHEMA:-workflows}.workflow_runs_queued;

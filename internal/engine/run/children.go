@@ -196,6 +196,7 @@ func (s *step) start(ctx context.Context, c Children) error {
 	row := &store.Schedule{Request: c.request, Children: &store.Children{
 		Workflow: c.Workflow, Place: c.Place, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
 		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
+		Dispatched: r.env.Dispatched,
 	}}
 	if awaited {
 		r.mu.Lock()
@@ -207,6 +208,8 @@ func (s *step) start(ctx context.Context, c Children) error {
 	}
 	if c.Delay == 0 {
 		r.env.Created(c.Place.Queue, len(c.Inputs))
+	} else {
+		r.env.Due(c.Delay)
 	}
 	return nil
 }

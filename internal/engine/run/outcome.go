@@ -124,7 +124,11 @@ func Fail(lease context.Context, env *Env, doomed store.ClaimedRun) {
 }
 
 func settleUnexecuted(lease context.Context, env *Env, claimed store.ClaimedRun, write func(*Run)) {
-	r := New(env, claimed, nil, store.History{}, func(*store.Run) {})
+	r := New(env, claimed, nil, store.History{}, func(final *store.Run) {
+		if final != nil {
+			env.Ended(final)
+		}
+	})
 	stop := context.AfterFunc(lease, func() { r.Lose(context.Cause(lease)) })
 	defer stop()
 	defer r.loseOwn(nil)
@@ -166,6 +170,7 @@ func (r *Run) park(c *call) (again bool) {
 		event := write.Event{Kind: write.RunParked, WaitsFor: row.WaitsFor}
 		if row.WakeIn != nil {
 			event.Next = *row.WakeIn
+			r.env.Due(event.Next)
 		}
 		r.tell(event)
 		r.settle(nil)

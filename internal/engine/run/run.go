@@ -24,7 +24,8 @@ type Env struct {
 	ParkAfter  time.Duration
 	BlockedFor time.Duration
 	MaxSteps   int
-	Version    string // of the application
+	Version    string           // of the application
+	Dispatched store.Dispatched // of what a run starts
 
 	// Draining is closed when every run is to stop before its next step.
 	Draining <-chan struct{}
@@ -37,6 +38,12 @@ type Env struct {
 
 	// HasQueue reports whether there is a queue of this name.
 	HasQueue func(ctx context.Context, name string) (bool, error)
+
+	// Due says that a run is to be claimed after a time.
+	Due func(in time.Duration)
+
+	// Ended says that a run has ended which was not executed here.
+	Ended func(final *store.Run)
 
 	// ChildEnded says that a child which a step of its parent awaits has ended.
 	ChildEnded func(parentID, parentStep string)

@@ -21,12 +21,24 @@ const (
 	pollShare  = 10   // at least so many times what a statement of the poll takes passes until the next
 )
 
+// HeardPoll is the longest pause between polls while other processes are heard: for what was not heard all the same.
+const HeardPoll = 2 * time.Second
+
+// Ears hear how runs end in other processes.
+type Ears interface {
+	// Need says that somebody needs to hear, until done is called.
+	Need() (done func())
+	// Hears reports whether they do.
+	Hears() bool
+}
+
 // An Awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query. All others are
-// looked up when somebody begins to wait for them, those of many callers in one statement, and then share one poll. Its
-// goroutine lives while there is somebody to tell.
+// looked up when somebody begins to wait for them and when they are heard of, those of many callers in one statement, and share one
+// poll, which is rare while others are heard. Its goroutine lives while there is somebody to tell.
 type Awaiter struct {
 	store *store.Store
 	holds *Holds
+	ears  Ears
 
 	mu      sync.Mutex
 	waiting map[string]map[chan answer]source // by run id
@@ -53,10 +65,10 @@ type answer struct {
 	err error
 }
 
-// NewAwaiter returns an awaiter that knows of the runs that this process holds.
-func NewAwaiter(st *store.Store, holds *Holds) *Awaiter {
+// NewAwaiter returns an awaiter that knows of the runs that this process holds, and hears of others while somebody waits.
+func NewAwaiter(st *store.Store, holds *Holds, ears Ears) *Awaiter {
 	return &Awaiter{
-		store: st, holds: holds, waiting: make(map[string]map[chan answer]source),
+		store: st, holds: holds, ears: ears, waiting: make(map[string]map[chan answer]source),
 		hurry: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
@@ -182,6 +194,26 @@ func (a *Awaiter) Finished(run *store.Run) {
 	}
 }
 
+// Heard says that there is news about runs: those of them that somebody waits for are looked up at once.
+func (a *Awaiter) Heard(ids []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range ids {
+		if a.waiting[id] != nil {
+			a.look(id)
+		}
+	}
+}
+
+// HeardAll says that there is news about more runs than could be named.
+func (a *Awaiter) HeardAll() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.waiting {
+		a.look(id)
+	}
+}
+
 // tell expects mu to be held. Each channel takes one answer, and is told once.
 func (a *Awaiter) tell(id string, answer answer) {
 	for told := range a.waiting[id] {
@@ -192,7 +224,8 @@ func (a *Awaiter) tell(id string, answer answer) {
 
 // poll looks up the fresh ones at once, and asks for all again and again, a batch at a time, until nobody waits.
 func (a *Awaiter) poll(ctx context.Context) {
-	pause, ended := firstPoll, 0
+	defer a.ears.Need()()
+	pause, ended := a.first(), 0
 	due := time.Now().Add(pause)
 	var round []string // what is left of it
 	for {
@@ -203,7 +236,7 @@ func (a *Awaiter) poll(ctx context.Context) {
 		}
 		if len(fresh) > 0 {
 			a.ask(ctx, fresh)
-			pause = firstPoll
+			pause = a.first()
 			if soon := time.Now().Add(pause); len(round) == 0 && soon.Before(due) {
 				due = soon
 			}
@@ -221,13 +254,21 @@ func (a *Awaiter) poll(ctx context.Context) {
 		rest := min((pollShare-1)*time.Since(asked), maxPoll)
 		if len(round) == 0 {
 			pause = min(time.Duration(float64(pause)*pollGrowth), maxPoll)
-			if ended > 0 {
-				pause = firstPoll
+			if ended > 0 || a.ears.Hears() {
+				pause = a.first()
 			}
 			rest = max(rest, pause)
 		}
 		due = time.Now().Add(rest)
 	}
+}
+
+// first is how soon runs are looked up again that were asked for or heard of.
+func (a *Awaiter) first() time.Duration {
+	if a.ears.Hears() {
+		return HeardPoll
+	}
+	return firstPoll
 }
 
 // takeFresh returns the runs to be looked up, or that nobody waits any more.

@@ -37,7 +37,10 @@ const (
 	WorkWaits
 	WorkflowsUnserved
 	QueueUnserved
+	DispatchFailed
 	LeaseLost
+	NotificationsArrive
+	NotificationsFail
 	Trouble
 )
 
@@ -46,29 +49,32 @@ var kinds = [...]struct {
 	level   slog.Level
 	message string
 }{
-	RunCompleted:      {slog.LevelDebug, "run completed"},
-	RunFailed:         {slog.LevelWarn, "run failed"},
-	RunBlocked:        {slog.LevelWarn, "run is blocked and will be tried again"},
-	RunParked:         {slog.LevelDebug, "run parked"},
-	RunLost:           {slog.LevelInfo, "run lost: it was cancelled, or goes on elsewhere"},
-	RunHandedBack:     {slog.LevelInfo, "run handed back"},
-	SignalsUnread:     {slog.LevelWarn, "run has ended with signals that no step took"},
-	StepSucceeded:     {slog.LevelDebug, "step succeeded"},
-	StepRetried:       {slog.LevelInfo, "step attempt failed and will be repeated"},
-	StepFailed:        {slog.LevelWarn, "step failed: this was its last attempt"},
-	StepHangs:         {slog.LevelWarn, "step goes on although its context has ended; it keeps a slot"},
-	FunctionHangs:     {slog.LevelWarn, "workflow function goes on although its context has ended; it keeps a slot"},
-	RunsTakenOver:     {slog.LevelInfo, "took over runs of dead workers"},
-	ChildrenCancelled: {slog.LevelInfo, "cancelled runs whose parent has ended"},
-	ParentsWoken:      {slog.LevelWarn, "woke runs that waited for children although all had ended"},
-	RunsLeftBehind:    {slog.LevelWarn, "runs that do not end with their context are left behind; their writes will be refused"},
-	WorkBegan:         {slog.LevelInfo, "worker began"},
-	WorkIdle:          {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
-	WorkWaits:         {slog.LevelWarn, "worker waits for the database"},
-	WorkflowsUnserved: {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
-	QueueUnserved:     {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
-	LeaseLost:         {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
-	Trouble:           {slog.LevelWarn, "trouble with the database; it will be tried again"},
+	RunCompleted:        {slog.LevelDebug, "run completed"},
+	RunFailed:           {slog.LevelWarn, "run failed"},
+	RunBlocked:          {slog.LevelWarn, "run is blocked and will be tried again"},
+	RunParked:           {slog.LevelDebug, "run parked"},
+	RunLost:             {slog.LevelInfo, "run lost: it was cancelled, or goes on elsewhere"},
+	RunHandedBack:       {slog.LevelInfo, "run handed back"},
+	SignalsUnread:       {slog.LevelWarn, "run has ended with signals that no step took"},
+	StepSucceeded:       {slog.LevelDebug, "step succeeded"},
+	StepRetried:         {slog.LevelInfo, "step attempt failed and will be repeated"},
+	StepFailed:          {slog.LevelWarn, "step failed: this was its last attempt"},
+	StepHangs:           {slog.LevelWarn, "step goes on although its context has ended; it keeps a slot"},
+	FunctionHangs:       {slog.LevelWarn, "workflow function goes on although its context has ended; it keeps a slot"},
+	RunsTakenOver:       {slog.LevelInfo, "took over runs of dead workers"},
+	ChildrenCancelled:   {slog.LevelInfo, "cancelled runs whose parent has ended"},
+	ParentsWoken:        {slog.LevelWarn, "woke runs that waited for children although all had ended"},
+	RunsLeftBehind:      {slog.LevelWarn, "runs that do not end with their context are left behind; their writes will be refused"},
+	WorkBegan:           {slog.LevelInfo, "worker began"},
+	WorkIdle:            {slog.LevelWarn, "worker has no workflow registered and will execute nothing until it has: call Register"},
+	WorkWaits:           {slog.LevelWarn, "worker waits for the database"},
+	WorkflowsUnserved:   {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
+	QueueUnserved:       {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
+	DispatchFailed:      {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
+	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
+	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
+	NotificationsFail:   {slog.LevelWarn, "notifications do not arrive; the worker polls as without a notifier, and will try again"},
+	Trouble:             {slog.LevelWarn, "trouble with the database; it will be tried again"},
 }
 
 // An Event is something that happened to a run, a step or the worker. Fields that do not apply are zero. Err is of ours or the
@@ -123,7 +129,8 @@ func (o *Observer) LastTrouble() LastTrouble {
 
 // Observe tells of an event.
 func (o *Observer) Observe(e Event) {
-	if e.Kind == Trouble || e.Kind == LeaseLost || e.Kind == WorkWaits {
+	switch e.Kind {
+	case Trouble, LeaseLost, WorkWaits, DispatchFailed, NotificationsFail:
 		o.mu.Lock()
 		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()

@@ -31,7 +31,7 @@ func describe(w store.Whereabouts) string {
 	case *w.WakeIn > 0:
 		text += fmt.Sprintf(" until %s from now", until(w.WakeIn))
 	default:
-		text += fmt.Sprintf(" and has waited to be claimed for %s", until(w.WakeIn)) + inQueue(w)
+		text += fmt.Sprintf(" and has waited to be claimed for %s", until(w.WakeIn)) + inQueue(w) + elsewhere(w)
 	}
 	switch {
 	case w.Workers == 0:
@@ -62,6 +62,14 @@ func inQueue(w store.Whereabouts) string {
 		text += fmt.Sprintf(", in which partition %q is full: %d of at most %d runs are executed", w.Partition, room.InPartition, room.MaxPerPartition)
 	}
 	return text
+}
+
+// elsewhere says who is to claim a run that workers leave alone.
+func elsewhere(w store.Whereabouts) string {
+	if !w.Dispatched {
+		return ""
+	}
+	return ": it is left to the consumer of the application's own queue (Service.Execute)"
 }
 
 func orServes(w store.Whereabouts) string {
