@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -83,21 +84,24 @@ func mixed(n int, partitions []string) (task, []workflow.StartOption) {
 func (f *fleet) checkClaims(queues ...workflow.Queue) {
 	f.t.Helper()
 	for _, queue := range queues {
-		for column, limit := range map[string]int{
-			"running": queue.MaxRunning, "by_worker": queue.MaxPerWorker, "in_partition": queue.MaxPerPartition,
-		} {
-			if limit == 0 {
-				continue
-			}
-			peak := f.count(fmt.Sprintf("SELECT coalesce(max(%s), 0) FROM claims WHERE queue = $1", column), queue.Name)
-			switch {
-			case peak > limit:
-				f.t.Errorf("queue %q: a claim made %s %d, limit %d", queue.Name, column, peak, limit)
-			case peak < limit:
-				f.t.Errorf("queue %q: %s was %d at most, limit %d: the test shows nothing", queue.Name, column, peak, limit)
+		for column, limit := range limitsOf(queue) {
+			if peak := f.peak(queue.Name, column); peak != limit {
+				f.t.Errorf("queue %q: %s was %d at most after a claim, limit %d (below it the test shows nothing)", queue.Name, column, peak, limit)
 			}
 		}
 	}
+}
+
+// limitsOf returns the limits by what they bound.
+func limitsOf(queue workflow.Queue) map[string]int {
+	limits := map[string]int{"running": queue.MaxRunning, "by_worker": queue.MaxPerWorker, "in_partition": queue.MaxPerPartition}
+	maps.DeleteFunc(limits, func(_ string, limit int) bool { return limit == 0 })
+	return limits
+}
+
+func (f *fleet) peak(queue, column string) int {
+	f.t.Helper()
+	return f.count(fmt.Sprintf("SELECT coalesce(max(%s), 0) FROM claims WHERE queue = $1", column), queue)
 }
 
 // checkRate looks at every window between two claims.
