@@ -25,6 +25,7 @@ type queueDue struct {
 	waits  time.Time // for its rate, which no run changes, until then; zero: it does not
 	room   bool      // a run of it has left while it was being asked
 	missed int       // in a row: others were asking
+	limits bool      // a limit has left no room, now or before
 	more   int       // in a row: nothing was found among as many partitions as one claim looks at
 	failed int       // in a row
 }
@@ -81,6 +82,9 @@ func (a *agenda) left(queue string, now time.Time) bool {
 	}
 	return q.full
 }
+
+// limited reports whether a place that a run of the queue leaves may be what others wait for.
+func (a *agenda) limited(queue string) bool { return a.queue(queue).limits }
 
 // lookNow says that runs may wait, of whatever queue.
 func (a *agenda) lookNow() { a.look = time.Time{} }
@@ -162,7 +166,7 @@ func (a *agenda) answered(queue string, got answer) {
 		return
 	}
 	said, found := !q.due.IsZero(), len(got.Runs)
-	q.missed = 0
+	q.missed, q.limits = 0, q.limits || got.Full
 	if found == 0 {
 		q.rest = got.now.Add(restAfter(got.took))
 	}

@@ -172,11 +172,13 @@ func (w *worker) left(queue string) {
 	if queue == NoQueue {
 		return
 	}
-	due := false
-	w.onAgenda(func(a *agenda, now time.Time) { due = a.left(queue, now) })
-	if due { // there is room for others, too
+	due, limited := false, false
+	w.onAgenda(func(a *agenda, now time.Time) { due, limited = a.left(queue, now), a.limited(queue) })
+	if due {
 		w.nudgeQueues()
-		w.engine.tell.Queued()
+	}
+	if limited { // others may wait for its place
+		w.engine.tellCreated(queue)
 	}
 }
 
