@@ -94,7 +94,7 @@ func queueTurn(noQueue, more, returning string) string {
 	    CROSS JOIN LATERAL (
 	        SELECT id, run_at, take_overs, suspended_for, waits_for
 	        FROM {schema}.workflow_runs
-	        WHERE id = chosen.id AND status IN ('pending', 'suspended') AND run_at <= {now_ms}
+	        WHERE id = chosen.id AND status IN ('pending', 'suspended') AND run_at <= (SELECT ms FROM clock)
 	        FOR NO KEY UPDATE SKIP LOCKED
 	    ) AS run
 	), claimed AS (

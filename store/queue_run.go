@@ -43,14 +43,14 @@ var claimRun = pg.Define("claim_run", `
 	    SELECT asked.id
 	    FROM asked
 	    LEFT JOIN room ON true
-	    WHERE asked.status IN ('pending', 'suspended') AND asked.run_at <= {now_ms}
+	    WHERE asked.status IN ('pending', 'suspended') AND asked.run_at <= (SELECT ms FROM clock)
 	      AND asked.known AND (asked.take_overs < 2 OR $4::boolean)
 	      AND (asked.queue IS NULL OR room.n > 0 AND coalesce(`+inPartition("asked.partition_key")+` > 0, true))
 	), `+queueTurn("(SELECT queue FROM asked) IS NULL", "", "")+`
 	SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed'
 	            WHEN asked.status IN ('completed', 'failed', 'cancelled') THEN 'ended'
 	            WHEN asked.status = 'running' THEN 'taken'
-	            WHEN asked.run_at IS NULL OR asked.run_at > {now_ms} THEN 'not due'
+	            WHEN asked.run_at IS NULL OR asked.run_at > (SELECT ms FROM clock) THEN 'not due'
 	            WHEN NOT asked.known THEN 'foreign'
 	            WHEN asked.take_overs >= 2 AND NOT $4::boolean THEN 'suspect'
 	            WHEN NOT EXISTS (SELECT FROM chosen) THEN 'no place'

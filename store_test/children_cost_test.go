@@ -100,7 +100,7 @@ func TestPlansByHand(t *testing.T) {
 		}
 		for name, args := range map[string][]string{
 			"update_run_status": {"parked4.s", "failed", "1", "1", "f"}, "delete_run": {"parked5.s", "f"}, "cancel_run": {"parked6", "f"},
-			"resume_run": {"parked8", "f"},
+			"resume_run": {"parked8", "f", "f"},
 		} {
 			tx := kit.Begin(t, b.side)
 			p := explain(t, tx, texts[name], args...)
