@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -44,6 +45,7 @@ func eachDriver(t *testing.T, test func(t *testing.T, d driver)) {
 type process struct {
 	*workflow.Service
 	t       testing.TB
+	db      *sql.DB
 	counter *counting.Counter
 	log     *journal
 
@@ -73,7 +75,7 @@ func (d driver) start(t testing.TB, database *pgtest.Database, changes ...func(*
 	svc, err := workflow.New(config)
 	kit.Must(t, err)
 	t.Cleanup(func() { kit.Must(t, svc.Close()) })
-	return &process{Service: svc, t: t, counter: counter, log: log}
+	return &process{Service: svc, t: t, db: db, counter: counter, log: log}
 }
 
 // works makes it execute runs, and waits until it hears others.
@@ -106,6 +108,9 @@ func (p *process) count(name string) (n int) {
 	}
 	return n
 }
+
+// idle reports whether no statement is under way, but for the connection that the heart of a worker has.
+func (p *process) idle() bool { return p.db.Stats().InUse <= 1 }
 
 // awaits returns how many look-ups of awaited runs it has sent.
 func (p *process) awaits() int { return p.count("find_ended") }
