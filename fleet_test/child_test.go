@@ -23,6 +23,7 @@ type job struct {
 	Skew        time.Duration // of its wall clock
 	Lease       time.Duration // or the usual one
 	Concurrency int           // or the usual one
+	Poll        time.Duration // or the usual one
 	Log         bool
 }
 
@@ -61,6 +62,9 @@ func child(j job) error {
 	}
 	if j.Concurrency != 0 {
 		config.Concurrency = j.Concurrency
+	}
+	if j.Poll != 0 {
+		config.PollInterval = j.Poll
 	}
 	if j.Log {
 		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid())

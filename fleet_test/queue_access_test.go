@@ -79,7 +79,13 @@ func (f *fleet) queuesBy(access pgtest.Access, runs int) {
 	}
 	f.untilAllEnd()
 	stop()
-	f.checkClaims(queues...)
+	for _, queue := range queues { // with few runs not each limit is reached
+		for column, limit := range limitsOf(queue) {
+			if peak := f.peak(queue.Name, column); peak > limit {
+				t.Errorf("queue %q: %s was %d after a claim, limit %d", queue.Name, column, peak, limit)
+			}
+		}
+	}
 	f.checkRate("rate", rate)
 	if n := f.count("SELECT count(*) FROM workflows.workflow_runs WHERE status <> 'completed'"); n > 0 {
 		t.Errorf("%d runs are not completed", n)

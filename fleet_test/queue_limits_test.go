@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -14,11 +15,12 @@ import (
 // allows, no queue stands still, and each run is executed to its end.
 func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	t.Parallel()
-	runs, claimers := sized(300, 5_000, 50_000), sized(4, 12, 12)
+	runs, claimers := sized(300, 3_000, 50_000), sized(4, 12, 12)
 	rate := workflow.Rate{Count: 40, Per: time.Second, Burst: 5}
 	queues := []workflow.Queue{
 		{Name: "fleet", MaxRunning: 5},
 		{Name: "partitions", MaxRunning: 7, MaxPerWorker: 5, MaxPerPartition: 2},
+		{Name: "one", MaxRunning: 1},
 		{Name: "worker", MaxPerWorker: 2},
 		{Name: "free"},
 		{Name: "rate", Rate: rate},
@@ -26,7 +28,7 @@ func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	partitions := []string{"a", "b", "c", "d", "e", "f"}
 	f, svc := setupQueues(t, queues...)
 	stop := f.sampling(partitions, queues...)
-	pack := f.release(claimers, job{Does: "chores"}, 500*time.Millisecond)
+	pack := f.release(claimers, job{Does: "chores", Poll: time.Duration(claimers) * time.Millisecond}, 500*time.Millisecond)
 	began := time.Now()
 	taken := func() int {
 		return f.count("SELECT count(*) FROM history WHERE step IS NULL AND was = 'running' AND is_now = 'pending' AND owner_was IS NOT NULL")
@@ -58,8 +60,10 @@ func mixed(n int, partitions []string) (task, []workflow.StartOption) {
 	}
 	options := []workflow.StartOption{workflow.WithPriority(workflow.Priority(rand.IntN(5) - 2))}
 	switch slot := n % 20; {
-	case slot < 8:
+	case slot < 5:
 		options = append(options, workflow.WithQueue("fleet"))
+	case slot < 8: // each worker goes its own round: so no two of them choose the same run
+		options = append(options, workflow.WithQueue("one"), workflow.WithPartition(partitions[n/20%len(partitions)]))
 	case slot < 16:
 		partition := partitions[0]
 		if n%2 == 0 {
@@ -80,21 +84,24 @@ func mixed(n int, partitions []string) (task, []workflow.StartOption) {
 func (f *fleet) checkClaims(queues ...workflow.Queue) {
 	f.t.Helper()
 	for _, queue := range queues {
-		for column, limit := range map[string]int{
-			"running": queue.MaxRunning, "by_worker": queue.MaxPerWorker, "in_partition": queue.MaxPerPartition,
-		} {
-			if limit == 0 {
-				continue
-			}
-			peak := f.count(fmt.Sprintf("SELECT coalesce(max(%s), 0) FROM claims WHERE queue = $1", column), queue.Name)
-			switch {
-			case peak > limit:
-				f.t.Errorf("queue %q: a claim made %s %d, limit %d", queue.Name, column, peak, limit)
-			case peak < limit:
-				f.t.Errorf("queue %q: %s was %d at most, limit %d: the test shows nothing", queue.Name, column, peak, limit)
+		for column, limit := range limitsOf(queue) {
+			if peak := f.peak(queue.Name, column); peak != limit {
+				f.t.Errorf("queue %q: %s was %d at most after a claim, limit %d (below it the test shows nothing)", queue.Name, column, peak, limit)
 			}
 		}
 	}
+}
+
+// limitsOf returns the limits by what they bound.
+func limitsOf(queue workflow.Queue) map[string]int {
+	limits := map[string]int{"running": queue.MaxRunning, "by_worker": queue.MaxPerWorker, "in_partition": queue.MaxPerPartition}
+	maps.DeleteFunc(limits, func(_ string, limit int) bool { return limit == 0 })
+	return limits
+}
+
+func (f *fleet) peak(queue, column string) int {
+	f.t.Helper()
+	return f.count(fmt.Sprintf("SELECT coalesce(max(%s), 0) FROM claims WHERE queue = $1", column), queue)
 }
 
 // checkRate looks at every window between two claims.

@@ -74,7 +74,7 @@ func startOneUnique(ctx context.Context, db *sql.DB, svc *workflow.Service, key 
 func TestUniqueRunsFromManyProcesses(t *testing.T) {
 	t.Parallel()
 	processes, want := sized(3, 8, 8), sized(60, 1_000, 10_000)
-	f, svc := setupQueues(t, workflow.Queue{Name: "unique", MaxRunning: 3})
+	f, svc := setupQueues(t, workflow.Queue{Name: "unique", MaxRunning: 2})
 	f.exec(askedTable)
 	pack := f.release(processes, job{Does: "unique"}, 700*time.Millisecond)
 	over := make(chan struct{})
@@ -128,7 +128,7 @@ func TestUniqueRunsFromManyProcesses(t *testing.T) {
 		    SELECT FROM workflows.workflow_runs WHERE id = asked.run_id AND unique_key = 'key ' || asked.key)`); len(late) > 0 {
 		t.Errorf("%d handles to runs that had ended, or are not there: %v", len(late), late[:min(len(late), 5)])
 	}
-	f.checkClaims(workflow.Queue{Name: "unique", MaxRunning: 3})
+	f.checkClaims(workflow.Queue{Name: "unique", MaxRunning: 2})
 	f.checkChores(runs)
 }
 

@@ -148,7 +148,8 @@ func TestBrokenPayloadsAreIgnored(t *testing.T) {
 				asks.doubled(kit.Context(t), i)
 			}
 		}
-		kit.Exec(t, db, `SELECT pg_notify('sqlworkflow_workflows', '{"from":"x","work":true,"runs":["no such run"],"lost":["nor this"],"all":true}')`)
+		kit.Exec(t, db, `
+			SELECT pg_notify('sqlworkflow_workflows', '{"from":"x","work":true,"runs":["no such run"],"lost":["nor this"],"all":true}')`)
 		kit.Until(t, "a hint of a stranger is followed", func() bool { return worker.count("claim_runs") > looks })
 		asks.doubled(kit.Context(t), 1)
 		if n := worker.log.count("WARN") + worker.log.count("ERROR"); n > 0 {

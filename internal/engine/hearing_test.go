@@ -42,7 +42,9 @@ func TestPace(t *testing.T) {
 
 func TestSpread(t *testing.T) {
 	t.Parallel()
-	for fleet, most := range map[int]time.Duration{0: 0, 1: 0, 2: 200 * time.Microsecond, 50: 5 * time.Millisecond, 1000: 10 * time.Millisecond} {
+	for fleet, most := range map[int]time.Duration{
+		0: 0, 1: 0, 2: 200 * time.Microsecond, 50: 5 * time.Millisecond, 1000: 10 * time.Millisecond,
+	} {
 		for range 100 {
 			if got := spread(fleet); got < 0 || got > most {
 				t.Errorf("in a fleet of %d a worker waits %s", fleet, got)

@@ -31,7 +31,9 @@ func TestMessageArrives(t *testing.T) {
 // However many runs there is news about, and whatever their names, the server takes the payload.
 func TestPayloadIsBounded(t *testing.T) {
 	t.Parallel()
-	for name, id := range map[string]string{"short": "r%d", "long": strings.Repeat("x", 250) + "%d", "escaped": strings.Repeat("\x01", 250) + "%d"} {
+	for name, id := range map[string]string{
+		"short": "r%d", "long": strings.Repeat("x", 250) + "%d", "escaped": strings.Repeat("\x01", 250) + "%d",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var d draft
@@ -64,7 +66,9 @@ func TestPayloadIsBounded(t *testing.T) {
 
 func TestWhatIsNoMessage(t *testing.T) {
 	t.Parallel()
-	for _, payload := range []string{"", "work", "{", "[]", "null", "7", `{"from":7}`, `{"work":true}`, `{"from":"x","runs":"y"}`, `{"from":""}`} {
+	for _, payload := range []string{
+		"", "work", "{", "[]", "null", "7", `{"from":7}`, `{"work":true}`, `{"from":"x","runs":"y"}`, `{"from":""}`,
+	} {
 		if m, ok := parse(payload); ok {
 			t.Errorf("%q is taken for %+v", payload, m)
 		}
