@@ -82,7 +82,8 @@ func run(ctx context.Context) error {
 	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
 	only := flag.String("only", "", "take only these cells, with commas between them: "+strings.Join(cellNames, ", "))
 	contestant := flag.String("contestant", "", "measure only contestants whose name has this in it")
-	concurrent := flag.Int("concurrent", 0, "measure whole runs, parents and signals only with this many at a time")
+	concurrent := flag.Int("concurrent", 0,
+		"measure whole runs, parents and signals only with this many at a time, queues with this many processes")
 	profiles := flag.String("profiles", "", "directory for CPU profiles and the server's statements; none if empty")
 	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
 	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
@@ -102,7 +103,7 @@ func run(ctx context.Context) error {
 		p.repetitions = *repetitions
 	}
 	if *concurrent > 0 {
-		p.concurrent, p.waiting = []int{*concurrent}, []int{*concurrent}
+		p.concurrent, p.waiting, p.processes = []int{*concurrent}, []int{*concurrent}, []int{*concurrent}
 	}
 	p.only, p.contestant, p.profiles, p.out, p.url = *only, *contestant, *profiles, *out, os.Getenv("DATABASE_URL")
 	if p.url == "" {
