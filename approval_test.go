@@ -294,7 +294,7 @@ func TestDecisionOfAnApproval(t *testing.T) {
 		reads := func(id string, want workflow.Decision[verdict], wantDecided bool, wantErr error) {
 			t.Helper()
 			tx := kit.Begin(t, b.db)
-			defer tx.Rollback()
+			defer func() { kit.Must(t, tx.Rollback()) }()
 			for _, on := range []workflow.Session{b.svc, b.svc.In(tx)} {
 				got, decided, err := manager.Decision(t.Context(), on, id)
 				if got != want || decided != wantDecided || !errors.Is(err, wantErr) {

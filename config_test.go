@@ -81,7 +81,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := Config{
 		Driver: "postgres", Schema: "workflows", Timeout: 30 * time.Second, LockTimeout: 10 * time.Second,
 		PayloadLimit: 1 << 20, Concurrency: 100, PollInterval: 250 * time.Millisecond, Lease: 30 * time.Second, Drain: 30 * time.Second,
-		ParkAfter: 5 * time.Second, MaxSteps: 10_000, BlockedFor: 24 * time.Hour,
+		ParkAfter: 5 * time.Second, MaxSteps: 10_000, BlockedFor: 24 * time.Hour, RedispatchAfter: time.Minute,
 		Retry: RetryPolicy{MaxAttempts: 5, FirstDelay: time.Second, Factor: 2, MaxDelay: 5 * time.Minute, Jitter: 0.2},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -88,6 +88,10 @@
 //
 // [WithUnique] starts no second run of a key while the first one is unfinished, with a queue or without.
 //
+// Other processes find what there is to do with their next poll, or within milliseconds with [Config].Notifier (notify/pqnotify,
+// notify/pgxnotify). With [Config].Dispatcher a job queue that the application has already brings runs to whoever calls
+// [Service.Execute].
+//
 // # Rules for a workflow's function
 //
 // It is called again after a crash, a long wait or a deploy, and must then do the same between its steps: no clock, no random

@@ -236,8 +236,9 @@ func (s State) UpdateRunStatus(ctx context.Context, id string, to RunStatus, out
 
 // Cancel stops a run, whoever executes it: once Cancel has returned (in a transaction: once that has committed) no write of
 // the run commits. A run that waits is cancelled at once, and the function of one that is executed has its context ended,
-// in another process with its worker's next heartbeat. With it go the runs that it has called or spawned, and theirs, but for
-// those with [Abandon]. Cancelling a cancelled run is fine; a completed or failed one is a *TransitionError.
+// in another process with its worker's next heartbeat, or at once with a [Notifier]. With it go the runs that it has called or
+// spawned, and theirs, but for those with [Abandon]. Cancelling a cancelled run is fine; a completed or failed one is a
+// *TransitionError.
 func (s State) Cancel(ctx context.Context, id string) error {
 	if err := s.readyRun(ctx, "cancel run", id); err != nil {
 		return err

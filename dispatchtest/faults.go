@@ -91,7 +91,7 @@ func testDoubled(_ *testing.T, s *stage) {
 	s.once(asking, "before")
 	s.once(asking, "after")
 	for _, id := range ids {
-		s.until("both messages have come", func() bool { return s.times(id) == 2 })
+		s.until("both messages have come", func() bool { return s.times(id) >= 2 })
 	}
 }
 

@@ -148,22 +148,24 @@ func TestByHandAcrossProcesses(t *testing.T) {
 	eachDriver(t, func(t *testing.T, d driver) {
 		database := pgtest.New(t)
 		awaits, hand := d.start(t, database), d.start(t, database)
-		for _, test := range []struct {
-			does func(id string) error
-			want error
-		}{
-			{func(id string) error { return hand.UpdateRunStatus(t.Context(), id, workflow.RunCancelled, nil, nil) }, workflow.ErrRunCancelled},
-			{func(id string) error { return hand.DeleteRun(t.Context(), id) }, workflow.ErrRunNotFound},
-		} {
+		ctx := kit.Within(t, 12*time.Second) // at 2 s each if nobody was told
+		for i := range 10 {
+			does, want := func(id string) error { return hand.DeleteRun(ctx, id) }, workflow.ErrRunNotFound
+			if i%2 == 0 {
+				does = func(id string) error { return hand.UpdateRunStatus(ctx, id, workflow.RunCancelled, nil, nil) }
+				want = workflow.ErrRunCancelled
+			}
 			handle, err := double.Start(t.Context(), hand, 1)
 			kit.Must(t, err)
+			looked := awaits.awaits()
 			result := kit.Go(t, func() error {
-				_, err := double.Handle(awaits, handle.RunID()).Result(kit.Context(t))
+				_, err := double.Handle(awaits, handle.RunID()).Result(ctx)
 				return err
 			})
 			awaits.hears(1)
-			kit.Must(t, test.does(handle.RunID()))
-			kit.WantIs(t, kit.Receive(t, "it is known", result), test.want)
+			kit.Until(t, "it was looked up", func() bool { return awaits.awaits() > looked })
+			kit.Must(t, does(handle.RunID()))
+			kit.WantIs(t, kit.Receive(t, "it is known", result), want)
 		}
 	})
 }

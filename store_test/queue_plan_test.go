@@ -169,7 +169,7 @@ const queuesFull = `
 	SELECT 'plain' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, NULL, NULL, NULL, NULL FROM generate_series(1, 20000) AS n
 	UNION ALL
 	SELECT 'rated' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, 'rated', 2, '', NULL FROM generate_series(1, 1000) AS n;
-	UPDATE workflows.workflow_queue_turns SET free_at = 9000000000000000 WHERE queue = 'rated'`
+	UPDATE workflows.workflow_queue_turns SET free_at = 1000000 * extract(epoch FROM now() + interval '30 minutes') WHERE queue = 'rated'`
 
 func executeClaim(queue, after string, limit int) string {
 	return fmt.Sprintf("EXECUTE claim_queue ('me', '%s', '{v,w}', '{0,0,0,0,0,0,0,0,0,0}', '%s', '%d', 't')", queue, after, limit)

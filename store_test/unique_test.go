@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
@@ -171,7 +170,7 @@ func TestResumeWithATakenKey(t *testing.T) {
 			t.Errorf("what the transaction wrote besides: %v", err)
 		}
 		kit.WantIs(t, st.ResumeRun(t.Context(), first.ID), store.ErrUniqueTaken)
-		if run, err := st.GetRun(t.Context(), first.ID); err != nil || run.Status != store.RunStatus(workflow.RunCancelled) {
+		if run, err := st.GetRun(t.Context(), first.ID); err != nil || run.Status != store.RunCancelled {
 			t.Errorf("the first one: %+v, %v", run, err)
 		}
 

@@ -82,7 +82,7 @@ func (w *worker) takeOver(ctx context.Context) error {
 	taken, err := w.store.TakeOver(ctx, id)
 	if n := taken.Pending + int64(len(taken.Doomed)); n > 0 {
 		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: n})
-		w.engine.tell.Work()
+		w.engine.tellWork()
 		w.lookAgain()
 	}
 	for _, doomed := range taken.Doomed {
@@ -152,7 +152,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		}
 		if n := len(found.Woken); n > 0 {
 			s.worker.engine.observer.Observe(write.Event{Kind: write.ParentsWoken, Count: int64(n)})
-			s.worker.engine.tell.Work()
+			s.worker.engine.tellWork()
 			s.worker.lookAgain()
 		}
 		if err != nil {
@@ -214,7 +214,7 @@ func (o *orphans) release(ctx context.Context) error {
 		switch {
 		case again && sofar.doneSince(then):
 			if w.handBack(run, 0) {
-				w.engine.tell.Work()
+				w.engine.tellWork()
 				w.lookAgain()
 			}
 		case again:

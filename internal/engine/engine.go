@@ -172,10 +172,9 @@ func (e *Engine) end() {
 
 // Wake tells a worker of this process, and those of others, that there is something to claim, in whatever queue or without one.
 func (e *Engine) Wake() {
-	e.tell.Work()
-	e.tell.Queued()
+	e.tell.Tell(notify.Message{Work: true, Queues: true, News: true})
 	if w := e.working(); w != nil {
-		w.created(NoQueue, 1)
+		w.raise(1)
 		w.lookAtQueues()
 	}
 }
@@ -183,9 +182,9 @@ func (e *Engine) Wake() {
 // Created tells a worker of this process, and those of others, that a run of a workflow waits to be claimed in a queue, or without
 // one.
 func (e *Engine) Created(queue, workflow string) {
-	e.tellCreated(queue)
 	w := e.working()
 	if w == nil || queue != NoQueue && e.body(workflow) == nil {
+		e.tellCreated(queue)
 		return
 	}
 	w.created(queue, 1)
@@ -209,7 +208,7 @@ func (e *Engine) Woken(runID string) {
 // Cancelled stops the run here if this process executes it; another one learns of it with its next heartbeat, if it is not told.
 func (e *Engine) Cancelled(runID string) {
 	e.heardHere(runID)
-	e.tell.Lost(runID)
+	e.tell.Tell(notify.Message{Lost: []string{runID}})
 	e.holds.Lose(store.Owned{RunID: runID}, store.ErrRunLost)
 }
 

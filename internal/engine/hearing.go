@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sqlworkflow/workflow/internal/engine/notify"
 	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
 )
@@ -67,7 +68,7 @@ func (w *worker) listenToOthers(ctx context.Context, keepers *sync.WaitGroup) (s
 // ended tells of a run that has ended here.
 func (w *worker) ended(final *store.Run) {
 	w.engine.awaits.Finished(final)
-	w.engine.tell.News(final.ID)
+	w.engine.tell.Tell(notify.Message{Runs: []string{final.ID}})
 }
 
 // due says that a run is to be claimed after a time.
@@ -117,6 +118,7 @@ func (w *worker) followHint(said hint) {
 		w.mu.Lock()
 		w.hintQueues()
 		w.mu.Unlock()
+		w.nudgeSweep()
 	}
 	if said.queues {
 		w.lookAtQueues()

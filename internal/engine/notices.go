@@ -50,7 +50,7 @@ func (e *Engine) hear(m notify.Message) {
 	for _, id := range m.Lost {
 		lost = lost || e.holds.Has(id)
 	}
-	w.hearing.say(hint{work: m.Work, queues: m.Queues, news: m.Work || m.All, lost: lost})
+	w.hearing.say(hint{work: m.Work, queues: m.Queues, news: m.News || m.All, lost: lost})
 }
 
 // heardHere makes whoever awaits a run in this process look, since polls are rare, if they are.
@@ -63,8 +63,7 @@ func (e *Engine) heardHere(runID string) {
 // tellOf tells of a run that it has ended, or that something has come for it: whoever executes or awaits it looks, and whoever may
 // claim it, or one that waited for it.
 func (e *Engine) tellOf(runID string) {
-	e.tell.News(runID)
-	e.tell.Work()
+	e.tell.Tell(notify.Message{Work: true, Runs: []string{runID}})
 }
 
 // Ended tells whoever awaits a run, here or elsewhere, that somebody has ended or deleted it; a run that waited for it may go on.
@@ -80,12 +79,11 @@ func (e *Engine) tellEnded(runID string) {
 
 // tellCreated tells that a run waits to be claimed, in a queue or without one.
 func (e *Engine) tellCreated(queue string) {
-	if queue == NoQueue {
-		e.tell.Work()
-	} else {
-		e.tell.Queued()
-	}
+	e.tell.Tell(notify.Message{Work: queue == NoQueue, Queues: queue != NoQueue})
 }
+
+// tellWork tells that runs may be claimed, of whatever queue or without one.
+func (e *Engine) tellWork() { e.tell.Tell(notify.Message{Work: true}) }
 
 // due says that a run is to be claimed after a time, which a worker of this process sees to.
 func (e *Engine) due(in time.Duration) {

@@ -164,6 +164,11 @@ func (w *worker) created(queue string, n int) {
 		w.waiting(queue)
 		return
 	}
+	w.raise(n)
+}
+
+// raise notes that so many more runs without a queue wait to be claimed.
+func (w *worker) raise(n int) {
 	w.mu.Lock()
 	w.slots.raised += n
 	w.mu.Unlock()
@@ -307,7 +312,7 @@ func (w *worker) signOff(ctx context.Context) error {
 	}
 	released, err := w.store.ReleaseWorker(context.WithoutCancel(ctx), id)
 	if err == nil && released > 0 {
-		w.engine.tell.Work()
+		w.engine.tellWork()
 		w.engine.observer.Observe(write.Event{Kind: write.RunHandedBack, Worker: id, Count: released})
 	}
 	return err

@@ -159,7 +159,7 @@ func (l *Listener) ended() {
 }
 
 // everything is a message that all may have changed.
-var everything = Message{Work: true, Queues: true, All: true}
+var everything = Message{Work: true, Queues: true, News: true, All: true}
 
 // listen has one session, and a goroutine in which the notifier listens. One that goes on although its context has ended is waited
 // for before there is another, but not for ever when this process stops.

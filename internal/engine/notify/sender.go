@@ -10,6 +10,9 @@ import (
 const (
 	// interval is the least time between two notifications of a process: what comes meanwhile goes with the next one.
 	interval = 10 * time.Millisecond
+	// gather is how long the first hint waits for those that belong to it, such as that a run has ended and that its parent goes on:
+	// the second of two would wait for the interval.
+	gather = 200 * time.Microsecond
 	// sendBound is how long one may take. It is dropped then: whoever was to hear it polls.
 	sendBound = 2 * time.Second
 )
@@ -36,34 +39,13 @@ func NewSender(send func(ctx context.Context, payload string) error, trouble fun
 	return &Sender{from: rand.Text()[:16], send: send, trouble: trouble, closing: make(chan struct{})}
 }
 
-// Work tells that something may be claimed.
-func (s *Sender) Work() { s.add(func(d *draft) { d.some, d.work = true, true }) }
-
-// Queued tells that something waits in a queue.
-func (s *Sender) Queued() { s.add(func(d *draft) { d.some, d.queues = true, true }) }
-
-// News tells that there is news about runs, for whoever executes or awaits them.
-func (s *Sender) News(runs ...string) {
-	s.add(func(d *draft) {
-		for _, id := range runs {
-			d.name(&d.runs, id)
-		}
-	})
-}
-
-// Lost tells that runs were taken from whoever executes them.
-func (s *Sender) Lost(runs ...string) {
-	s.add(func(d *draft) {
-		for _, id := range runs {
-			d.name(&d.lost, id)
-		}
-	})
-}
+// Tell tells the others what m says; who from is known here.
+func (s *Sender) Tell(m Message) { s.add(func(d *draft) { d.add(m) }) }
 
 // ping sends a message, an empty one if there is nothing to tell, and calls sent with how that went.
 func (s *Sender) ping(sent func(error)) {
 	s.add(func(d *draft) {
-		d.some = true
+		d.add(Message{})
 		d.sent = append(d.sent, sent)
 	})
 }
@@ -78,7 +60,7 @@ func (s *Sender) add(to func(*draft)) {
 		return
 	}
 	to(&s.next)
-	if s.next.some && !s.sending {
+	if !s.sending {
 		s.sending = true
 		s.flushes.Go(s.flush)
 	}
@@ -86,6 +68,7 @@ func (s *Sender) add(to func(*draft)) {
 
 // flush sends what waits until nothing does.
 func (s *Sender) flush() {
+	s.pause(gather)
 	for {
 		d, ok := s.take()
 		if !ok {
@@ -100,12 +83,17 @@ func (s *Sender) flush() {
 		for _, sent := range d.sent {
 			sent(err)
 		}
-		rest := time.NewTimer(time.Until(begun.Add(interval)))
-		select {
-		case <-rest.C:
-		case <-s.closing:
-			rest.Stop()
-		}
+		s.pause(time.Until(begun.Add(interval)))
+	}
+}
+
+// pause waits for d, but not when it is closed.
+func (s *Sender) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.closing:
 	}
 }
 

@@ -50,12 +50,12 @@ func TestHintsGoTogether(t *testing.T) {
 		s := NewSender(p.send, noTrouble(t))
 		begun := time.Now()
 		for i := range 1000 { // in 100 ms
-			s.Work()
-			s.News(fmt.Sprint("run", i%3))
+			s.Tell(Message{Work: true})
+			s.Tell(Message{Runs: []string{fmt.Sprint("run", i%3)}})
 			pass(100 * time.Microsecond)
 		}
 		pass(time.Second)
-		if p.at[0] != begun {
+		if p.at[0].Sub(begun) > gather {
 			t.Errorf("the first hint waited %s", p.at[0].Sub(begun))
 		}
 		if n := len(p.sent); n < 10 || n > 12 {
@@ -81,15 +81,15 @@ func TestHintsAreDropped(t *testing.T) {
 		s := NewSender(p.send, func(error) { troubles++ })
 		begun := time.Now()
 		for range 100 {
-			s.Work()
-			s.Lost("run")
+			s.Tell(Message{Work: true})
+			s.Tell(Message{Lost: []string{"run"}})
 		}
 		if took := time.Since(begun); took > 0 {
 			t.Errorf("telling took %s", took)
 		}
 		pass(sendBound + time.Millisecond)
 		for range 5 {
-			s.Work()
+			s.Tell(Message{Work: true})
 			pass(sendBound)
 		}
 		if troubles != 1 {
@@ -97,10 +97,10 @@ func TestHintsAreDropped(t *testing.T) {
 		}
 		p.took = 0
 		pass(sendBound)
-		s.Work()
+		s.Tell(Message{Work: true})
 		pass(time.Second)
 		p.err = errors.New("refused")
-		s.Work()
+		s.Tell(Message{Work: true})
 		pass(time.Second)
 		if troubles != 2 {
 			t.Errorf("a failure after a success was told of %d times", troubles-1)
@@ -114,15 +114,15 @@ func TestSenderCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := new(post)
 		s := NewSender(p.send, noTrouble(t))
+		s.Tell(Message{Runs: []string{"first"}})
+		pass(gather)
 		begun := time.Now()
-		s.News("first")
-		synctest.Wait()
-		s.News("last")
+		s.Tell(Message{Runs: []string{"last"}})
 		s.Close()
 		if took := time.Since(begun); took > 0 {
 			t.Errorf("Close took %s", took)
 		}
-		s.Work()
+		s.Tell(Message{Work: true})
 		s.ping(func(error) { t.Error("a closed sender has sent") })
 		s.Close()
 		pass(time.Second)
@@ -130,8 +130,8 @@ func TestSenderCloses(t *testing.T) {
 			t.Errorf("sent %v", p.sent)
 		}
 		none := NewSender(nil, noTrouble(t))
-		none.Work()
-		none.News("run")
+		none.Tell(Message{Work: true})
+		none.Tell(Message{Runs: []string{"run"}})
 		none.Close()
 	})
 }
