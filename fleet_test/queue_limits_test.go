@@ -15,7 +15,7 @@ import (
 // allows, no queue stands still, and each run is executed to its end.
 func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	t.Parallel()
-	runs, claimers := sized(300, 3_000, 50_000), sized(4, 12, 12)
+	runs, claimers := sized(300, 2_000, 50_000), sized(4, 12, 12)
 	rate := workflow.Rate{Count: 40, Per: time.Second, Burst: 5}
 	queues := []workflow.Queue{
 		{Name: "fleet", MaxRunning: 5},
@@ -28,7 +28,8 @@ func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	partitions := []string{"a", "b", "c", "d", "e", "f"}
 	f, svc := setupQueues(t, queues...)
 	stop := f.sampling(partitions, queues...)
-	pack := f.release(claimers, job{Does: "chores", Poll: time.Duration(claimers) * time.Millisecond}, 500*time.Millisecond)
+	poll := time.Duration(sized(4, 20, 20)) * time.Millisecond
+	pack := f.release(claimers, job{Does: "chores", Poll: poll}, time.Duration(sized(500, 1_000, 1_000))*time.Millisecond)
 	began := time.Now()
 	taken := func() int {
 		return f.count("SELECT count(*) FROM history WHERE step IS NULL AND was = 'running' AND is_now = 'pending' AND owner_was IS NOT NULL")
