@@ -37,8 +37,8 @@ const maxPartitions = 100
 
 // dueRuns are the runs that may be claimed of a workflow, a partition and a priority: what the index of queues is asked for, in its
 // order, so that what has been claimed up to the mark is not walked. Due is what is so when the statement reads, not when its
-// transaction began: else a run that was put in since, before others, would be seen and passed over. Whoever asks for the first ones only says so by ORDER BY: a
-// plan for a table in which nearly all runs would do reads that instead.
+// transaction began: else a run that was put in since, before others, would be seen and passed over. Whoever asks for the first
+// ones only says so by ORDER BY: a plan for a table in which nearly all runs would do reads that instead.
 func dueRuns(partition string) string {
 	return `FROM {schema}.workflow_runs
 	        WHERE queue = $2
