@@ -43,13 +43,13 @@ func (q *channelQueue) consume(execute dispatchtest.Execute) (stop func(), err e
 
 // tableQueue is a queue of the application's in its database: a message is inserted with what it is about.
 type tableQueue struct {
-	t  testing.TB
-	db *sql.DB
+	db     *sql.DB
+	report func(format string, args ...any)
 }
 
 func newTableQueue(t testing.TB, db *sql.DB) *tableQueue {
 	kit.Exec(t, db, "CREATE TABLE messages (id BIGINT GENERATED ALWAYS AS IDENTITY, run_id TEXT)")
-	return &tableQueue{t, db}
+	return &tableQueue{db, t.Errorf}
 }
 
 func (q *tableQueue) Dispatch(ctx context.Context, runIDs []string) error {
@@ -90,7 +90,7 @@ func (q *tableQueue) consume(execute dispatchtest.Execute) (stop func(), err err
 			case err == nil:
 				return id, true
 			case !errors.Is(err, sql.ErrNoRows) && ctx.Err() == nil:
-				q.t.Errorf("take a message: %v", err)
+				q.report("take a message: %v", err)
 			}
 			kit.Pause(ctx, 5*time.Millisecond)
 		}
@@ -98,7 +98,7 @@ func (q *tableQueue) consume(execute dispatchtest.Execute) (stop func(), err err
 	}
 	again := func(id string) {
 		if err := q.Dispatch(context.Background(), []string{id}); err != nil {
-			q.t.Errorf("put a message back: %v", err)
+			q.report("put a message back: %v", err)
 		}
 	}
 	return consumer(take, execute, again), nil

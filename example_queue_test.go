@@ -13,8 +13,8 @@ import (
 )
 
 // another is a second process: a service of its own on the same database.
-func another(db *sql.DB, definitions ...workflow.Definition) (closeAll func()) {
-	svc, err := workflow.New(workflow.Config{DB: db})
+func another(db *sql.DB, serve []string, definitions ...workflow.Definition) (closeAll func()) {
+	svc, err := workflow.New(workflow.Config{DB: db, Serve: serve})
 	must(err)
 	svc.Register(definitions...)
 	ctx, stop := context.WithCancel(ctx)
@@ -41,7 +41,7 @@ func ExampleQueue() {
 	})
 	svc, db, closeAll := working(resize)
 	defer closeAll()
-	defer another(db, resize)()
+	defer another(db, nil, resize)()
 	must(svc.EnsureQueue(ctx, workflow.Queue{Name: "images", MaxRunning: 2}))
 
 	var handles []*workflow.Handle[string]
@@ -56,6 +56,29 @@ func ExampleQueue() {
 	}
 	fmt.Println("never more than two:", most.Load() <= 2)
 	// Output: never more than two: true
+}
+
+// A process of its own for the heavy work: here the two share a database, and each says what it serves.
+func ExampleConfig_serve() {
+	by := func(process string) workflow.Definition {
+		return workflow.Define("report", func(context.Context, int) (string, error) { return "made by the " + process, nil })
+	}
+	svc, db, closeAll := workingWith(workflow.Config{Serve: []string{workflow.NoQueue}}, by("web server"))
+	defer closeAll()
+	defer another(db, []string{"heavy"}, by("big machine"))()
+	must(svc.EnsureQueue(ctx, workflow.Queue{Name: "heavy", MaxRunning: 4}))
+
+	report := workflow.Define[int, string]("report", nil) // for those who only start it
+	for _, options := range [][]workflow.StartOption{nil, {workflow.WithQueue("heavy")}} {
+		handle, err := report.Start(ctx, svc, 2026, options...)
+		must(err)
+		text, err := handle.Result(ctx)
+		must(err)
+		fmt.Println(text)
+	}
+	// Output:
+	// made by the web server
+	// made by the big machine
 }
 
 // A program ensures its queues when it starts; what an operator has set since stays as it is. SetQueue changes a queue.

@@ -10,7 +10,7 @@ import (
 func TestMain(m *testing.M) { kit.Main(m, child) }
 
 // children are the other processes of tests, by what they do.
-var children = map[string]func(url string) error{"rogues": rogueChild}
+var children = map[string]func(url string) error{"rogues": rogueChild, "consumer": consumerChild}
 
 // child is main in another process: its task is a database's address, with what it does before that unless it is a worker.
 func child(task string) error {

@@ -13,8 +13,8 @@ import (
 const NoQueue = ""
 
 // Queue is what a queue allows, over all processes unless a field says otherwise; a limit of 0 is none. Limits count the runs whose
-// status is running, as the rows say at that moment, and hold exactly, with any number of workers. What a limit allows no more goes on
-// to its end when the limit was lowered.
+// status is running, as the rows say at that moment, and hold exactly, with any number of workers. When a limit is lowered, what runs
+// already goes on to its end, and nothing is added.
 //
 // The runs of a worker that has died count until it is known to be dead, when its lease ends. A run that is failed by its deadline frees
 // its place then, though its code may not have returned yet.
@@ -101,7 +101,7 @@ func (s State) writeQueue(ctx context.Context, op string, queue Queue, write fun
 	return nil
 }
 
-// PauseQueue lets no run of the queue begin until [State.ResumeQueue]; those that run go on, and so does what starts new ones: they wait.
+// PauseQueue lets no run of the queue begin until [State.ResumeQueue]. Those that run go on; new ones may be started, and wait.
 // A deadline passes in a paused queue as well. Pausing a paused queue is fine. ErrQueueNotFound; it waits as
 // [State.SetQueue] does.
 func (s State) PauseQueue(ctx context.Context, name string) error {

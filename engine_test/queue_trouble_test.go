@@ -121,6 +121,30 @@ func TestSuspectsWithAndWithoutAQueue(t *testing.T) {
 	})
 }
 
+// A run of which ten workers have died is failed by whoever takes it over, also one that has a queue, whose only place is free then.
+func TestCrashLoopInAQueue(t *testing.T) {
+	eachWay(t, func(t *testing.T, way way) {
+		o := newHall(t, way, workflow.Queue{Name: "q", MaxRunning: 1})
+		side := o.pg.Open(t, pgtest.PQ)
+		var calls atomic.Int32
+		w := workflow.Define("w", func(_ context.Context, n int) (int, error) { calls.Add(1); return n, nil })
+		poison, next := start(t, o.svc, w, 1, workflow.WithQueue("q")), start(t, o.svc, w, 2, workflow.WithQueue("q"))
+		kit.Exec(t, side, "INSERT INTO workflows.workflow_workers VALUES ('nobody', 1)")
+		kit.Exec(t, side, `UPDATE workflows.workflow_runs SET status = 'running', owner = 'nobody', epoch = 9, run_at = NULL, take_overs = 9
+			WHERE id = $1`, poison.RunID())
+		kit.Exec(t, side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, updated_at)
+			SELECT id, 's', 'running', updated_at FROM workflows.workflow_runs WHERE id = $1`, poison.RunID())
+		_, svc := o.worker(t, "worker", nil, w)
+		kit.Work(t, svc)
+		ends(t, next)
+		_, err := poison.Result(kit.Context(t))
+		kit.WantIs(t, err, workflow.CodeCrashLoop)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d calls, want that of the other run alone", n)
+		}
+	})
+}
+
 // The answer to a claim of a queue is lost while the worker claims all the time, of queues and of others: the runs are found all the same,
 // and the queue's only place with them.
 func TestLostClaimOfAQueue(t *testing.T) {

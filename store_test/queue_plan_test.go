@@ -109,8 +109,11 @@ func TestQueuePlans(t *testing.T) {
 	kit.Exec(t, b.side, queuesFull)
 	check := func(when string, conn *sql.Conn) {
 		for _, test := range queueCosts {
-			spends(t, conn, test.execute) // the first may set hint bits, and reads the catalog
+			// The first may set hint bits, and reads the catalog; right after a checkpoint pages are written in full.
 			got := spends(t, conn, test.execute)
+			for n := 0; n < 4 && (n == 0 || got.pages > test.pages || got.wal > test.wal); n++ {
+				got = spends(t, conn, test.execute)
+			}
 			t.Logf("%s, planned %s: %d pages, %d bytes of WAL, cost %v", test.name, when, got.pages, got.wal, got.plan["Total Cost"])
 			if got.pages > test.pages || got.wal > test.wal || got.xid != (test.wal > 0) {
 				t.Errorf("%s, planned %s: %d pages, %d bytes of WAL, transaction id %t, want at most %d, %d:\n%s",
@@ -169,7 +172,7 @@ const queuesFull = `
 	SELECT 'plain' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, NULL, NULL, NULL, NULL FROM generate_series(1, 20000) AS n
 	UNION ALL
 	SELECT 'rated' || n, 'w', 'pending', '1'::jsonb, 1, 1, n, 'rated', 2, '', NULL FROM generate_series(1, 1000) AS n;
-	UPDATE workflows.workflow_queue_turns SET free_at = 9000000000000000 WHERE queue = 'rated'`
+	UPDATE workflows.workflow_queue_turns SET free_at = 1000000 * extract(epoch FROM now() + interval '30 minutes') WHERE queue = 'rated'`
 
 func executeClaim(queue, after string, limit int) string {
 	return fmt.Sprintf("EXECUTE claim_queue ('me', '%s', '{v,w}', '{0,0,0,0,0,0,0,0,0,0}', '%s', '%d', 't')", queue, after, limit)

@@ -36,7 +36,7 @@ func TestQueueClaimBetween(t *testing.T) {
 					return len(got.Runs), got.Missed, err
 				},
 				func() (int, bool, error) {
-					_, answer, err := held.ClaimRun(t.Context(), "other", ids[2])
+					_, answer, err := held.ClaimRun(t.Context(), oneRun("other", ids[2]))
 					claimed := 0
 					if answer == store.RunClaimed {
 						claimed = 1

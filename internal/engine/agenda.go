@@ -13,6 +13,7 @@ type agenda struct {
 	queues map[string]*queueDue
 	look   time.Time // when to look; zero: now
 	rest   time.Time // not before, whatever is said
+	looks  bool      // no queue was asked since the newest look
 	used   bool      // queues are in use, as far as this process knows
 }
 
@@ -92,7 +93,9 @@ func (a *agenda) lookNow() { a.look = time.Time{} }
 func (a *agenda) lookIn(now time.Time) time.Duration { return until(now, a.look, a.rest) }
 
 // beginLook puts off the next look; it is brought forward again by what is said while this one is under way.
-func (a *agenda) beginLook(now time.Time, every time.Duration) { a.look = now.Add(jittered(every)) }
+func (a *agenda) beginLook(now time.Time, every time.Duration) {
+	a.look, a.looks = now.Add(jittered(every)), true
+}
 
 // looked notes which queues a look has found, and that it took so long.
 func (a *agenda) looked(found []string, now time.Time, took time.Duration) {
@@ -103,6 +106,20 @@ func (a *agenda) looked(found []string, now time.Time, took time.Duration) {
 			q.dueBy(now)
 		}
 	}
+}
+
+// turn is what comes next: a look, a queue to be asked, or neither for as long. While a queue is due no look follows on a look, however
+// often it is said that runs may wait, and none is of use while there is no slot for what is due already.
+func (a *agenda) turn(now time.Time, slots int) (look bool, queue string, in time.Duration) {
+	in = a.lookIn(now)
+	queue, due := a.next(now)
+	if in == 0 && (queue == "" || slots > 0 && !a.looks) {
+		return true, "", 0
+	}
+	if queue == "" && due > 0 {
+		in = min(in, due)
+	}
+	return false, queue, in
 }
 
 // next returns the queue that has been due for longest, "" when none is, and how long it is then until the first one will be; never
@@ -126,6 +143,7 @@ func (a *agenda) next(now time.Time) (queue string, in time.Duration) {
 
 // ask says that a queue is being asked. What is said of it from then on concerns the next time.
 func (a *agenda) ask(queue string) {
+	a.looks = false
 	q := a.queue(queue)
 	q.due, q.full, q.waits, q.room = time.Time{}, false, time.Time{}, false
 }

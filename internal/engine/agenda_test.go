@@ -214,3 +214,38 @@ func TestAgendaLooks(t *testing.T) {
 		t.Errorf("a look that took 41 ms is followed by the next in %s", in)
 	}
 }
+
+// However often it is said that runs may wait, the queues that are due are asked; and no look is sent while there is no slot for them.
+func TestAgendaLooksAndAsksInTurn(t *testing.T) {
+	t.Parallel()
+	var a agenda
+	a.beginLook(at(0), time.Hour)
+	a.looked([]string{"q"}, at(0), 0)
+	looks, asked := 0, 0
+	for ms := range 100 {
+		a.lookNow()
+		look, queue, _ := a.turn(at(float64(ms)), 1)
+		switch {
+		case look:
+			looks++
+			a.beginLook(at(float64(ms)), time.Hour)
+			a.looked([]string{"q"}, at(float64(ms)), 0)
+		case queue == "q":
+			asked++
+			a.ask("q")
+			a.answered("q", answer{QueueClaim: store.QueueClaim{Runs: runsOf("q", 1)}, limit: 1, now: at(float64(ms))})
+		}
+	}
+	if looks != 50 || asked != 50 {
+		t.Errorf("%d looks, and the queue was asked %d times; want them in turn", looks, asked)
+	}
+
+	a.lookNow()
+	if look, queue, _ := a.turn(at(100), 0); look || queue != "q" {
+		t.Errorf("without a slot: a look %t, queue %q", look, queue)
+	}
+	a.ask("q")
+	if look, _, _ := a.turn(at(100), 0); !look {
+		t.Error("without a slot, and no queue due: no look")
+	}
+}

@@ -118,6 +118,7 @@ func (w *worker) followHint(said hint) {
 		w.mu.Lock()
 		w.hintQueues()
 		w.mu.Unlock()
+		w.nudgeSweep()
 	}
 	if said.queues {
 		w.lookAtQueues()

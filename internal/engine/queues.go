@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -40,26 +41,23 @@ type queueTask struct {
 func (w *worker) nextForQueues(now time.Time) queueTask {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	in := w.agenda.lookIn(now)
-	if in == 0 {
+	look, queue, in := w.agenda.turn(now, w.slots.free)
+	switch {
+	case look:
 		w.agenda.beginLook(now, w.poll())
 		return queueTask{look: true}
-	}
-	queue, due := w.agenda.next(now)
-	if queue == "" {
-		if due > 0 {
-			in = min(in, due)
-		}
+	case queue == "":
 		if w.slots.noQueue() && w.slots.wanted() {
 			w.nudge()
 		}
 		return queueTask{in: in}
 	}
 	n := w.slots.forQueue()
-	if n > 0 {
-		w.agenda.ask(queue)
+	if n == 0 { // a slot that comes free is told
+		return queueTask{in: cmp.Or(in, w.config.PollInterval)}
 	}
-	return queueTask{queue: queue, slots: n, in: in}
+	w.agenda.ask(queue)
+	return queueTask{queue: queue, slots: n}
 }
 
 // findQueues looks which queues have runs for this worker.
