@@ -90,7 +90,7 @@ func (m *queueMarks) saw(queue string, workflows []string, got answer) {
 		if got.Single { // a backlog is walked from its oldest entry on; more of it may have the same time
 			passed = min(run.RunAt-1, nearest)
 		}
-		late = late || run.RunAt <= m.at[lane]
+		late = late || m.at[lane] > 0 && run.RunAt <= m.at[lane]
 		m.at[lane] = max(m.at[lane], passed)
 	}
 	passedOver := slices.ContainsFunc(got.Runs, store.ClaimedRun.Suspect) // others, perhaps, for it
