@@ -10,8 +10,8 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
-// Queues work by every access, PgBouncer among them: limits, partitions, priorities, a rate, a pause, keys, children, in transactions of the
-// application and without.
+// Queues work by every access, PgBouncer among them: limits, partitions, priorities, a rate, a pause, keys, children, in transactions of
+// the application and without.
 func TestQueuesByEveryAccess(t *testing.T) {
 	t.Parallel()
 	for _, access := range pgtest.Accesses {

@@ -77,7 +77,8 @@ func (f *fleet) checkEras(eras []era) {
 		    SELECT claims.*, (SELECT max(most) FROM era WHERE begun <= claims.at AND until >= claims.asked) AS may
 		    FROM claims
 		)`
-	if broken := f.lines(query + `SELECT format('%s running, limit %s, at %s', running, may, asked) FROM judged WHERE running > may ORDER BY n`); len(broken) > 0 {
+	if broken := f.lines(query + `
+		SELECT format('%s running, limit %s, at %s', running, may, asked) FROM judged WHERE running > may ORDER BY n`); len(broken) > 0 {
 		f.t.Errorf("%d claims went beyond the limit: %s", len(broken), strings.Join(broken[:min(len(broken), 5)], "; "))
 	}
 	if unmet := f.lines(query + `

@@ -48,8 +48,8 @@ func (f *fleet) crash() {
 	}
 }
 
-// The database server crashes and comes back in the middle of limited queues, some times: the limits hold, and each run is executed to its end
-// by the processes that are there.
+// The database server crashes and comes back in the middle of limited queues, some times: the limits hold, and each run is executed to its
+// end by the processes that are there.
 func TestServerRestartsAmidLimitedQueues(t *testing.T) {
 	t.Parallel()
 	f, url := setupOwnServer(t)

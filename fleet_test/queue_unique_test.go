@@ -22,7 +22,8 @@ const uniqueKeys = 4
 const askedTable = `CREATE TABLE asked (key INT NOT NULL, run_id TEXT NOT NULL, before BIGINT NOT NULL)`
 
 func uniqueTask(key int) (task, []workflow.StartOption) {
-	return task{N: key, Takes: 5 * time.Millisecond}, []workflow.StartOption{workflow.WithQueue("unique"), workflow.WithUnique(fmt.Sprint("key ", key))}
+	options := []workflow.StartOption{workflow.WithQueue("unique"), workflow.WithUnique(fmt.Sprint("key ", key))}
+	return task{N: key, Takes: 5 * time.Millisecond}, options
 }
 
 // startUnique starts runs of a few keys, again and again, each third time in a transaction with a row of its own, until its process ends.

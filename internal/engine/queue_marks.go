@@ -83,18 +83,19 @@ func (m *queueMarks) saw(queue string, workflows []string, got answer) {
 		m.at, m.last = make(map[store.Lane]int64), make(map[string]store.QueueClaim)
 	}
 	m.last[queue] = store.QueueClaim{After: got.After}
-	nearest := got.Now - markSlack.Milliseconds()
+	nearest, late := got.Now-markSlack.Milliseconds(), false
 	for i := range got.Runs {
 		run := &got.Runs[i]
 		lane, passed := store.Lane{Queue: queue, Workflow: run.Workflow, Priority: run.Priority}, int64(0)
 		if got.Single { // a backlog is walked from its oldest entry on; more of it may have the same time
 			passed = min(run.RunAt-1, nearest)
 		}
+		late = late || m.at[lane] > 0 && run.RunAt <= m.at[lane]
 		m.at[lane] = max(m.at[lane], passed)
 	}
 	passedOver := slices.ContainsFunc(got.Runs, store.ClaimedRun.Suspect) // others, perhaps, for it
 	all := len(got.Runs) < got.limit && !got.More && !got.Full && got.Wait == 0 && !passedOver
-	if all || len(got.Runs) > 0 {
+	if all || len(got.Runs) > 0 && !late { // where one appeared before the mark, others may have, and there was no room for them
 		delete(m.behind, queue)
 	}
 	if all { // nobody older waits

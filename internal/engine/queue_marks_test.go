@@ -111,3 +111,27 @@ func TestFullLooksAtQueues(t *testing.T) {
 		t.Error("a full look that waited for a connection puts off the next one for hours")
 	}
 }
+
+// A transaction that was open for long has left more runs before the marks than there was room for: full claims go on until all have come.
+func TestQueueMarksOfManyLateRuns(t *testing.T) {
+	t.Parallel()
+	var m queueMarks
+	lane := store.Lane{Queue: "q", Workflow: "a"}
+	m.at, m.last = map[store.Lane]int64{lane: 5_000}, make(map[string]store.QueueClaim)
+	claim := func(runAt int64) {
+		run := store.ClaimedRun{Workflow: "a", RunAt: runAt}
+		run.Queue = "q"
+		m.saw("q", []string{"a"}, answer{QueueClaim: store.QueueClaim{Now: 20_000, Runs: []store.ClaimedRun{run}, Full: true}, limit: 1})
+	}
+	m.found(queueLook{full: true}, []string{"q"})
+	for range 3 {
+		claim(4_000)
+		if !m.askQueue("q").full {
+			t.Fatal("the next claim does not look where others may be left")
+		}
+	}
+	claim(5_001)
+	if m.askQueue("q").full {
+		t.Error("a claim that brought none from before the marks is followed by a full one")
+	}
+}
