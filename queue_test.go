@@ -212,7 +212,9 @@ func TestRunsOfAQueue(t *testing.T) {
 				t.Errorf("filter %+v finds %d runs, want %d", *filter, len(page.Runs), want)
 			}
 		}
-		if last := b.get(b.child("child", 4)); last.Queue != "" || last.Priority != workflow.PriorityNormal || last.Partition != "" {
+		plain, err := b.svc.GetStepState(t.Context(), handle.RunID(), "plain")
+		kit.Must(t, err)
+		if last := b.get(plain.ChildID); last.Queue != "" || last.Priority != workflow.PriorityNormal || last.Partition != "" {
 			t.Errorf("the run that was called without a queue: %+v", last)
 		}
 		kit.Until(t, "all have ended", func() bool {

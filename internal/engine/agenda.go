@@ -12,7 +12,7 @@ import (
 type agenda struct {
 	queues map[string]*queueDue
 	look   time.Time // when to look; zero: now
-	rest   time.Time // not before, whatever is said
+	rest   rest      // not before, whatever is said
 	looks  bool      // no queue was asked since the newest look
 	used   bool      // queues are in use, as far as this process knows
 }
@@ -20,7 +20,7 @@ type agenda struct {
 // queueDue is when a queue is to be asked.
 type queueDue struct {
 	due    time.Time // zero: not before something is said of it, or a look finds it
-	rest   time.Time // not before, whatever is said
+	rest   rest      // not before, whatever is said
 	full   bool      // a limit has left no room: it is of use to ask again when a run of it has left
 	waits  time.Time // for its rate, which no run changes, until then; zero: it does not
 	room   bool      // a run of it has left while it was being asked
@@ -90,7 +90,7 @@ func (a *agenda) limited(queue string) bool { return a.queue(queue).limits }
 func (a *agenda) lookNow() { a.look = time.Time{} }
 
 // lookIn is how long it is until the next look.
-func (a *agenda) lookIn(now time.Time) time.Duration { return until(now, a.look, a.rest) }
+func (a *agenda) lookIn(now time.Time) time.Duration { return until(now, a.look, a.rest.until) }
 
 // beginLook puts off the next look; it is brought forward again by what is said while this one is under way.
 func (a *agenda) beginLook(now time.Time, every time.Duration) {
@@ -99,7 +99,7 @@ func (a *agenda) beginLook(now time.Time, every time.Duration) {
 
 // looked notes which queues a look has found, and that it took so long.
 func (a *agenda) looked(found []string, now time.Time, took time.Duration) {
-	a.rest = now.Add(restAfter(took))
+	a.rest.after(now, took)
 	for _, name := range found {
 		a.used = true
 		if q := a.queue(name); !now.Before(q.waits) {
@@ -130,7 +130,7 @@ func (a *agenda) next(now time.Time) (queue string, in time.Duration) {
 		if q.due.IsZero() {
 			continue
 		}
-		at := later(q.due, q.rest)
+		at := later(q.due, q.rest.until)
 		if first.IsZero() || at.Before(first) || at.Equal(first) && name < queue {
 			queue, first = name, at
 		}
@@ -168,7 +168,9 @@ func (a *agenda) answered(queue string, got answer) {
 	said, found := !q.due.IsZero(), len(got.Runs)
 	q.missed, q.limits = 0, q.limits || got.Full
 	if found == 0 {
-		q.rest = got.now.Add(restAfter(got.took))
+		q.rest.after(got.now, got.took)
+	} else {
+		q.rest = rest{}
 	}
 	if found > 0 || !got.More {
 		q.more = 0
@@ -201,16 +203,24 @@ func (a *agenda) answered(queue string, got answer) {
 func (a *agenda) postpone(queue string, now time.Time, first, longest time.Duration) {
 	q := a.queue(queue)
 	q.due = now
-	q.rest = now.Add(jittered(min(first<<min(q.failed, 10), longest)))
+	q.rest.until = now.Add(jittered(min(first<<min(q.failed, 10), longest)))
 	q.failed++
 }
 
 // again asks a queue again as soon as its worker asks anybody.
 func (a *agenda) again(queue string, now time.Time) { a.queue(queue).due = now }
 
-// restAfter is how long the next look must not be sent after one that took so long and found nothing.
-func restAfter(took time.Duration) time.Duration {
-	return min((emptyShare-1)*max(took-emptyFree, 0), maxClaimPause)
+// A rest keeps looks that find nothing to their part of the time. One that was slow because the server was busy at that moment says little:
+// of the last two in a row the quicker one counts.
+type rest struct {
+	until time.Time
+	took  time.Duration // the last one
+}
+
+// after notes a look that took so long and found nothing.
+func (r *rest) after(now time.Time, took time.Duration) {
+	quicker := min(took, r.took)
+	r.until, r.took = now.Add(min((emptyShare-1)*max(quicker-emptyFree, 0), maxClaimPause)), took
 }
 
 func later(a, b time.Time) time.Time {

@@ -31,6 +31,9 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 	found := func(ms float64) func(*agenda) {
 		return func(a *agenda) { a.looked([]string{"q"}, at(ms), time.Millisecond) }
 	}
+	before := func(took time.Duration) func(*agenda) { // how long the look before this one took, which found nothing
+		return func(a *agenda) { a.queue("q").rest.after(at(0), took) }
+	}
 	never := [2]float64{}
 	tests := []struct {
 		name      string
@@ -60,7 +63,10 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 			waiting(90), func(a *agenda) { waiting(110)(a); left(111)(a); found(120)(a) }, [2]float64{170, 170}},
 		{"a slow rate", store.QueueClaim{Wait: time.Hour}, 0, waiting(90), func(a *agenda) { waiting(110)(a); found(1000)(a) }, never},
 		{"a slow rate, which may be changed", store.QueueClaim{Wait: time.Hour}, 0, nil, found(1200), [2]float64{1200, 1200}},
-		{"a slow look that found nothing", store.QueueClaim{}, 21 * time.Millisecond, nil, waiting(110), [2]float64{280, 280}},
+		{"a second slow look that found nothing", store.QueueClaim{}, 21 * time.Millisecond, before(21*time.Millisecond), waiting(110),
+			[2]float64{280, 280}},
+		{"a look that was slow once", store.QueueClaim{}, 21 * time.Millisecond, before(time.Millisecond), waiting(110), [2]float64{110, 110}},
+		{"the first look, a slow one", store.QueueClaim{}, 21 * time.Millisecond, nil, waiting(110), [2]float64{110, 110}},
 		{"a slow look that found some", store.QueueClaim{Runs: runsOf("q", 1)}, 21 * time.Millisecond, nil, waiting(110), [2]float64{110, 110}},
 	}
 	for _, test := range tests {
@@ -210,7 +216,14 @@ func TestAgendaLooks(t *testing.T) {
 	a.beginLook(at(5), every)
 	a.looked(nil, at(45), 41*time.Millisecond)
 	a.lookNow()
-	if in := a.lookIn(at(45)); in != 9*40*time.Millisecond {
+	if in := a.lookIn(at(45)); in != 0 {
+		t.Errorf("a look that was slow once is followed by the next in %s", in)
+	}
+	a.beginLook(at(45), every)
+	a.looked(nil, at(86), 50*time.Millisecond)
+	a.looked(nil, at(86), 41*time.Millisecond)
+	a.lookNow()
+	if in := a.lookIn(at(86)); in != 9*40*time.Millisecond {
 		t.Errorf("a look that took 41 ms is followed by the next in %s", in)
 	}
 }
