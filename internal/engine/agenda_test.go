@@ -63,7 +63,7 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 			waiting(90), func(a *agenda) { waiting(110)(a); left(111)(a); found(120)(a) }, [2]float64{170, 170}},
 		{"a slow rate", store.QueueClaim{Wait: time.Hour}, 0, waiting(90), func(a *agenda) { waiting(110)(a); found(1000)(a) }, never},
 		{"a slow rate, which may be changed", store.QueueClaim{Wait: time.Hour}, 0, nil, found(1200), [2]float64{1200, 1200}},
-		{"a second slow look that found nothing", store.QueueClaim{}, 21 * time.Millisecond, before(21*time.Millisecond), waiting(110),
+		{"a second slow look that found nothing", store.QueueClaim{}, 21 * time.Millisecond, before(21 * time.Millisecond), waiting(110),
 			[2]float64{280, 280}},
 		{"a look that was slow once", store.QueueClaim{}, 21 * time.Millisecond, before(time.Millisecond), waiting(110), [2]float64{110, 110}},
 		{"the first look, a slow one", store.QueueClaim{}, 21 * time.Millisecond, nil, waiting(110), [2]float64{110, 110}},
