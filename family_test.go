@@ -176,12 +176,12 @@ func TestCompletedInABranch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kit.Until(t, "second", func() bool {
-		s, err := b.svc.GetStepState(t.Context(), h.RunID(), "p[1]/c#1")
-		kit.Must(t, err)
-		return s.Status == workflow.StepScheduled
-	})
 	for _, step := range []string{"p[0]/c#1", "p[1]/c#1"} {
+		kit.Until(t, "the second call of each branch", func() bool {
+			s, err := b.svc.GetStepState(t.Context(), h.RunID(), step)
+			kit.Must(t, err)
+			return s.Status == workflow.StepScheduled
+		})
 		kit.Must(t, b.svc.SetStepResult(t.Context(), h.RunID(), step, step))
 	}
 	v, err := h.Result(kit.Context(t))
