@@ -44,7 +44,9 @@ func child(j job) error {
 			return err
 		}
 	}
-	fmt.Println("clock", time.Now().Unix())
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	fmt.Println("clock", time.Now().Unix()) // it can be told to end from here on
 	db, err := sql.Open(j.Driver, j.URL)
 	if err != nil {
 		return err
@@ -63,8 +65,6 @@ func child(j job) error {
 		return err
 	}
 	jobs[j.Does](db, svc)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	return svc.Work(ctx)
 }
 
