@@ -41,8 +41,8 @@ test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17
 		PGTEST_VERSION=$$version $(MAKE) --no-print-directory test || status=1; \
 	done; exit $$status
 
-.PHONY: test-all
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
+.PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
 	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=15m ./...
 	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -shuffle=on -timeout=10m -run="^(Test|Fuzz)" . ./store_test
@@ -54,7 +54,7 @@ soak: .bin/with-postgres ## Test the fleet and the store at full sizes: thousand
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 
 .PHONY: bench
-bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (35 minutes)
+bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (30 minutes)
 	@$(BENCH) -out bench
 
 .PHONY: bench-smoke
