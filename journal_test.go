@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sqlworkflow/workflow"
 )
 
 // A journal keeps what it is told as the handler of a logger. It asks errors for their text as a plain handler would, without a
@@ -29,6 +31,13 @@ type entry struct {
 }
 
 func newJournal() journal { return journal{pages: &pages{}} }
+
+// journaled keeps what the bench's service logs from now on.
+func (b *bench) journaled() journal {
+	log := newJournal()
+	b.svc = b.service(func(c *workflow.Config) { c.Logger = slog.New(log) })
+	return log
+}
 
 func (j journal) Enabled(context.Context, slog.Level) bool { return true }
 

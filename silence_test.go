@@ -142,8 +142,7 @@ func TestFailuresAreLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			log := newJournal()
-			b.svc = b.service(func(c *workflow.Config) { c.Logger = slog.New(log) })
+			log := b.journaled()
 			kit.Work(t, b.svc)
 			handle, _, err := run(b, "payment", func(ctx context.Context, _ int) (int, error) {
 				return kind(ctx, func(context.Context) (int, error) {
@@ -207,8 +206,8 @@ func TestWorkersThatCannotHelpSaySo(t *testing.T) {
 	t.Run("without a workflow", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		log := newJournal()
-		kit.Work(t, b.service(func(c *workflow.Config) { c.Logger = slog.New(log) }))
+		log := b.journaled()
+		kit.Work(t, b.svc)
 		kit.Until(t, "it says that it has none", func() bool { return len(log.all(slog.LevelWarn, "workflow")) > 0 })
 	})
 	t.Run("with others", func(t *testing.T) {
@@ -216,8 +215,8 @@ func TestWorkersThatCannotHelpSaySo(t *testing.T) {
 		b := setup(t)
 		_, err := b.svc.CreateRun(t.Context(), "forgotten", 7)
 		kit.Must(t, err)
-		log := newJournal()
-		svc := b.service(func(c *workflow.Config) { c.Logger = slog.New(log) })
+		log := b.journaled()
+		svc := b.svc
 		svc.Register(workflow.Define("known", func(_ context.Context, n int) (int, error) { return n, nil }))
 		kit.Work(t, svc)
 		kit.Until(t, "it names the one that waits", func() bool { return len(log.all(slog.LevelWarn, "forgotten")) > 0 })

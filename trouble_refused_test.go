@@ -157,8 +157,8 @@ func TestRightsThatAreMissingForAWhile(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			admin := b.role()
-			log := newJournal()
-			svc := b.service(func(c *workflow.Config) { c.Logger = slog.New(log) })
+			log := b.journaled()
+			svc := b.svc
 			var calls atomic.Int32
 			inside, release := make(chan struct{}, 10), make(chan struct{})
 			w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {

@@ -28,8 +28,7 @@ func TestSignalsThatAreLeftBehindAreNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			log := newJournal()
-			b.svc = b.service(func(c *workflow.Config) { c.Logger = slog.New(log) })
+			log := b.journaled()
 			kit.Work(t, b.svc)
 			handle, _, err := run(b, "forgetful", func(ctx context.Context, _ int) (int, error) {
 				_, err := workflow.Do(ctx, "send", func(ctx context.Context) (int, error) {

@@ -251,7 +251,7 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	}
 	var before *store.Step
 	if a.recorded != nil {
-		before = &a.recorded.Step
+		before = a.recorded.Step
 	}
 	a.remember(row.Step(before))
 	event := write.Event{Kind: write.StepFailed, Attempt: a.number, Attempts: row.Policy.MaxAttempts, Took: row.Took, Err: row.Err}

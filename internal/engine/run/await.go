@@ -75,7 +75,7 @@ func Await(ctx context.Context, w Wait) (json.RawMessage, error) {
 	if w.Signal == "" {
 		w.Signal = string(w.Kind) + ":" + s.key
 	}
-	if s.recorded == nil || !hasEnded(&s.recorded.Step) {
+	if s.recorded == nil || !hasEnded(s.recorded.Step) {
 		if err := s.await(ctx, w); err != nil {
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func (s *step) await(ctx context.Context, w Wait) error {
 		}
 	}
 	l := &lookout{step: s, name: w.Signal, accept: w.Accept}
-	for s.recorded == nil || !hasEnded(&s.recorded.Step) {
+	for s.recorded == nil || !hasEnded(s.recorded.Step) {
 		var signal store.Signal
 		var found bool
 		err := s.call.wait(ctx, open, func() bool {
@@ -138,7 +138,7 @@ func (s *step) takeSignal(ctx context.Context, l *lookout, signal store.Signal, 
 	r.mu.Unlock()
 	switch {
 	case arrived != nil:
-		s.remember(&arrived.step)
+		s.remember(arrived.step)
 		return nil
 	case taken:
 		err := s.close(a, &store.Take{Result: signal.Payload, SignalSeq: signal.Seq})

@@ -58,7 +58,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 	if err := s.callChildren(ctx, c, oneChild); err != nil {
 		return Child{}, err
 	}
-	recorded := &s.recorded.Step
+	recorded := s.recorded.Step
 	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result, Step: s.key}
 	if recorded.Status == store.StepFailed {
 		child.Status, child.Output = store.RunFailed, nil
@@ -145,7 +145,7 @@ func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.
 		}
 	}
 	w := &wait{causes: []string{stepCause + s.key}}
-	for !hasEnded(&s.recorded.Step) {
+	for !hasEnded(s.recorded.Step) {
 		err := s.call.wait(ctx, w, s.arrived)
 		if err == nil {
 			err = s.takeArrival(ctx, func(children []store.Run) *store.Take { return ended(children, s.childIDs(len(c.Inputs))) })
@@ -172,8 +172,8 @@ func (s *step) takeArrival(ctx context.Context, ended func([]store.Run) *store.T
 	switch {
 	case arrived == nil:
 		return nil
-	case hasEnded(&arrived.step):
-		s.remember(&arrived.step)
+	case hasEnded(arrived.step):
+		s.remember(arrived.step)
 		return nil
 	default:
 		return s.close(a, ended(arrived.children))

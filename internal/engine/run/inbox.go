@@ -38,7 +38,7 @@ type inbox struct {
 
 // An arrival is a scheduled step whose wait is over: its children have ended, or somebody has completed it from outside.
 type arrival struct {
-	step     store.Step
+	step     *store.Step
 	children []store.Run
 }
 
@@ -183,7 +183,7 @@ func (in *inbox) add(found *store.Inbox) {
 			put(&in.children, step.Name, step.Waiting)
 		}
 		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
-			put(&in.arrived, step.Name, &arrival{step: step, children: children[step.Name]})
+			put(&in.arrived, step.Name, &arrival{step: &step, children: children[step.Name]})
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (c *call) mismatched(problem *store.Error) error {
 func (c *call) unreachedKeys(prefix string) string {
 	var keys []string
 	for key, step := range c.run.recorded {
-		if prefixOf(key) == prefix && countsAsAhead(&step.Step) && !c.reached[key] {
+		if prefixOf(key) == prefix && countsAsAhead(step.Step) && !c.reached[key] {
 			keys = append(keys, key)
 		}
 	}

@@ -87,7 +87,7 @@ type Run struct {
 
 // A record is a step as loaded or written. Frames of a step's call chain hold pointers to it: stacks of many runs are memory.
 type record struct {
-	store.Step
+	*store.Step
 	at time.Time // when it was loaded or written: its WakeIn counts from then
 }
 
@@ -102,7 +102,8 @@ func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, s
 		recorded: make(map[string]*record, len(history.Steps)),
 	}
 	now := time.Now()
-	for _, step := range history.Steps {
+	for i := range history.Steps {
+		step := &history.Steps[i]
 		r.recorded[step.Name] = &record{Step: step, at: now}
 	}
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))

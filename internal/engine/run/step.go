@@ -65,7 +65,7 @@ func do(ctx context.Context, name string, kind store.StepKind, o *Options, once 
 	defer s.leave()
 
 	// What is recorded is served before anything is asked of ctx: a replay must not depend on it.
-	if s.recorded == nil || !hasEnded(&s.recorded.Step) {
+	if s.recorded == nil || !hasEnded(s.recorded.Step) {
 		if err := s.perform(ctx, o, once); err != nil {
 			return nil, err
 		}
@@ -99,7 +99,7 @@ func (s *step) perform(ctx context.Context, o *Options, once try) error {
 		if err := s.attempt(ctx, o, once); err != nil {
 			return err
 		}
-		if hasEnded(&s.recorded.Step) {
+		if hasEnded(s.recorded.Step) {
 			return nil
 		}
 	}
@@ -107,7 +107,7 @@ func (s *step) perform(ctx context.Context, o *Options, once try) error {
 
 // outcome is what a step returns: the same the first time and in every replay.
 func (s *step) outcome() (json.RawMessage, error) {
-	step := &s.recorded.Step
+	step := s.recorded.Step
 	if step.Status != store.StepFailed {
 		return step.Result, nil
 	}
@@ -122,7 +122,7 @@ func (s *step) outcome() (json.RawMessage, error) {
 
 // remember keeps what is recorded of the step now.
 func (s *step) remember(recorded *store.Step) {
-	s.recorded = &record{Step: *recorded, at: time.Now()}
+	s.recorded = &record{Step: recorded, at: time.Now()}
 	s.call.run.mu.Lock()
 	defer s.call.run.mu.Unlock()
 	s.call.run.recorded[s.key] = s.recorded
