@@ -107,8 +107,9 @@ func (m *measuring) saveStatements(ctx context.Context, t task) error {
 	defer db.Close()
 	var text string
 	err = db.QueryRowContext(ctx, `
-		SELECT coalesce(string_agg(format('%s calls, %s ms in all, %s µs each, %s rows, %s bytes of WAL' || E'\n%s\n', calls, total_exec_time::int,
-		       (mean_exec_time * 1000)::int, rows, wal_bytes, query), E'\n' ORDER BY total_exec_time DESC), '')
+		SELECT coalesce(string_agg(format('%s calls, %s ms in all, %s µs each, %s plans of %s µs, %s rows, %s pages, %s bytes of WAL' || E'\n%s\n',
+		       calls, total_exec_time::int, (mean_exec_time * 1000)::int, plans, (mean_plan_time * 1000)::int,
+		       rows, shared_blks_hit + shared_blks_read, wal_bytes, query), E'\n' ORDER BY total_exec_time + total_plan_time DESC), '')
 		FROM pg_stat_statements`).Scan(&text)
 	if err != nil {
 		return err
