@@ -141,7 +141,7 @@ func TestServe(t *testing.T) {
 		if diff := cmp.Diff(want, executed); diff != "" {
 			t.Errorf("executed (-want +got):\n%s", diff)
 		}
-		for name, labels := range map[string][]string{"only a": {"claim_runs"}, "only b": {"claim_runs"}, "no queue": {"claim_queue", "find_queues"}} {
+		for name, labels := range map[string][]string{"only a": {"claim_runs"}, "only b": {"claim_runs"}, "no queue": {"claim_queue", "claim_partitions", "find_queues"}} {
 			for _, label := range labels {
 				if _, sent := processes[name].newest(label); sent {
 					t.Errorf("%s has sent %s", name, label)

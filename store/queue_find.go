@@ -33,9 +33,9 @@ func marksOf(queues, workflows []string, marks map[Lane]int64) string {
 	return all.Literal()
 }
 
-// markOf is the mark of a level of the nth workflow in the array.
-func markOf(n, marks string) string {
-	return "coalesce((SELECT " + marks + "::bigint[])[(" + n + " - 1) * 5 + level.priority + 1], 0)"
+// markOf is the mark of a priority of the nth workflow in the array.
+func markOf(n, priority, marks string) string {
+	return "coalesce((SELECT " + marks + "::bigint[])[(" + n + " - 1) * 5 + " + priority + " + 1], 0)"
 }
 
 // lowestMark is the lowest mark of the nth workflow.
@@ -74,7 +74,7 @@ var findQueues = pg.DefineRead("find_queues", `
 	               AND priority = level.priority
 	               AND dispatched_at IS NULL
 	               AND status IN ('pending', 'suspended')
-	               AND run_at > `+markOf("known.n", "$4")+`
+	               AND run_at > `+markOf("known.n", "level.priority", "$4")+`
 	               AND run_at <= {now_ms}
 	             ORDER BY run_at
 	             LIMIT 1

@@ -36,16 +36,16 @@ type RunRequest struct {
 
 var claimRun = pg.Define("claim_run", `
 	WITH `+queueClock+`, asked AS MATERIALIZED (
-	    SELECT id, status, queue, partition_key, run_at, take_overs, workflow = ANY ($3::text[]) AS known
+	    SELECT ctid AS at, status, queue, partition_key, run_at, take_overs, workflow = ANY ($3::text[]) AS known
 	    FROM {schema}.workflow_runs
 	    WHERE id = $2
-	), `+queueRoom("(SELECT queue FROM asked)", "1")+`, chosen AS MATERIALIZED (
-	    SELECT asked.id
+	), `+queueRoom("(SELECT queue FROM asked)", "1", "(SELECT partition_key FROM asked)")+`, chosen AS MATERIALIZED (
+	    SELECT asked.at
 	    FROM asked
 	    LEFT JOIN room ON true
 	    WHERE asked.status IN ('pending', 'suspended') AND asked.run_at <= (SELECT ms FROM clock)
 	      AND asked.known AND (asked.take_overs < 2 OR $4::boolean)
-	      AND (asked.queue IS NULL OR room.n > 0 AND coalesce(`+inPartition("asked.partition_key")+` > 0, true))
+	      AND (asked.queue IS NULL OR room.n > 0)
 	), `+queueTurn("(SELECT queue FROM asked) IS NULL", "", "")+`
 	SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed'
 	            WHEN asked.status IN ('completed', 'failed', 'cancelled') THEN 'ended'

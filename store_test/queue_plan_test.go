@@ -20,6 +20,10 @@ func queueTexts(t *testing.T, counter *counting.Counter, st *store.Store) map[st
 	texts := make(map[string]string)
 	for name, do := range map[string]func() error{
 		"claim_queue": func() error {
+			_, err := st.ClaimQueue(t.Context(), store.QueueRequest{Worker: "me", Queue: "q", Workflows: []string{"w"}, Limit: 1, Single: true})
+			return err
+		},
+		"claim_partitions": func() error {
 			_, err := st.ClaimQueue(t.Context(), store.QueueRequest{Worker: "me", Queue: "q", Workflows: []string{"w"}, Limit: 1})
 			return err
 		},
@@ -175,7 +179,11 @@ const queuesFull = `
 	UPDATE workflows.workflow_queue_turns SET free_at = 1000000 * extract(epoch FROM now() + interval '30 minutes') WHERE queue = 'rated'`
 
 func executeClaim(queue, after string, limit int) string {
-	return fmt.Sprintf("EXECUTE claim_queue ('me', '%s', '{v,w}', '{0,0,0,0,0,0,0,0,0,0}', '%s', '%d', 't')", queue, after, limit)
+	return fmt.Sprintf("EXECUTE claim_partitions ('me', '%s', '{v,w}', '{0,0,0,0,0,0,0,0,0,0}', '%d', 't', '%s')", queue, limit, after)
+}
+
+func executeSingle(queue string, limit int) string {
+	return fmt.Sprintf("EXECUTE claim_queue ('me', '%s', '{v,w}', '{0,0,0,0,0,0,0,0,0,0}', '%d', 't')", queue, limit)
 }
 
 // queueCosts are what the statements of queues may cost.
@@ -185,15 +193,22 @@ var queueCosts = []struct {
 	pages, wal int
 	rows       int
 }{
-	{"a claim of 50", executeClaim("long", "", 50), 2000, 30000, 50},
-	{"a claim of one", executeClaim("long", "", 1), 120, 2000, 1},
+	{"a claim of 50", executeSingle("long", 50), 1600, 30000, 50},
+	{"a claim of one", executeSingle("long", 1), 90, 2000, 1},
+	{"a claim of 50 with partitions in mind", executeClaim("long", "", 50), 1600, 30000, 50},
+	{"a claim of one with partitions in mind", executeClaim("long", "", 1), 120, 2000, 1},
+	{"a claim without partitions in mind", executeSingle("tenants", 50), 50, 0, 1},
 	{"a claim of 50 from 10,000 partitions", executeClaim("tenants", "00500", 50), 3000, 30000, 50},
 	{"a claim of one from 10,000 partitions", executeClaim("tenants", "00500", 1), 150, 2000, 1},
 	{"a claim of one place among 200 partitions", executeClaim("one", "p7", 50), 300, 2000, 1},
 	{"no room", executeClaim("full", "", 50), 100, 0, 1},
-	{"no room at the rate", executeClaim("rated", "", 50), 50, 0, 1},
-	{"nothing due", executeClaim("empty", "", 50), 100, 0, 1},
-	{"nothing that is known", executeClaim("strange", "", 50), 100, 0, 1},
+	{"no room, alone", executeSingle("full", 50), 100, 0, 1},
+	{"no room at the rate", executeSingle("rated", 50), 50, 0, 1},
+	{"no room at the rate with partitions in mind", executeClaim("rated", "", 50), 50, 0, 1},
+	{"nothing due", executeSingle("empty", 50), 100, 0, 1},
+	{"nothing due with partitions in mind", executeClaim("empty", "", 50), 100, 0, 1},
+	{"nothing that is known", executeSingle("strange", 50), 100, 0, 1},
+	{"nothing that is known with partitions in mind", executeClaim("strange", "", 50), 100, 0, 1},
 	{"what is due", "EXECUTE find_queues ('{v,w}', '{}', 't', '{}')", 300, 0, 5},
 	{"one run", "EXECUTE claim_run ('me', 'long77', '{w}', false)", 100, 2000, 1},
 	{"one run without a place", "EXECUTE claim_run ('me', 'full77', '{w}', false)", 100, 0, 1},
@@ -229,7 +244,7 @@ func TestQueueClaimCostsAsMuch(t *testing.T) {
 	}
 	for _, n := range []int{1, 50} {
 		plain := least(fmt.Sprintf("EXECUTE claim_runs ('me', '{w}', '{0}', '%d', 't')", n))
-		queue := least(strings.Replace(executeClaim("long", "", n), "{v,w}", "{w}", 1))
+		queue := least(strings.Replace(executeSingle("long", n), "{v,w}", "{w}", 1))
 		t.Logf("a claim of %d: without a queue %d pages, %d bytes of WAL; of a queue %d, %d", n, plain.pages, plain.wal, queue.pages, queue.wal)
 		// A run has one more entry of an index, by which limits count.
 		if queue.wal > plain.wal+90*n+350 || queue.pages > plain.pages+6*n+60 {
@@ -237,7 +252,9 @@ func TestQueueClaimCostsAsMuch(t *testing.T) {
 		}
 	}
 	counter.Take()
-	claimed, err := st.ClaimQueue(t.Context(), store.QueueRequest{Worker: "me", Queue: "long", Workflows: []string{"w"}, Limit: 50})
+	claimed, err := st.ClaimQueue(t.Context(), store.QueueRequest{
+		Worker: "me", Queue: "long", Workflows: []string{"w"}, Limit: 50, Single: true,
+	})
 	if counts := counter.Take(); err != nil || len(claimed.Runs) != 50 || counts.Statements != 1 || counts.Begins > 0 {
 		t.Errorf("%+v for %d runs, %v", counts, len(claimed.Runs), err)
 	}

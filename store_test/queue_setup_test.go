@@ -15,8 +15,9 @@ import (
 // A queued is a test's queue "q" and a worker "me" that claims from it.
 type queued struct {
 	*bundle
-	t  *testing.T
-	st *store.Store
+	t    *testing.T
+	st   *store.Store
+	asks int
 }
 
 // onQueue returns a bundle with the queue "q", bounded as given.
@@ -63,8 +64,11 @@ func (q *queued) claim(limit int) store.QueueClaim {
 	return q.ask(q.request(limit))
 }
 
+// ask has every other claim ask as one of a queue without partitions: what comes of it is the same.
 func (q *queued) ask(request store.QueueRequest) store.QueueClaim {
 	q.t.Helper()
+	request.Single = q.asks%2 == 1
+	q.asks++
 	claimed, err := q.st.ClaimQueue(q.t.Context(), request)
 	kit.Must(q.t, err)
 	return claimed

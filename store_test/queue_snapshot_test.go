@@ -49,7 +49,11 @@ func TestQueuesBesideAnOldSnapshot(t *testing.T) {
 		return spends(t, conn, execute).pages
 	}
 	marked := func(queue string) string {
-		return strings.Replace(executeClaim(queue, "", 10), "0,0,0,0,0}", "20000,20000,20000,20000,20000}", 1)
+		execute := executeSingle(queue, 10)
+		if queue == "split" {
+			execute = executeClaim(queue, "", 10)
+		}
+		return strings.Replace(execute, "0,0,0,0,0}", "20000,20000,20000,20000,20000}", 1)
 	}
 	find := fmt.Sprintf("EXECUTE find_queues ('{w}', '{limited,plain,split}', 't', '{%s}')", strings.Join(strings.Fields(strings.Repeat("20000 ", 15)), ","))
 	for _, test := range []struct {
@@ -58,7 +62,7 @@ func TestQueuesBesideAnOldSnapshot(t *testing.T) {
 	}{
 		{"a claim with marks", marked("plain"), 250, 0},
 		{"a look for due queues with marks", find, 400, 0},
-		{"a claim without marks", executeClaim("plain", "", 10), 5000, 200},
+		{"a claim without marks", executeSingle("plain", 10), 5000, 200},
 		{"a claim of a limited queue with marks", marked("limited"), 5000, 200},
 		{"a claim of a queue with partitions, with marks", marked("split"), 5000, 0},
 	} {

@@ -14,7 +14,7 @@ type queueMarks struct {
 	at     map[store.Lane]int64        // Unix milliseconds of the database
 	next   time.Time                   // of the full look
 	behind map[string]bool             // queues that a full look has found and that were not claimed from since
-	last   map[string]store.QueueClaim // where the newest claim of each has ended (After), and no more of it
+	last   map[string]store.QueueClaim // where the newest claim of each has ended (After), whether it is Single, and no more of it
 }
 
 // A queueLook is where a look or a claim begins, by lane. A full one begins at 0 for all of them.
@@ -82,7 +82,7 @@ func (m *queueMarks) saw(queue string, workflows []string, got answer) {
 	if m.last == nil {
 		m.at, m.last = make(map[store.Lane]int64), make(map[string]store.QueueClaim)
 	}
-	m.last[queue] = store.QueueClaim{After: got.After}
+	m.last[queue] = store.QueueClaim{After: got.After, Single: got.Single}
 	nearest, late := got.Now-markSlack.Milliseconds(), false
 	for i := range got.Runs {
 		run := &got.Runs[i]

@@ -97,11 +97,13 @@ func (w *worker) claimQueue(ctx context.Context, marks *queueMarks, queue string
 	_, suspects := w.claiming(queueClaims)
 	defer w.claimed(queueClaims)
 	asked := marks.askQueue(queue)
+	last, known := marks.last[queue]
 
 	sent := time.Now()
 	// Not cut short by the end of ctx, as in claim.
 	found, err := w.store.ClaimQueue(context.WithoutCancel(ctx), store.QueueRequest{
-		Worker: id, Queue: queue, Workflows: names, Marks: asked.from, After: marks.last[queue].After, Limit: n, Suspects: suspects,
+		Worker: id, Queue: queue, Workflows: names, Marks: asked.from, After: last.After, Limit: n, Suspects: suspects,
+		Single: last.Single || !known,
 	})
 	got := answer{QueueClaim: found, limit: n, now: time.Now()}
 	got.took = got.now.Sub(sent)
