@@ -108,13 +108,13 @@ func (r *queueRace) work(ctx context.Context, i int) error {
 
 // live is the life of one worker: it ends, with what it has, when the worker dies or all is over.
 func (r *queueRace) live(ctx context.Context, st *store.Store, id string) (over bool, err error) {
-	request := store.QueueRequest{Worker: id, Queue: "q", Workflows: []string{"other", "w"}, Limit: 1 + rand.N(8), Suspects: true}
+	request := store.QueueRequest{Worker: id, Queue: "q", Workflows: []string{"other", "w"}, Limit: 1 + rand.N(8), Suspects: true, Single: true}
 	for r.ended.Load() < int64(r.runs) {
 		claimed, err := st.ClaimQueue(ctx, request)
 		if err != nil {
 			return false, err
 		}
-		request.After = claimed.After
+		request.After, request.Single = claimed.After, claimed.Single
 		switch {
 		case rand.Float64() < r.deaths:
 			return false, nil
@@ -222,17 +222,23 @@ func TestQueueLimitsAmongMany(t *testing.T) {
 		"in the fleet": {MaxRunning: 7}, "on a worker": {MaxPerWorker: 2}, "of a partition": {MaxPerPartition: 2},
 		"all": {MaxRunning: 9, MaxPerWorker: 3, MaxPerPartition: 4},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newQueueRace(t, limits, 125)
-			r.hold, r.deaths = 2*time.Millisecond, 0.01
-			stop := r.sample(t)
-			r.race(t)
-			t.Logf("%d runs, %d samples; %d claims came between, %d found no room, %d workers died", r.runs, stop(), r.missed.Load(), r.full.Load(), r.killed.Load())
-			if r.full.Load()+r.missed.Load() == 0 && limits.MaxRunning > 0 {
-				t.Error("the workers were not in each other's way")
-			}
-		})
+		for _, partitions := range []string{"partitions", "none"} {
+			t.Run(name+", "+partitions, func(t *testing.T) {
+				t.Parallel()
+				r := newQueueRace(t, limits, 125)
+				r.hold, r.deaths = 2*time.Millisecond, 0.01
+				if partitions == "none" {
+					kit.Exec(t, r.b.side, `UPDATE workflows.workflow_runs SET partition_key = ''`)
+				}
+				stop := r.sample(t)
+				r.race(t)
+				t.Logf("%d runs, %d samples; %d claims came between, %d found no room, %d workers died",
+					r.runs, stop(), r.missed.Load(), r.full.Load(), r.killed.Load())
+				if r.full.Load()+r.missed.Load() == 0 && limits.MaxRunning > 0 {
+					t.Error("the workers were not in each other's way")
+				}
+			})
+		}
 	}
 }
 

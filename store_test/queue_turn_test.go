@@ -18,7 +18,7 @@ func TestQueueClaimBetween(t *testing.T) {
 			{MaxRunning: 1}, {MaxPerPartition: 1}, {RateCount: 1, RateWindow: 3600e9},
 		} {
 			q := onQueue(t, access, limits)
-			ids := q.add(3, store.Place{Priority: store.UsualPriority})
+			ids := q.add(5, store.Place{Priority: store.UsualPriority})
 			worker(t, q.st, "other")
 			kit.Exec(t, q.side, `
 				CREATE FUNCTION gate() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN true; END'`)
@@ -28,15 +28,17 @@ func TestQueueClaimBetween(t *testing.T) {
 				`ALTER TABLE workflows.workflow_queue_turns ENABLE ROW LEVEL SECURITY`,
 				`CREATE POLICY gate ON workflows.workflow_queue_turns TO {role} USING (gate())`)
 			held := store.New(role.Open(t, access), store.Options{Schema: "workflows", Timeout: kit.Patience})
+			ofQueue := func(single bool) (int, bool, error) {
+				request := q.request(10)
+				request.Worker, request.Single = "other", single
+				got, err := held.ClaimQueue(t.Context(), request)
+				return len(got.Runs), got.Missed, err
+			}
 			for _, claim := range []func() (claimed int, missed bool, err error){
+				func() (int, bool, error) { return ofQueue(true) },
+				func() (int, bool, error) { return ofQueue(false) },
 				func() (int, bool, error) {
-					request := q.request(10)
-					request.Worker = "other"
-					got, err := held.ClaimQueue(t.Context(), request)
-					return len(got.Runs), got.Missed, err
-				},
-				func() (int, bool, error) {
-					_, answer, err := held.ClaimRun(t.Context(), oneRun("other", ids[2]))
+					_, answer, err := held.ClaimRun(t.Context(), oneRun("other", ids[4]))
 					claimed := 0
 					if answer == store.RunClaimed {
 						claimed = 1

@@ -24,6 +24,7 @@ type queueDue struct {
 	full   bool      // a limit has left no room: it is of use to ask again when a run of it has left
 	waits  time.Time // for its rate, which no run changes, until then; zero: it does not
 	room   bool      // a run of it has left while it was being asked
+	gather time.Time // not before, for places and slots that come free one by one
 	missed int       // in a row: others were asking
 	limits bool      // a limit has left no room, now or before
 	more   int       // in a row: nothing was found among as many partitions as one claim looks at
@@ -35,6 +36,9 @@ const (
 	maxMissed   = 10                   // times as long is the longest
 	maxMore     = 20                   // claims at once that have found nothing yet
 	fullPause   = 25 * time.Millisecond
+	// maxGather bounds how long places and slots that come free are gathered after a claim: for as long as it took. Each claim costs
+	// the server something before it finds anything, and while it is under way more come free.
+	maxGather   = 5 * time.Millisecond
 	maxRateWait = time.Second // for the rate may be changed meanwhile; from then on looks tell whether any run waits at all
 	// emptyShare bounds the part of the time in which looks are sent that find nothing: one in so many. Looks that take no longer
 	// than emptyFree are not counted: they are as quick as a look can be.
@@ -78,7 +82,7 @@ func (a *agenda) left(queue string, now time.Time) bool {
 	q := a.queue(queue)
 	q.room = true
 	if q.full {
-		q.dueBy(now)
+		q.dueBy(later(now, q.gather))
 	}
 	return q.full
 }
@@ -167,6 +171,7 @@ func (a *agenda) answered(queue string, got answer) {
 	}
 	said, found := !q.due.IsZero(), len(got.Runs)
 	q.missed, q.limits = 0, q.limits || got.Full
+	q.gather = got.now.Add(min(got.took, maxGather))
 	if found == 0 {
 		q.rest.after(got.now, got.took)
 	} else {
@@ -188,12 +193,14 @@ func (a *agenda) answered(queue string, got answer) {
 		q.full = true
 		switch {
 		case q.room:
-			q.due = got.now
+			q.due = q.gather
 		case said:
 			q.due = got.now.Add(jittered(fullPause))
 		}
 	case got.More: // the next look goes on from there
 		q.more = 0
+	case found == got.limit && found < claimBatch/2:
+		q.due = q.gather
 	case found == got.limit:
 		q.due = got.now
 	}

@@ -58,6 +58,13 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 		{"full, and a run was started since: perhaps of another partition", store.QueueClaim{Full: true}, 0, nil, waiting(200), [2]float64{212, 238}},
 		{"full, and a run was started meanwhile", store.QueueClaim{Full: true}, 0, waiting(90), nil, [2]float64{112, 138}},
 		{"full, and a look has found it since", store.QueueClaim{Full: true}, 0, nil, found(300), [2]float64{300, 300}},
+		{"as many as were asked for, which were few: what comes free meanwhile goes with the next", store.QueueClaim{Runs: runsOf("q", limit)},
+			3 * time.Millisecond, nil, nil, [2]float64{103, 103}},
+		{"a whole batch", store.QueueClaim{Runs: runsOf("q", claimBatch)}, 3 * time.Millisecond, nil, nil, [2]float64{100, 100}},
+		{"full, and a run has ended right after it", store.QueueClaim{Full: true}, 3 * time.Millisecond, nil, left(101), [2]float64{103, 103}},
+		{"full, and a run has ended meanwhile, after a slow claim", store.QueueClaim{Full: true, Runs: runsOf("q", 1)}, time.Second, left(90), nil,
+			[2]float64{105, 105}},
+		{"full, and a run has ended long after it", store.QueueClaim{Full: true}, 3 * time.Millisecond, nil, left(200), [2]float64{200, 200}},
 		{"the rate", store.QueueClaim{Wait: 70 * time.Millisecond}, 0, nil, nil, [2]float64{170, 170}},
 		{"the rate, which no run changes", store.QueueClaim{Wait: 70 * time.Millisecond, Runs: runsOf("q", limit)}, 0,
 			waiting(90), func(a *agenda) { waiting(110)(a); left(111)(a); found(120)(a) }, [2]float64{170, 170}},
@@ -82,7 +89,7 @@ func TestAgendaAfterAnAnswer(t *testing.T) {
 		if test.meanwhile != nil {
 			test.meanwhile(&a)
 		}
-		a.answered("q", answer{QueueClaim: test.claim, limit: limit, now: at(100), took: test.took})
+		a.answered("q", answer{QueueClaim: test.claim, limit: max(limit, len(test.claim.Runs)), now: at(100), took: test.took})
 		if test.later != nil {
 			test.later(&a)
 		}
