@@ -53,12 +53,12 @@ func TestDeadlineOfCodeThatHangs(t *testing.T) {
 			svc := b.one()
 			w := workflow.Define("hangs", hangers(inside, release)[name])
 			svc.Register(w)
-			const deadline = time.Second
+			const deadline = 2 * time.Second
 			handle, err := w.Start(t.Context(), svc, 0, workflow.WithDeadline(deadline))
 			if err != nil {
 				t.Fatal(err)
 			}
-			<-inside
+			kit.Receive(t, "the code hangs", inside)
 			if _, err := handle.Result(kit.Within(t, 8*testLease)); !errors.Is(err, &workflow.Error{Code: "deadline"}) {
 				t.Errorf("result %v, want code deadline", err)
 			}
@@ -90,7 +90,7 @@ func TestCancelOfCodeThatHangs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			<-inside
+			kit.Receive(t, "the code hangs", inside)
 			early := make(chan error, 1)
 			go func() {
 				_, err := handle.Result(kit.Within(t, 8*testLease))
@@ -142,7 +142,7 @@ func TestCodeThatHangsIsNamed(t *testing.T) {
 			fn, options := "step", []workflow.StartOption(nil)
 			switch name {
 			case "deadline":
-				options = append(options, workflow.WithDeadline(100*time.Millisecond))
+				options = append(options, workflow.WithDeadline(2*time.Second))
 			case "step timeout":
 				fn = "step with a timeout"
 			}
@@ -153,7 +153,7 @@ func TestCodeThatHangsIsNamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			<-inside
+			kit.Receive(t, "the step hangs", inside)
 			if err := stop(b, handle.RunID()); err != nil {
 				t.Fatal(err)
 			}
