@@ -158,13 +158,13 @@ func TestCodeThatHangsIsNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var warned []entry
-			kit.Until(t, "three warnings name the run and the step", func() bool {
+			kit.Until(t, "four warnings name the run and the step", func() bool {
 				warned = log.all(slog.LevelWarn, handle.RunID(), "hangs")
-				return len(warned) >= 3
+				return len(warned) >= 4
 			})
-			first, second := warned[1].at.Sub(warned[0].at), warned[2].at.Sub(warned[1].at)
-			if second < first*5/4 {
-				t.Errorf("warned again after %s, then after %s; want ever longer pauses", first, second)
+			first, third := warned[1].at.Sub(warned[0].at), warned[3].at.Sub(warned[2].at)
+			if third < first*3/2 { // four times as many looks, which come late on a busy machine
+				t.Errorf("warned again after %s, and once more after %s; want ever longer pauses", first, third)
 			}
 		})
 	}
