@@ -303,7 +303,7 @@ func TestWhatParentsLeaveBehind(t *testing.T) {
 	} {
 		var o []workflow.StartOption
 		if how == "deadline" {
-			o = append(o, workflow.WithDeadline(300*time.Millisecond))
+			o = append(o, workflow.WithDeadline(2*time.Second))
 		}
 		h, err := parent.Start(t.Context(), b.svc, how, o...)
 		kit.Must(t, err)

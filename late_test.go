@@ -60,7 +60,7 @@ func TestSignalsInTimeWinBeforeLateWorkers(t *testing.T) {
 	a, c := workflow.DefineSignal[int]("a"), workflow.DefineSignal[int]("c")
 	w := workflow.Define("w", func(ctx context.Context, _ int) ([]int, error) {
 		return workflow.Parallel(ctx, "p", []*workflow.Signal[int]{a, c, a, c, a, c}, func(ctx context.Context, s *workflow.Signal[int]) (int, error) {
-			v, err := s.Wait(ctx, 500*time.Millisecond)
+			v, err := s.Wait(ctx, 3*time.Second)
 			if errors.Is(err, workflow.ErrTimeout) {
 				return -1, nil
 			}

@@ -201,7 +201,7 @@ func TestDeadline(t *testing.T) {
 	late := workflow.Define("late", func(context.Context, int) (int, error) { return 1, nil })
 	svc.Register(executed, parked)
 	kit.Work(t, svc)
-	deadline := workflow.WithDeadline(300 * time.Millisecond)
+	deadline := workflow.WithDeadline(2 * time.Second) // time enough to be called before, on a busy machine
 	want := workflow.CodeDeadline
 
 	for _, w := range []*workflow.Workflow[int, int]{executed, parked, late} {
@@ -222,7 +222,7 @@ func TestDeadline(t *testing.T) {
 			t.Errorf("%s: %v, want the code deadline", w.Name(), err)
 		}
 	}
-	if err := <-ended; !errors.Is(err, want) {
+	if err := kit.Receive(t, "the step's context has ended", ended); !errors.Is(err, want) {
 		t.Errorf("the step's context ended with %v, want the deadline", err)
 	}
 }

@@ -232,12 +232,14 @@ func TestWakeTellsAfterTheCommit(t *testing.T) {
 	eachDriver(t, func(t *testing.T, d driver) {
 		database := pgtest.New(t)
 		db := database.Open(t, d.access)
-		d.start(t, database).works(double)
+		worker := d.start(t, database).works(double)
 		p := d.start(t, database)
 		note := workflow.DefineSignal[string]("note")
+		looks := worker.count("claim_runs")
 		suspended, err := p.CreateRun(t.Context(), "nobody's", 1)
 		kit.Must(t, err)
 		kit.Until(t, "what was created is told", func() bool { return p.count("notify") == 1 })
+		kit.Until(t, "what was told is heard", func() bool { return worker.count("claim_runs") > looks })
 		before := kit.One[int64](t, db, "SELECT count(*) FROM workflows.workflow_runs")
 
 		rolledBack := kit.Begin(t, db)

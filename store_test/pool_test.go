@@ -128,7 +128,9 @@ func TestTablesThatAreNotThere(t *testing.T) {
 		b := on(t, pgtest.Empty(t), access)
 		for name, call := range calls {
 			err := call(t.Context(), b.svc.State, "x", "s")
-			if err == nil || !strings.Contains(err.Error(), "Init") || kit.SQLState(err) != "42P01" {
+			// 08P01: PgBouncer from 1.21 on, of a statement that was refused on this connection before.
+			code := kit.SQLState(err)
+			if err == nil || !strings.Contains(err.Error(), "Init") || code != "42P01" && (code != "08P01" || !access.Pooled) {
 				t.Errorf("%s: error = %v, want SQLSTATE 42P01 and the advice to call Init", name, err)
 			}
 		}

@@ -132,6 +132,8 @@ func protocolAdvice(message string) string {
 		{"query_wait_timeout", "PgBouncer had no free server connection for too long: raise its pool size, or look for " +
 			"transactions that stay open"},
 		{"login", "PgBouncer cannot log in to the server: look at the server, and at PgBouncer's log"},
+		{"statement name is already in use", "PgBouncer remembers a statement that the server refused to prepare before, and so hides the " +
+			"reason: the first error tells it; if the tables are missing, call Init, or run `workflow migrate up`"},
 		{"server conn crashed", "the server ended the connection: look at its log"},
 	} {
 		if strings.Contains(message, reason.words) {

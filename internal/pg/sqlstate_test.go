@@ -44,6 +44,7 @@ func TestAdvice(t *testing.T) {
 		"FATAL: no more connections allowed (max_client_conn)":                     "SetMaxOpenConns",
 		"FATAL: server login has been failing, try again later":                    "log in",
 		"FATAL: query_wait_timeout":                                                "pool size",
+		"FATAL: prepared statement name is already in use":                         "refused to prepare before",
 		"bind message supplies 2 parameters, but prepared statement \"\" requires": "default_query_exec_mode",
 		"something else": "default_query_exec_mode",
 	} {

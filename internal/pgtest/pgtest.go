@@ -67,11 +67,16 @@ func use(t testing.TB) *instance {
 	t.Helper()
 	i, err := shared()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "pgtest:", err)
-		os.Exit(1)
+		giveUp.Do(func() {
+			fmt.Fprintln(os.Stderr, "pgtest:", err)
+			os.Exit(1)
+		})
 	}
 	return i
 }
+
+// giveUp holds the other tests while the process ends.
+var giveUp sync.Once
 
 // name makes a name that the end of the run knows as its own.
 func (i *instance) name() string {

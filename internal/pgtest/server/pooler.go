@@ -69,7 +69,7 @@ func startPooler(ctx context.Context, upstream string) (_ report, _ release, err
 	case keeps:
 		extra = append(extra, "max_prepared_statements = 200")
 	}
-	dir, err := tempDir()
+	dir, err := tempDir("")
 	if err != nil {
 		return report{}, nil, err
 	}

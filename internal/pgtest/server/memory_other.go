@@ -1,0 +1,6 @@
+//go:build !linux
+
+package server
+
+// memoryDir would return a directory in memory.
+func memoryDir() string { return "" }
