@@ -81,7 +81,8 @@ func inPartition(most, queue, key string) string {
 
 // queueTurn takes the turn and claims what a clause chosen has: where the rows are (at), and more that picked hands on. What needs no
 // turn, because it has no queue, is claimed without. Nothing is locked unless something was chosen, and then the turn first. A row is
-// looked up by where the statement's snapshot has it; whoever has changed it since is met all the same, when it is locked.
+// looked up by where the statement's snapshot has it. One that was changed since is claimed as it is now, or left to the next claim,
+// as the server's version has it.
 func queueTurn(noQueue, more, returning string) string {
 	return `held AS MATERIALIZED (
 	    SELECT queue, seq
