@@ -184,11 +184,20 @@ func WithIsolation(level sql.IsolationLevel) StepOption {
 	return func(c *stepConfig) { c.isolation = level }
 }
 
-func stepOptions(ctx context.Context, options []StepOption) (run.Options, error) {
+// configured is apart from what most steps do, which have no options: a stepConfig that an option sees is memory of the heap.
+func configured(options []StepOption) stepConfig {
+	if len(options) == 0 {
+		return stepConfig{}
+	}
 	var c stepConfig
 	for _, option := range options {
 		option(&c)
 	}
+	return c
+}
+
+func stepOptions(ctx context.Context, options []StepOption) (run.Options, error) {
+	c := configured(options)
 	p := c.retry.over(configOf(ctx).Retry)
 	if c.timeout < 0 {
 		return run.Options{}, fmt.Errorf("%w: the timeout must not be negative", ErrInvalidArgument)
