@@ -93,7 +93,9 @@ type record struct {
 
 func newRecord(step store.Step) *record { return &record{Step: step, at: time.Now()} }
 
-func (r *record) hasEnded() bool { return r.Status == store.StepSucceeded || r.Status == store.StepFailed }
+func (r *record) hasEnded() bool {
+	return r.Status == store.StepSucceeded || r.Status == store.StepFailed
+}
 
 // New returns a run that was claimed, with what is recorded of it. settled is called once, when the run is over here: it has finished,
 // or goes on elsewhere if final is nil. The function may outlive that.
