@@ -75,7 +75,7 @@ func step[T any](
 	if err != nil {
 		return result, stepError(err)
 	}
-	if err := json.Unmarshal(recorded, &result); err != nil {
+	if err := unmarshal(recorded, &result); err != nil {
 		return result, fmt.Errorf("workflow: decode result of step %q as %s: %w", name, typeName[T](), err)
 	}
 	return result, nil
