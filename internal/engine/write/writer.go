@@ -21,10 +21,12 @@ type Writer struct {
 	unbounded *store.Store // for batches, which have a timer of their own
 	timeout   time.Duration
 
-	mu      sync.Mutex
-	waiting []*pending
-	sending int            // statements under way
-	flushes sync.WaitGroup // one for each
+	mu       sync.Mutex
+	waiting  []*pending
+	sending  int            // batches under way
+	large    []*pending     // that wait to go alone
+	carrying int            // of these under way
+	flushes  sync.WaitGroup // one for each goroutine that sends
 }
 
 // pending is a row that waits, and then how it went.
@@ -54,19 +56,28 @@ func (w *Writer) Write(ctx context.Context, row store.Write) (store.Outcome, err
 		return w.Alone(ctx, row) // among others, a row that exists is an error of all
 	}
 	p := &pending{row: row, done: make(chan struct{})}
-	w.mu.Lock()
-	w.waiting = append(w.waiting, p)
-	if w.sending == 0 || w.sending < maxSending && len(w.waiting) >= secondFrom {
-		w.sending++
-		w.flushes.Add(1)
-		go w.flush()
+	if isLarge(row) {
+		w.addLarge(p)
+	} else {
+		w.add(p)
 	}
-	w.mu.Unlock()
 	select {
 	case <-p.done:
 		return p.outcome, p.err
 	case <-ctx.Done():
 		return store.Lost, context.Cause(ctx)
+	}
+}
+
+// add puts a row among those that wait.
+func (w *Writer) add(p *pending) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = append(w.waiting, p)
+	if w.sending == 0 || w.sending < maxSending && len(w.waiting) >= secondFrom {
+		w.sending++
+		w.flushes.Add(1)
+		go w.flush()
 	}
 }
 
