@@ -55,17 +55,17 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 		return []Outcome{outcome}, pg.Problem(kinds[writes[0].kind()].op, err)
 	}
 	written := make([]Outcome, len(writes))
-	var missed []missedRow
 	b := newBatch(writes)
-	if err := s.db.List(ctx, &missed, grouped[b.set], b.args()...); err != nil {
+	missed, err := s.db.Pairs(ctx, grouped[b.set], b.args()...) // of the kind, and which of that kind, from 1
+	if err != nil {
 		return written, pg.Problem(fmt.Sprintf("write %d rows", len(writes)), err)
 	}
 	if len(missed) == 0 {
 		return written, nil
 	}
 	places, rows := make([]int, len(missed)), make([]Write, len(missed))
-	for i, m := range missed {
-		places[i] = b.places[m.Kind][m.N-1]
+	for i, pair := range missed {
+		places[i] = b.places[pair[0]][pair[1]-1]
 		rows[i] = writes[places[i]]
 	}
 	for i, outcome := range s.why(ctx, rows) {
@@ -80,12 +80,6 @@ func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
 		return Written, err
 	}
 	return s.why(ctx, []Write{w})[0], nil
-}
-
-// A missedRow is one that was not written.
-type missedRow struct {
-	Kind int `db:"kind"`
-	N    int `db:"n"` // among those of its kind, from 1
 }
 
 // A batch is the arguments of a statement with many rows: an array for each field of each kind.

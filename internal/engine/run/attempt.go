@@ -51,7 +51,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit unwinds the workflow's function too, which is then called again
-			_ = a.fail(o, exited())
+			_ = a.fail(o, errExited)
 			s.call.interrupt(errAgain)
 		}
 		s.call.done(a)

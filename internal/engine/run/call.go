@@ -80,7 +80,7 @@ func (r *Run) newCall(before *call) *call {
 
 // callBody calls the function. What it sets holds even if runtime.Goexit unwinds this goroutine.
 func (c *call) callBody() {
-	c.failed = exited()
+	c.failed = errExited
 	c.output, c.failed = guard(func() (json.RawMessage, error) { return c.run.body(c.root.on(c.ctx), c.run.input) })
 }
 
