@@ -31,8 +31,8 @@ func Do[T any](
 	ctx context.Context, name string, f func(ctx context.Context) (T, error), options ...StepOption,
 ) (T, error) {
 	return step[T](ctx, name, options, func(o run.Options) (json.RawMessage, error) {
-		return run.Do(ctx, name, o, func(ctx context.Context) (json.RawMessage, error) {
-			value, err := f(ctx)
+		return run.Do(ctx, name, o, func(attempt context.Context) (json.RawMessage, error) {
+			value, err := f(attempt)
 			return encodeResult(ctx, name, value, err)
 		})
 	})
@@ -48,8 +48,8 @@ func DoTx[T any](
 	ctx context.Context, name string, f func(ctx context.Context, tx *sql.Tx) (T, error), options ...StepOption,
 ) (T, error) {
 	return step[T](ctx, name, options, func(o run.Options) (json.RawMessage, error) {
-		return run.DoTx(ctx, name, o, func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
-			value, err := f(ctx, tx)
+		return run.DoTx(ctx, name, o, func(attempt context.Context, tx *sql.Tx) (json.RawMessage, error) {
+			value, err := f(attempt, tx)
 			return encodeResult(ctx, name, value, err)
 		})
 	})
