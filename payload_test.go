@@ -74,7 +74,7 @@ var payloads = map[string]bool{
 func TestCheckJSONB(t *testing.T) {
 	t.Parallel()
 	check := func(text string, want bool) {
-		if err := checkJSONB([]byte(text)); (err == nil) != want {
+		if _, err := checkJSONB([]byte(text)); (err == nil) != want {
 			t.Errorf("checkJSONB(%.60q…) = %v, want taken: %t", text, err, want)
 		}
 	}
@@ -101,13 +101,18 @@ func FuzzCheckJSONB(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		err := checkJSONB(text)
+		minuses, err := checkJSONB(text)
 		why := refusable(text)
 		if err == nil && why != "" {
 			t.Errorf("taken, but %s", why)
 		}
 		if err != nil && why == "" && !hasLeadingZeroExponent(text) {
 			t.Errorf("refused without need: %v", err)
+		}
+		for _, at := range minuses {
+			if text[at] != '-' || text[at+1] != '0' {
+				t.Errorf("no negative zero at %d", at)
+			}
 		}
 	})
 }
@@ -200,8 +205,8 @@ func TestNegativeZeros(t *testing.T) {
 		`-0`: `0`, `-0.0`: `0.0`, `[-0,1,-0e5,-0.5]`: `[0,1,0e5,-0.5]`, `{"-0":"-0","\"-0":-0}`: `{"-0":"-0","\"-0":0}`,
 		`-1`: `-1`, `[-10,-0.01]`: `[-10,-0.01]`, `"-0"`: `"-0"`, `-0E-1`: `0E-1`,
 	} {
-		if got := string(withoutNegativeZeros(json.RawMessage(text))); got != want {
-			t.Errorf("%s → %s, want %s", text, got, want)
+		if got, err := encode("input", json.RawMessage(text), 100); err != nil || string(got) != want {
+			t.Errorf("%s → %s, %v, want %s", text, got, err, want)
 		}
 	}
 }

@@ -189,16 +189,6 @@ func (s Step) DecodeResult(v any) error {
 	return decode(fmt.Sprintf("result of step %q of run %q", s.Name, s.RunID), s.Result, v)
 }
 
-func decode(what string, payload json.RawMessage, v any) error {
-	if payload == nil {
-		return fmt.Errorf("workflow: decode %s: none is recorded", what)
-	}
-	if err := json.Unmarshal(payload, v); err != nil {
-		return fmt.Errorf("workflow: decode %s: %w", what, err)
-	}
-	return nil
-}
-
 // Unlimited is a RetryPolicy.MaxAttempts without a bound.
 const Unlimited = -1
 

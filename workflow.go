@@ -45,7 +45,7 @@ func (w *Workflow[In, Out]) isNil() bool { return w.fn == nil }
 func (w *Workflow[In, Out]) body(s *shared) func(context.Context, json.RawMessage) (json.RawMessage, error) {
 	return func(ctx context.Context, input json.RawMessage) (json.RawMessage, error) {
 		var in In
-		if err := json.Unmarshal(input, &in); err != nil {
+		if err := unmarshal(input, &in); err != nil {
 			return nil, fmt.Errorf("decode input as %s: %w", typeName[In](), err)
 		}
 		out, err := w.fn(context.WithValue(ctx, serviceKey{}, s), in)

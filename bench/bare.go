@@ -169,6 +169,7 @@ func (b *bare) begin(ctx context.Context) (id string, err error) {
 }
 
 func (b *bare) step(ctx context.Context, id string, i int) error {
+	stepsBegun.Add(1)
 	return b.write(ctx, checkpoint, id, int64(1), "step#"+strconv.Itoa(i+1), nil, int64(i+1), int64(0), `"`+stepResult+`"`, nil)
 }
 

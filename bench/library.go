@@ -47,9 +47,12 @@ var (
 	stepTakes time.Duration
 	stepsNow  atomic.Int64 // under way
 	mostSteps atomic.Int64 // at once
+
+	stepsBegun atomic.Int64
 )
 
 func step(context.Context) (string, error) {
+	stepsBegun.Add(1)
 	if stepTakes == 0 {
 		return stepResult, nil
 	}

@@ -40,6 +40,8 @@ type plan struct {
 	processes   []int // that execute a queue
 	perWorker   int   // runs for each of them
 	latency     time.Duration
+	payloads    []int         // runs with large results at a time
+	payload     time.Duration // for which they are measured
 	only        string
 	contestant  string
 	profiles    string
@@ -51,6 +53,7 @@ var whole = plan{
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000,
 	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 4 * time.Second,
+	payloads: []int{8, 32}, payload: 4 * time.Second,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.
@@ -59,6 +62,7 @@ var smoke = plan{
 	steps: 50, backlog: 300, inFlight: 200, finished: 500,
 	waiting: []int{4}, children: 10, fanOut: 50,
 	processes: []int{2}, perWorker: 100, latency: 100 * time.Millisecond,
+	payloads: []int{8}, payload: 500 * time.Millisecond,
 }
 
 func main() {
@@ -103,7 +107,7 @@ func run(ctx context.Context) error {
 		p.repetitions = *repetitions
 	}
 	if *concurrent > 0 {
-		p.concurrent, p.waiting, p.processes = []int{*concurrent}, []int{*concurrent}, []int{*concurrent}
+		p.concurrent, p.waiting, p.processes, p.payloads = []int{*concurrent}, []int{*concurrent}, []int{*concurrent}, []int{*concurrent}
 	}
 	p.only, p.contestant, p.profiles, p.out, p.url = *only, *contestant, *profiles, *out, os.Getenv("DATABASE_URL")
 	if p.url == "" {

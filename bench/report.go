@@ -25,6 +25,7 @@ func (r *results) markdown() string {
 	w.scaling()
 	w.others()
 	w.waiting()
+	w.payloads()
 	w.settings()
 	return w.String()
 }

@@ -29,6 +29,8 @@ type results struct {
 	Processes   []int
 	PerWorker   int
 	Latency     time.Duration
+	Payloads    []int
+	Payload     time.Duration
 	Machine     string
 	Processors  int
 	Go          string
@@ -43,6 +45,7 @@ func (m *measuring) describe(ctx context.Context) (*results, error) {
 		Backlog: p.backlog, InFlight: p.inFlight, Finished: p.finished,
 		Waiting: p.waiting, Children: p.children, FanOut: p.fanOut,
 		Processes: p.processes, PerWorker: p.perWorker, Latency: p.latency,
+		Payloads: p.payloads, Payload: p.payload,
 		Machine: processor(), Processors: runtime.NumCPU(), Go: runtime.Version(),
 	}
 	db, err := sql.Open("pgx", p.url)

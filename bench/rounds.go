@@ -34,6 +34,7 @@ func (p plan) rounds() []round {
 	}
 	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
 	all = append(all, p.queues()...)
+	all = append(all, p.largeResults()...)
 	for i := range all {
 		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
 	}
@@ -135,8 +136,12 @@ func (p plan) count(r round, contestant string) int {
 
 // windowOf returns for how long a cell is measured.
 func (p plan) windowOf(cell string) time.Duration {
-	if cell == cellLatency {
+	switch {
+	case cell == cellLatency:
 		return p.latency
+	case payloadSizes[cell] > 0:
+		return p.payload
+	default:
+		return p.window
 	}
-	return p.window
 }

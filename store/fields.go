@@ -20,7 +20,7 @@ type fields struct {
 func (f *fields) reset() { f.elements, f.ends = f.elements[:0], f.ends[:0] }
 
 func arguments(w Write) []any {
-	var f fields
+	f := fields{arguments: make([]any, 0, 12)} // as many as most kinds have
 	w.fill(&f)
 	return f.arguments
 }

@@ -78,6 +78,9 @@ func (r *Run) reportUnread() {
 	r.mu.Lock()
 	came := r.inbox.seen
 	for _, step := range r.recorded {
+		if came == 0 { // all, or there was none
+			break
+		}
 		if step.SignalSeq > 0 || step.Kind == store.CallStep && step.ChildID != "" {
 			came--
 		}

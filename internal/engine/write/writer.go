@@ -21,18 +21,12 @@ type Writer struct {
 	unbounded *store.Store // for batches, which have a timer of their own
 	timeout   time.Duration
 
-	mu      sync.Mutex
-	waiting []*pending
-	sending int            // statements under way
-	flushes sync.WaitGroup // one for each
-}
-
-// pending is a row that waits, and then how it went.
-type pending struct {
-	row     store.Write
-	done    chan struct{}
-	outcome store.Outcome
-	err     error
+	mu       sync.Mutex
+	waiting  []*pending
+	sending  int            // batches under way
+	large    []*pending     // that wait to go alone
+	carrying int            // of these under way
+	flushes  sync.WaitGroup // one for each goroutine that sends
 }
 
 // NewWriter returns a writer on a store whose batches are waited for no longer than timeout.
@@ -53,20 +47,33 @@ func (w *Writer) Write(ctx context.Context, row store.Write) (store.Outcome, err
 	if again(row) {
 		return w.Alone(ctx, row) // among others, a row that exists is an error of all
 	}
-	p := &pending{row: row, done: make(chan struct{})}
+	p := newPending(row)
+	if isLarge(row) {
+		w.addLarge(p)
+	} else {
+		w.add(p)
+	}
+	if ctx.Done() == nil { // as for all that a run writes; a select costs more
+		<-p.told
+		return p.answer()
+	}
+	select {
+	case <-p.told:
+		return p.answer()
+	case <-ctx.Done(): // its sender has it still
+		return store.Lost, context.Cause(ctx)
+	}
+}
+
+// add puts a row among those that wait.
+func (w *Writer) add(p *pending) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.waiting = append(w.waiting, p)
 	if w.sending == 0 || w.sending < maxSending && len(w.waiting) >= secondFrom {
 		w.sending++
 		w.flushes.Add(1)
 		go w.flush()
-	}
-	w.mu.Unlock()
-	select {
-	case <-p.done:
-		return p.outcome, p.err
-	case <-ctx.Done():
-		return store.Lost, context.Cause(ctx)
 	}
 }
 
@@ -156,11 +163,10 @@ func (w *Writer) send(batch []*pending) bool {
 func tell(batch []*pending, outcomes []store.Outcome, err error) {
 	for i, p := range batch {
 		if err == nil {
-			p.outcome = outcomes[i]
+			p.tell(outcomes[i], nil)
 		} else {
-			p.outcome, p.err = store.Lost, err
+			p.tell(store.Lost, err)
 		}
-		close(p.done)
 	}
 }
 

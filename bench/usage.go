@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// The names of what processes take.
+const (
+	clientCPU = "client CPU µs" // of this process, user and system
+	serverCPU = "server CPU µs" // of the server's backends for this database, where they can be seen
+	peakMB    = "peak MB"       // of this process, resident
+)
+
+// usage returns what this process and its backends have taken until now.
+func (c counters) usage(ctx context.Context) (values, error) {
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+		return nil, err
+	}
+	v := values{clientCPU: microseconds(own.Utime) + microseconds(own.Stime)}
+	rows, err := c.db.QueryContext(ctx, "SELECT /* bench */ pid FROM pg_stat_activity WHERE datname = current_database()")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var pid int
+		if err := rows.Scan(&pid); err != nil {
+			return nil, err
+		}
+		v[serverCPU] += ofProcess(pid)
+	}
+	return v, rows.Err()
+}
+
+func microseconds(t syscall.Timeval) float64 { return float64(t.Sec)*1e6 + float64(t.Usec) }
+
+// ofProcess returns the microseconds that a process has run, 0 for one that cannot be seen here.
+func ofProcess(pid int) float64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // after its name
+	fields := strings.Fields(rest)
+	const user, system, perTick = 11, 12, 10_000
+	if len(fields) <= system {
+		return 0
+	}
+	u, _ := strconv.ParseFloat(fields[user], 64)
+	s, _ := strconv.ParseFloat(fields[system], 64)
+	return (u + s) * perTick
+}
+
+// peak returns the megabytes that this process had resident at most.
+func peak() float64 {
+	var own syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	return float64(own.Maxrss) * 1024 / 1e6 // Linux counts in kilobytes
+}
