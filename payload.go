@@ -11,6 +11,16 @@ import (
 // it would abort a transaction of the application). nil is JSON null. A large value is walked once to make its text, and the text
 // once to check it.
 func encode(what string, v any, limit int) (json.RawMessage, error) {
+	if s, ok := v.(string); ok {
+		text, err := quote(s)
+		if err != nil {
+			return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
+		}
+		if err := checkSize(what, text, limit); err != nil {
+			return nil, err
+		}
+		return text, nil
+	}
 	text, ok := v.(json.RawMessage)
 	if !ok || text == nil {
 		encoded, err := json.Marshal(v)
@@ -23,15 +33,22 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 		}
 		text = encoded
 	}
-	if len(text) > limit {
-		return nil, fmt.Errorf("workflow: %s: %w: %d bytes of JSON, at most %d (see Config.PayloadLimit)",
-			what, ErrPayloadTooLarge, len(text), limit)
+	if err := checkSize(what, text, limit); err != nil {
+		return nil, err
 	}
 	minuses, err := checkJSONB(text)
 	if err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
 	}
 	return withoutMinuses(text, minuses), nil
+}
+
+func checkSize(what string, text json.RawMessage, limit int) error {
+	if len(text) > limit {
+		return fmt.Errorf("workflow: %s: %w: %d bytes of JSON, at most %d (see Config.PayloadLimit)",
+			what, ErrPayloadTooLarge, len(text), limit)
+	}
+	return nil
 }
 
 // withoutMinuses returns a valid JSON text with 0 for -0, as JSONB has it: a value that is decoded from it before it was stored is
