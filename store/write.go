@@ -98,6 +98,10 @@ type batch struct {
 func newBatch(writes []Write) batch {
 	b := batch{places: make([][]int, len(kinds)), arrays: make([][]pg.Array, len(kinds))}
 	row := fields{ends: make([]int, 0, 16)}
+	most := 0 // that an array has, as a rule
+	for _, w := range writes {
+		most += w.size() + 64
+	}
 	for place, w := range writes {
 		i := w.kind()
 		row.reset()
@@ -110,7 +114,7 @@ func newBatch(writes []Write) batch {
 		begin := 0
 		for field, end := range row.ends {
 			element := row.elements[begin:end]
-			b.arrays[i][field].Reserve(len(writes), element) // as the others will be alike
+			b.arrays[i][field].Reserve(min((len(element)+4)*len(writes), most)) // as the others will be alike
 			b.arrays[i][field].AddElement(element)
 			begin = end
 		}
