@@ -7,16 +7,25 @@ import (
 	"reflect"
 )
 
-// encode returns the JSON text of v, checked for what JSONB refuses, so that bad input never reaches the server (where
+// encode is encodeJSON of a payload that errors name.
+func encode(what string, v any, limit int) (json.RawMessage, error) {
+	text, err := encodeJSON(v, limit)
+	if err != nil {
+		return nil, fmt.Errorf("workflow: %s: %w", what, err)
+	}
+	return text, nil
+}
+
+// encodeJSON returns the JSON text of v, checked for what JSONB refuses, so that bad input never reaches the server (where
 // it would abort a transaction of the application). nil is JSON null. A large value is walked once to make its text, and the text
 // once to check it.
-func encode(what string, v any, limit int) (json.RawMessage, error) {
+func encodeJSON(v any, limit int) (json.RawMessage, error) {
 	if s, ok := v.(string); ok {
 		text, err := quote(s)
 		if err != nil {
-			return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
+			return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 		}
-		if err := checkSize(what, text, limit); err != nil {
+		if err := checkSize(text, limit); err != nil {
 			return nil, err
 		}
 		return text, nil
@@ -25,28 +34,26 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 	if !ok || text == nil {
 		encoded, err := json.Marshal(v)
 		if err != nil {
-			return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
+			return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 		}
 		if string(encoded) == "{}" && hidesAll(reflect.TypeOf(v)) {
-			return nil, fmt.Errorf("workflow: %s: %w: %T has no exported field, so its JSON would be empty",
-				what, ErrInvalidArgument, v)
+			return nil, fmt.Errorf("%w: %T has no exported field, so its JSON would be empty", ErrInvalidArgument, v)
 		}
 		text = encoded
 	}
-	if err := checkSize(what, text, limit); err != nil {
+	if err := checkSize(text, limit); err != nil {
 		return nil, err
 	}
 	minuses, err := checkJSONB(text)
 	if err != nil {
-		return nil, fmt.Errorf("workflow: %s: %w: %w", what, ErrInvalidArgument, err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
 	return withoutMinuses(text, minuses), nil
 }
 
-func checkSize(what string, text json.RawMessage, limit int) error {
+func checkSize(text json.RawMessage, limit int) error {
 	if len(text) > limit {
-		return fmt.Errorf("workflow: %s: %w: %d bytes of JSON, at most %d (see Config.PayloadLimit)",
-			what, ErrPayloadTooLarge, len(text), limit)
+		return fmt.Errorf("%w: %d bytes of JSON, at most %d (see Config.PayloadLimit)", ErrPayloadTooLarge, len(text), limit)
 	}
 	return nil
 }

@@ -94,14 +94,16 @@ func encodeResult[T any](ctx context.Context, name string, value T, err error) (
 	if err != nil {
 		return nil, recorded(err)
 	}
-	encoded, err := encode(fmt.Sprintf("result of step %q", name), value, configOf(ctx).PayloadLimit)
+	encoded, err := encodeJSON(value, configOf(ctx).PayloadLimit)
 	if err == nil && holdsInterfaces(reflect.TypeFor[T]()) { // then it may not come back, which is better known before it is recorded
 		if decoded := json.Unmarshal(encoded, new(T)); decoded != nil {
-			err = fmt.Errorf("workflow: result of step %q: %w: it could not be decoded again as %s: %w",
-				name, ErrInvalidArgument, typeName[T](), decoded)
+			err = fmt.Errorf("%w: it could not be decoded again as %s: %w", ErrInvalidArgument, typeName[T](), decoded)
 		}
 	}
-	return encoded, run.Final(err)
+	if err != nil {
+		return nil, run.Final(fmt.Errorf("workflow: result of step %q: %w", name, err))
+	}
+	return encoded, nil
 }
 
 // Sleep makes the run wait for d, counted from the first time it is reached, by the database's clock. A wait of more than
@@ -184,11 +186,20 @@ func WithIsolation(level sql.IsolationLevel) StepOption {
 	return func(c *stepConfig) { c.isolation = level }
 }
 
-func stepOptions(ctx context.Context, options []StepOption) (run.Options, error) {
+// configured is apart from what most steps do, which have no options: a stepConfig that an option sees is memory of the heap.
+func configured(options []StepOption) stepConfig {
+	if len(options) == 0 {
+		return stepConfig{}
+	}
 	var c stepConfig
 	for _, option := range options {
 		option(&c)
 	}
+	return c
+}
+
+func stepOptions(ctx context.Context, options []StepOption) (run.Options, error) {
+	c := configured(options)
 	p := c.retry.over(configOf(ctx).Retry)
 	if c.timeout < 0 {
 		return run.Options{}, fmt.Errorf("%w: the timeout must not be negative", ErrInvalidArgument)

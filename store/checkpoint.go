@@ -44,8 +44,8 @@ func (c *Checkpoint) fill(row *fields) {
 }
 
 // Step returns the step as the checkpoint writes it, but for its times, which are the database's.
-func (c *Checkpoint) Step() *Step {
-	step := &Step{RunID: c.RunID, Name: c.Name, Status: StepSucceeded, Result: c.Result, Kind: c.Kind, Seq: c.Seq}
+func (c *Checkpoint) Step() Step {
+	step := Step{RunID: c.RunID, Name: c.Name, Status: StepSucceeded, Result: c.Result, Kind: c.Kind, Seq: c.Seq}
 	if c.WakeIn != nil {
 		step.WakeIn = *c.WakeIn
 	}

@@ -24,9 +24,9 @@ var errNotWritten = errors.New("checkpoint not written")
 func (s *Store) CheckpointTx(
 	ctx context.Context, c *Checkpoint, isolation sql.IsolationLevel,
 	f func(context.Context, *sql.Tx) (json.RawMessage, error),
-) (*Step, error) {
+) (Step, error) {
 	op := fmt.Sprintf("checkpoint step %q of run %q", c.Name, c.RunID)
-	var step *Step
+	var step Step
 	var failed error // of f
 	err := pg.Resend(ctx, func() error {
 		began := time.Now()
@@ -48,19 +48,19 @@ func (s *Store) CheckpointTx(
 	case err == nil:
 		return step, nil
 	case failed != nil:
-		return nil, err
+		return Step{}, err
 	case !errors.Is(err, errNotWritten) && !errors.As(err, &unknown):
-		return nil, pg.Problem(op, err)
+		return Step{}, pg.Problem(op, err)
 	}
 	// Refused, or perhaps committed: the row tells. The step's ctx may have ended by now.
 	found, lost := s.recorded(context.WithoutCancel(ctx), c.Owned, c.Name)
 	switch {
 	case lost != nil:
-		return nil, pg.Problem(op, lost)
+		return Step{}, pg.Problem(op, lost)
 	case found.Status == StepSucceeded:
-		return &found, nil
+		return found, nil
 	default:
-		return nil, pg.Problem(op, err)
+		return Step{}, pg.Problem(op, err)
 	}
 }
 

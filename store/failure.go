@@ -46,8 +46,8 @@ func (f *Failure) status() StepStatus {
 
 // Step returns the step as the failure writes it over the one before, which may be nil. Times are the caller's, where the
 // database writes its own.
-func (f *Failure) Step(before *Step) *Step {
-	step := &Step{
+func (f *Failure) Step(before *Step) Step {
+	step := Step{
 		RunID: f.RunID, Name: f.Name, Status: f.status(), Err: f.Err, Kind: f.Kind, Seq: f.Seq,
 		Attempts: &Attempts{Count: f.Count, Policy: f.Policy},
 	}

@@ -81,8 +81,8 @@ CROSS JOIN wait
 }
 
 // Step returns the step as the schedule writes it, but for its times, which are the database's.
-func (s *Schedule) Step() *Step {
-	step := &Step{RunID: s.RunID, Name: s.Name, Status: StepScheduled, Kind: s.Kind, Seq: s.Seq, Request: s.Request}
+func (s *Schedule) Step() Step {
+	step := Step{RunID: s.RunID, Name: s.Name, Status: StepScheduled, Kind: s.Kind, Seq: s.Seq, Request: s.Request}
 	if s.WakeIn != nil {
 		step.WakeIn = *s.WakeIn
 	}

@@ -56,8 +56,8 @@ func (t *Take) status() StepStatus {
 }
 
 // Step returns the step as the take writes it, but for its times, which are the database's.
-func (t *Take) Step() *Step {
-	step := &Step{
+func (t *Take) Step() Step {
+	step := Step{
 		RunID: t.RunID, Name: t.Name, Status: t.status(), Result: t.Result, Kind: t.Kind, Seq: t.Seq,
 		SignalSeq: t.SignalSeq, ChildID: t.ChildID,
 	}

@@ -55,17 +55,17 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 		return []Outcome{outcome}, pg.Problem(kinds[writes[0].kind()].op, err)
 	}
 	written := make([]Outcome, len(writes))
-	var missed []missedRow
 	b := newBatch(writes)
-	if err := s.db.List(ctx, &missed, grouped[b.set], b.args()...); err != nil {
+	missed, err := s.db.Pairs(ctx, grouped[b.set], b.args()...) // of the kind, and which of that kind, from 1
+	if err != nil {
 		return written, pg.Problem(fmt.Sprintf("write %d rows", len(writes)), err)
 	}
 	if len(missed) == 0 {
 		return written, nil
 	}
 	places, rows := make([]int, len(missed)), make([]Write, len(missed))
-	for i, m := range missed {
-		places[i] = b.places[m.Kind][m.N-1]
+	for i, pair := range missed {
+		places[i] = b.places[pair[0]][pair[1]-1]
 		rows[i] = writes[places[i]]
 	}
 	for i, outcome := range s.why(ctx, rows) {
@@ -82,48 +82,60 @@ func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
 	return s.why(ctx, []Write{w})[0], nil
 }
 
-// A missedRow is one that was not written.
-type missedRow struct {
-	Kind int `db:"kind"`
-	N    int `db:"n"` // among those of its kind, from 1
-}
-
 // A batch is the arguments of a statement with many rows: an array for each field of each kind.
 type batch struct {
 	set    int     // a bit for each kind
 	places [][]int // by kind: the rows' places among all writes
 	arrays [][]pg.Array
+	fields int // arrays in all
 }
 
 func newBatch(writes []Write) batch {
-	b := batch{places: make([][]int, len(kinds)), arrays: make([][]pg.Array, len(kinds))}
+	b := batch{places: placesByKind(writes), arrays: make([][]pg.Array, len(kinds))}
 	row := fields{ends: make([]int, 0, 16)}
-	most := 0 // that an array has, as a rule
+	most := 0 // bytes that an array has, as a rule
 	for _, w := range writes {
 		most += w.size() + 64
 	}
-	for place, w := range writes {
-		i := w.kind()
-		row.reset()
-		w.fill(&row)
-		if b.arrays[i] == nil {
-			b.set |= 1 << i
-			b.arrays[i] = make([]pg.Array, len(row.ends))
-		}
-		b.places[i] = append(b.places[i], place)
-		begin := 0
-		for field, end := range row.ends {
-			element := row.elements[begin:end]
-			b.arrays[i][field].Reserve(min((len(element)+4)*len(writes), most)) // as the others will be alike
-			b.arrays[i][field].AddElement(element)
-			begin = end
+	for i, places := range b.places {
+		for n, place := range places {
+			row.reset()
+			writes[place].fill(&row)
+			if n == 0 {
+				b.set |= 1 << i
+				b.fields += len(row.ends)
+				b.arrays[i] = make([]pg.Array, len(row.ends))
+			}
+			begin := 0
+			for field, end := range row.ends {
+				element := row.elements[begin:end]
+				b.arrays[i][field].Reserve(min((len(element)+4)*len(places), most)) // as the others will be alike
+				b.arrays[i][field].AddElement(element)
+				begin = end
+			}
 		}
 	}
 	return b
 }
 
+// placesByKind are the places that the rows of each kind have.
+func placesByKind(writes []Write) [][]int {
+	counts, places := make([]int, len(kinds)), make([][]int, len(kinds))
+	for _, w := range writes {
+		counts[w.kind()]++
+	}
+	for place, w := range writes {
+		i := w.kind()
+		if places[i] == nil {
+			places[i] = make([]int, 0, counts[i])
+		}
+		places[i] = append(places[i], place)
+	}
+	return places
+}
+
 func (b batch) args() []any {
-	var args []any
+	args := make([]any, 0, b.fields)
 	for _, arrays := range b.arrays {
 		for i := range arrays {
 			args = append(args, arrays[i].Literal())

@@ -344,7 +344,7 @@ func TestCheckpointTx(t *testing.T) {
 			_, err := tx.ExecContext(ctx, `INSERT INTO effects VALUES (1)`)
 			return json.RawMessage("1"), err
 		}
-		call := func(run store.Owned, name string) (*store.Step, error) {
+		call := func(run store.Owned, name string) (store.Step, error) {
 			return st.CheckpointTx(t.Context(), &store.Checkpoint{Owned: run, Name: name, Kind: store.TxStep, Seq: 1}, sql.LevelReadCommitted, insert)
 		}
 		wantEffects := func(want int) {

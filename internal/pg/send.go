@@ -38,6 +38,32 @@ func (d *DB) List(ctx context.Context, dest any, q *Query, args ...any) error {
 	})
 }
 
+// Pairs sends q and returns its rows, of two numbers each. Other than [DB.List] it looks at no column of rows that are not there, which
+// is worth it where there mostly are none.
+func (d *DB) Pairs(ctx context.Context, q *Query, args ...any) ([][2]int, error) {
+	var pairs [][2]int
+	err := d.send(ctx, q, func(ctx context.Context, on session, text string) error {
+		rows, err := on.QueryContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		pairs = nil // of a statement that was repeated
+		for rows.Next() {
+			var pair [2]int
+			if err := rows.Scan(&pair[0], &pair[1]); err != nil {
+				return err
+			}
+			pairs = append(pairs, pair)
+		}
+		return rows.Err()
+	})
+	if err != nil { // a call that was left behind may still write to it
+		return nil, err
+	}
+	return pairs, nil
+}
+
 // Exec sends q and returns the number of rows that it wrote.
 func (d *DB) Exec(ctx context.Context, q *Query, args ...any) (int64, error) {
 	var written int64

@@ -19,7 +19,9 @@ type attempt struct {
 	*step
 	number  int // from 1
 	started time.Time
-	ctx     context.Context // while the application has it, nil before and after; guarded, as what follows, by the run's mu
+	context attemptContext
+	row     store.Checkpoint // room for the record of a success
+	ctx     context.Context  // while the application has it, nil before and after; guarded, as what follows, by the run's mu
 	reports
 }
 
@@ -33,7 +35,7 @@ func (s *step) newAttempt() *attempt {
 	if a.step != nil {
 		a = new(attempt)
 	}
-	*a = attempt{step: s, number: 1, started: time.Now()}
+	a.step, a.number, a.started = s, 1, time.Now()
 	return a
 }
 
@@ -49,7 +51,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit unwinds the workflow's function too, which is then called again
-			_ = a.fail(o, exited())
+			_ = a.fail(o, errExited)
 			s.call.interrupt(errAgain)
 		}
 		s.call.done(a)
@@ -61,12 +63,8 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	recorded, err := a.once(ctx, o, once)
 	returned = true
 	a.back()
-	var failed *failure
-	if errors.As(err, &failed) {
-		return a.fail(o, failed)
-	}
 	if err != nil {
-		return err
+		return a.failed(o, err)
 	}
 	if o.Exact {
 		if recorded, err = a.exact(); err != nil {
@@ -77,28 +75,43 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 	return nil
 }
 
-// once tries once. A failure after the run was lost, or after its caller gave up, is most likely due to that and not to the step,
-// so the error is then that cause. The same holds after a checkpoint was refused: nothing more can be recorded under this epoch.
-func (a *attempt) once(ctx context.Context, o *Options, once try) (*store.Step, error) {
-	r := a.call.run
-	attemptCtx, end := a.context(ctx, o.Timeout)
-	defer end()
-	recorded, err := once(attemptCtx, a)
+// failed records a failure of the step. Any other error is for the function to return.
+func (a *attempt) failed(o *Options, err error) error {
 	var failed *failure
-	switch cause := context.Cause(attemptCtx); {
-	case err == nil:
-		if r.env.Observer.Wants(write.StepSucceeded) {
-			a.tell(write.Event{Kind: write.StepSucceeded, Attempt: a.number, Took: time.Since(a.started)})
-		}
-		return recorded, nil
+	if errors.As(err, &failed) {
+		return a.fail(o, failed)
+	}
+	return err
+}
+
+// once tries once.
+func (a *attempt) once(ctx context.Context, o *Options, once try) (*record, error) {
+	a.context.begin(ctx, a, o.Timeout)
+	defer a.context.end()
+	recorded, err := once(&a.context, a)
+	if err != nil {
+		return nil, a.blame(err, context.Cause(&a.context))
+	}
+	if a.call.run.env.Observer.Wants(write.StepSucceeded) {
+		a.tell(write.Event{Kind: write.StepSucceeded, Attempt: a.number, Took: time.Since(a.started)})
+	}
+	return recorded, nil
+}
+
+// blame finds out what an attempt has failed for. A failure after the run was lost, or after its caller gave up, is most likely due to
+// that and not to the step, so the error is then that cause. The same holds after a checkpoint was refused: nothing more can be
+// recorded under this epoch.
+func (a *attempt) blame(err, cause error) error {
+	var failed *failure
+	switch {
 	case !errors.As(err, &failed):
-		return nil, r.lost(err)
+		return a.call.run.lost(err)
 	case cause == nil, failed.err.Code == codeRefused:
-		return nil, failed
+		return failed
 	case errors.Is(cause, errStepTimeout):
-		return nil, &failure{err: errStepTimeout}
+		return &failure{err: errStepTimeout}
 	default:
-		return nil, cause
+		return cause
 	}
 }
 
@@ -143,14 +156,15 @@ func (a *attempt) mark() error {
 // success is the record of a result.
 func (a *attempt) success(result json.RawMessage) *store.Checkpoint {
 	r := a.call.run
-	return &store.Checkpoint{
+	a.row = store.Checkpoint{
 		Owned: r.owned, Name: a.key, Kind: a.kind, Seq: a.seq, Took: time.Since(a.started), Result: result,
 		Again: a.recorded != nil || r.suspect,
 	}
+	return &a.row
 }
 
 // checkpoint records a success and returns what is recorded, which is an earlier success if there was one.
-func (s *step) checkpoint(c *store.Checkpoint) (*store.Step, error) {
+func (s *step) checkpoint(c *store.Checkpoint) (*record, error) {
 	outcome, err := s.call.run.persist(c)
 	switch {
 	case isRefusal(err): // the result cannot be stored, and never will be
@@ -160,23 +174,23 @@ func (s *step) checkpoint(c *store.Checkpoint) (*store.Step, error) {
 	case outcome == store.Exists:
 		return s.read()
 	default:
-		return c.Step(), nil
+		return newRecord(c.Step()), nil
 	}
 }
 
 // read returns the step as the database has it.
-func (s *step) read() (*store.Step, error) {
+func (s *step) read() (*record, error) {
 	r := s.call.run
 	var recorded store.Step
 	err := r.repeat("read step", func(ctx context.Context) (err error) {
 		recorded, err = r.env.Store.RecordedStep(ctx, r.owned, s.key)
 		return err
 	})
-	return &recorded, err
+	return newRecord(recorded), err
 }
 
 // exact is read for a step that has just succeeded.
-func (a *attempt) exact() (*store.Step, error) {
+func (a *attempt) exact() (*record, error) {
 	recorded, err := a.read()
 	if err != nil {
 		return nil, a.call.run.lost(err)
@@ -187,15 +201,17 @@ func (a *attempt) exact() (*store.Step, error) {
 // transact tries a transactional step: f's writes and the record commit together.
 func (a *attempt) transact(
 	ctx context.Context, isolation sql.IsolationLevel, f func(context.Context, *sql.Tx) (json.RawMessage, error),
-) (*store.Step, error) {
+) (*record, error) {
 	for pause := lockPause; ; pause = min(2*pause, maxPause) {
 		recorded, err := a.call.run.env.Store.CheckpointTx(ctx, a.success(nil), isolation, f)
 		var failed *failure
 		switch {
 		case errors.Is(err, store.ErrTxMisused):
 			return nil, txFailure(err)
-		case err == nil, errors.Is(err, store.ErrRunLost), errors.As(err, &failed):
-			return recorded, err
+		case err == nil:
+			return newRecord(recorded), nil
+		case errors.Is(err, store.ErrRunLost), errors.As(err, &failed):
+			return nil, err
 		case ctx.Err() != nil:
 			return nil, &failure{err: store.NewError(err)}
 		case !errors.Is(err, store.ErrLockTimeout):
@@ -251,9 +267,9 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	}
 	var before *store.Step
 	if a.recorded != nil {
-		before = a.recorded.Step
+		before = &a.recorded.Step
 	}
-	a.remember(row.Step(before))
+	a.remember(newRecord(row.Step(before)))
 	event := write.Event{Kind: write.StepFailed, Attempt: a.number, Attempts: row.Policy.MaxAttempts, Took: row.Took, Err: row.Err}
 	if row.RetryIn != nil {
 		event.Kind, event.Next = write.StepRetried, *row.RetryIn
@@ -268,44 +284,4 @@ func backoff(p store.RetryPolicy, n int, random float64) time.Duration {
 	delay := float64(p.FirstDelay) * math.Pow(p.Factor, float64(n-1))
 	delay = min(delay, float64(p.MaxDelay))
 	return time.Duration(delay * (1 - p.Jitter*random))
-}
-
-// An attemptContext ends as its own context does, and carries what another one carries.
-type attemptContext struct {
-	context.Context
-	values context.Context
-}
-
-func (c attemptContext) Value(key any) any {
-	if value := c.Context.Value(key); value != nil {
-		return value
-	}
-	return c.values.Value(key)
-}
-
-// context returns the context of the attempt: it carries what ctx does and ends with it, but not when the call is
-// interrupted, which lets steps finish.
-func (a *attempt) context(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	c := a.call
-	own, cancel := context.WithCancelCause(c.run.own)
-	attempt := context.WithValue(attemptContext{own, ctx}, attemptKey{}, a)
-	stopCtx, stopTimeout := func() bool { return true }, func() {}
-	if ctx.Done() != c.ctx.Done() || c.run.deadline != nil { // it can end by more than an interruption
-		stopCtx = context.AfterFunc(ctx, func() {
-			if cause := context.Cause(ctx); !errors.Is(cause, ErrInterrupted) {
-				cancel(cause)
-			}
-		})
-	}
-	if timeout > 0 {
-		attempt, stopTimeout = context.WithTimeoutCause(attempt, timeout, errStepTimeout)
-	}
-	c.run.mu.Lock()
-	a.ctx = attempt
-	c.run.mu.Unlock()
-	return attempt, func() {
-		stopTimeout()
-		stopCtx()
-		cancel(nil)
-	}
 }

@@ -75,7 +75,7 @@ func Await(ctx context.Context, w Wait) (json.RawMessage, error) {
 	if w.Signal == "" {
 		w.Signal = string(w.Kind) + ":" + s.key
 	}
-	if s.recorded == nil || !hasEnded(s.recorded.Step) {
+	if s.recorded == nil || !s.recorded.hasEnded() {
 		if err := s.await(ctx, w); err != nil {
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func (s *step) await(ctx context.Context, w Wait) error {
 		}
 	}
 	l := &lookout{step: s, name: w.Signal, accept: w.Accept}
-	for s.recorded == nil || !hasEnded(s.recorded.Step) {
+	for s.recorded == nil || !s.recorded.hasEnded() {
 		var signal store.Signal
 		var found bool
 		err := s.call.wait(ctx, open, func() bool {
@@ -232,7 +232,7 @@ func (s *step) schedule(ctx context.Context, row *store.Schedule) error {
 	if err != nil {
 		return s.unrecorded(asFailure(err))
 	}
-	recorded := row.Step()
+	recorded := newRecord(row.Step())
 	if outcome == store.Exists {
 		if recorded, err = s.read(); err != nil {
 			return r.lost(err)
@@ -264,7 +264,7 @@ func (s *step) close(a *attempt, row *store.Take) error {
 		s.remember(recorded)
 		return nil
 	default:
-		recorded := row.Step()
+		recorded := newRecord(row.Step())
 		recorded.Request = s.request()
 		s.remember(recorded)
 		return nil

@@ -64,7 +64,7 @@ func (r *Run) newCall(before *call) *call {
 	r.seq = 0
 	for key, step := range r.recorded {
 		r.seq = max(r.seq, step.Seq) // what the call before reached and did not record leaves no gap
-		if countsAsAhead(step.Step) {
+		if countsAsAhead(step) {
 			if c.ahead == nil {
 				c.ahead, c.reached = make(map[string]int), make(map[string]bool)
 			}
@@ -80,7 +80,7 @@ func (r *Run) newCall(before *call) *call {
 
 // callBody calls the function. What it sets holds even if runtime.Goexit unwinds this goroutine.
 func (c *call) callBody() {
-	c.failed = exited()
+	c.failed = errExited
 	c.output, c.failed = guard(func() (json.RawMessage, error) { return c.run.body(c.root.on(c.ctx), c.run.input) })
 }
 

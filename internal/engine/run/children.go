@@ -145,7 +145,7 @@ func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.
 		}
 	}
 	w := &wait{causes: []string{stepCause + s.key}}
-	for !hasEnded(s.recorded.Step) {
+	for !s.recorded.hasEnded() {
 		err := s.call.wait(ctx, w, s.arrived)
 		if err == nil {
 			err = s.takeArrival(ctx, func(children []store.Run) *store.Take { return ended(children, s.childIDs(len(c.Inputs))) })
@@ -172,7 +172,7 @@ func (s *step) takeArrival(ctx context.Context, ended func([]store.Run) *store.T
 	switch {
 	case arrived == nil:
 		return nil
-	case hasEnded(arrived.step):
+	case arrived.step.hasEnded():
 		s.remember(arrived.step)
 		return nil
 	default:

@@ -38,7 +38,7 @@ type inbox struct {
 
 // An arrival is a scheduled step whose wait is over: its children have ended, or somebody has completed it from outside.
 type arrival struct {
-	step     *store.Step
+	step     *record
 	children []store.Run
 }
 
@@ -182,8 +182,8 @@ func (in *inbox) add(found *store.Inbox) {
 		if step.Waiting > 0 {
 			put(&in.children, step.Name, step.Waiting)
 		}
-		if hasEnded(&step) || step.Kind == store.CallStep && step.Waiting == 0 {
-			put(&in.arrived, step.Name, &arrival{step: &step, children: children[step.Name]})
+		if now := newRecord(step); now.hasEnded() || step.Kind == store.CallStep && step.Waiting == 0 {
+			put(&in.arrived, step.Name, &arrival{step: now, children: children[step.Name]})
 		}
 	}
 }

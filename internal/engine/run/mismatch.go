@@ -32,7 +32,7 @@ func prefixOf(key string) string { return key[:strings.LastIndexByte(key, '/')+1
 
 // countsAsAhead reports whether the function must come to a recorded step again. Rows of the state API have no seq and do not
 // count; nor do the markers of Patched, which go with the code that asked.
-func countsAsAhead(step *store.Step) bool { return step.Seq > 0 && step.Kind != store.PatchStep }
+func countsAsAhead(step *record) bool { return step.Seq > 0 && step.Kind != store.PatchStep }
 
 // mismatched ends the call because something does not match the record, whatever the function makes of the error. It expects mu
 // to be held.
@@ -48,7 +48,7 @@ func (c *call) mismatched(problem *store.Error) error {
 func (c *call) unreachedKeys(prefix string) string {
 	var keys []string
 	for key, step := range c.run.recorded {
-		if prefixOf(key) == prefix && countsAsAhead(step.Step) && !c.reached[key] {
+		if prefixOf(key) == prefix && countsAsAhead(step) && !c.reached[key] {
 			keys = append(keys, key)
 		}
 	}

@@ -19,17 +19,28 @@ const (
 // recorded, and a database that was away for a moment must not make it happen twice. The row carries its guard and is safe to
 // repeat. It is not cut short when the run seems lost; the guard knows. While a stranger's transaction holds the run the row
 // waits here, in memory, and neither a connection nor the rows of others wait with it.
-func (r *Run) persist(row store.Write) (outcome store.Outcome, err error) {
+func (r *Run) persist(row store.Write) (store.Outcome, error) {
+	outcome, err := r.env.Writer.Write(context.Background(), row)
+	if err == nil && outcome != store.Lost && outcome != store.Locked {
+		return outcome, nil
+	}
+	return r.insist(row, outcome, err)
+}
+
+// insist persists a row of which the first answer was not the last.
+func (r *Run) insist(row store.Write, outcome store.Outcome, err error) (store.Outcome, error) {
 	locked := lockPause
 	send := r.env.Writer.Write
+	again := false
 	err = r.repeat("write", func(ctx context.Context) error {
-		for {
+		if again {
 			outcome, err = send(ctx, row)
-			if err != nil || outcome != store.Locked || r.own.Err() != nil {
-				break
-			}
+		}
+		again = true
+		for err == nil && outcome == store.Locked && r.own.Err() == nil {
 			write.Wait(r.own, nil, locked)
 			locked = min(2*locked, maxPause)
+			outcome, err = send(ctx, row)
 		}
 		if err == nil && (outcome == store.Lost || outcome == store.Locked) {
 			err = store.ErrRunLost

@@ -87,8 +87,14 @@ type Run struct {
 
 // A record is a step as loaded or written. Frames of a step's call chain hold pointers to it: stacks of many runs are memory.
 type record struct {
-	*store.Step
+	store.Step
 	at time.Time // when it was loaded or written: its WakeIn counts from then
+}
+
+func newRecord(step store.Step) *record { return &record{Step: step, at: time.Now()} }
+
+func (r *record) hasEnded() bool {
+	return r.Status == store.StepSucceeded || r.Status == store.StepFailed
 }
 
 // New returns a run that was claimed, with what is recorded of it. settled is called once, when the run is over here: it has finished,
@@ -102,9 +108,10 @@ func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, s
 		recorded: make(map[string]*record, len(history.Steps)),
 	}
 	now := time.Now()
-	for i := range history.Steps {
-		step := &history.Steps[i]
-		r.recorded[step.Name] = &record{Step: step, at: now}
+	records := make([]record, len(history.Steps))
+	for i, step := range history.Steps {
+		records[i] = record{Step: step, at: now}
+		r.recorded[step.Name] = &records[i]
 	}
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))
 	return r

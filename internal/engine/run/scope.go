@@ -112,7 +112,7 @@ func (c *call) reach(s *scope, key string, kind store.StepKind, recorded *record
 	st := &step{call: c, scope: s, key: key, kind: kind, recorded: recorded}
 	if recorded != nil && recorded.Seq > 0 {
 		st.seq = recorded.Seq
-		if countsAsAhead(recorded.Step) && !c.reached[key] {
+		if countsAsAhead(recorded) && !c.reached[key] {
 			c.reached[key] = true
 			c.ahead[s.prefix]--
 		}

@@ -31,7 +31,7 @@ type TxFunc func(context.Context, *sql.Tx) (json.RawMessage, error)
 // becomes name#1, name#2 and so on, in the order of reach. The error of a failed step is an *store.Error, the first time too,
 // so that a replay and the first call are the same.
 func Do(ctx context.Context, name string, o Options, f Func) (json.RawMessage, error) {
-	return do(ctx, name, "", &o, func(ctx context.Context, a *attempt) (*store.Step, error) {
+	return do(ctx, name, "", &o, func(ctx context.Context, a *attempt) (*record, error) {
 		result, failed := guard(func() (json.RawMessage, error) { return f(ctx) })
 		if failed != nil {
 			return nil, failed
@@ -42,7 +42,7 @@ func Do(ctx context.Context, name string, o Options, f Func) (json.RawMessage, e
 
 // DoTx is [Do] with a transaction for f, in which the result is recorded: what f writes through it happens exactly once.
 func DoTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMessage, error) {
-	return do(ctx, name, store.TxStep, &o, func(ctx context.Context, a *attempt) (*store.Step, error) {
+	return do(ctx, name, store.TxStep, &o, func(ctx context.Context, a *attempt) (*record, error) {
 		return a.transact(ctx, o.Isolation, func(ctx context.Context, tx *sql.Tx) (json.RawMessage, error) {
 			result, failed := guard(func() (json.RawMessage, error) { return f(ctx, tx) })
 			if failed == nil {
@@ -55,7 +55,7 @@ func DoTx(ctx context.Context, name string, o Options, f TxFunc) (json.RawMessag
 
 // A try attempts a step once and records its success. What the step is to blame for is a *failure; any other error ends the run
 // here.
-type try func(ctx context.Context, a *attempt) (*store.Step, error)
+type try func(ctx context.Context, a *attempt) (*record, error)
 
 func do(ctx context.Context, name string, kind store.StepKind, o *Options, once try) (json.RawMessage, error) {
 	s, err := enter(ctx, name, kind)
@@ -65,7 +65,7 @@ func do(ctx context.Context, name string, kind store.StepKind, o *Options, once 
 	defer s.leave()
 
 	// What is recorded is served before anything is asked of ctx: a replay must not depend on it.
-	if s.recorded == nil || !hasEnded(s.recorded.Step) {
+	if s.recorded == nil || !s.recorded.hasEnded() {
 		if err := s.perform(ctx, o, once); err != nil {
 			return nil, err
 		}
@@ -84,10 +84,6 @@ type step struct {
 	first    attempt // room for the first one, which mostly is the only one
 }
 
-func hasEnded(step *store.Step) bool {
-	return step.Status == store.StepSucceeded || step.Status == store.StepFailed
-}
-
 // perform tries the step until it has succeeded, or failed for good. Between attempts the run waits as a sleep does.
 func (s *step) perform(ctx context.Context, o *Options, once try) error {
 	for {
@@ -99,7 +95,7 @@ func (s *step) perform(ctx context.Context, o *Options, once try) error {
 		if err := s.attempt(ctx, o, once); err != nil {
 			return err
 		}
-		if hasEnded(s.recorded.Step) {
+		if s.recorded.hasEnded() {
 			return nil
 		}
 	}
@@ -107,7 +103,7 @@ func (s *step) perform(ctx context.Context, o *Options, once try) error {
 
 // outcome is what a step returns: the same the first time and in every replay.
 func (s *step) outcome() (json.RawMessage, error) {
-	step := s.recorded.Step
+	step := &s.recorded.Step
 	if step.Status != store.StepFailed {
 		return step.Result, nil
 	}
@@ -121,8 +117,8 @@ func (s *step) outcome() (json.RawMessage, error) {
 }
 
 // remember keeps what is recorded of the step now.
-func (s *step) remember(recorded *store.Step) {
-	s.recorded = &record{Step: recorded, at: time.Now()}
+func (s *step) remember(recorded *record) {
+	s.recorded = recorded
 	s.call.run.mu.Lock()
 	defer s.call.run.mu.Unlock()
 	s.call.run.recorded[s.key] = s.recorded

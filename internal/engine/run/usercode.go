@@ -76,12 +76,10 @@ func panicked(p any) *store.Error {
 	})
 }
 
-// exited is the failure of code that ends its goroutine.
-func exited() *failure {
-	return &failure{err: &store.Error{
-		Code: codeExited, Message: "the function ended its goroutine (runtime.Goexit, as testing.T.FailNow does) instead of returning",
-	}}
-}
+// errExited is the failure of code that ends its goroutine.
+var errExited = &failure{err: &store.Error{
+	Code: codeExited, Message: "the function ended its goroutine (runtime.Goexit, as testing.T.FailNow does) instead of returning",
+}}
 
 // Final marks an error as one that no further attempt can change.
 func Final(err error) error {

@@ -39,8 +39,7 @@ func (w *Writer) mayCarry() int {
 // carry sends large rows until none waits.
 func (w *Writer) carry() {
 	for p := w.nextLarge(); p != nil; p = w.nextLarge() {
-		p.outcome, p.err = w.Alone(context.Background(), p.row)
-		close(p.done)
+		p.tell(w.Alone(context.Background(), p.row))
 	}
 	w.flushes.Done()
 }

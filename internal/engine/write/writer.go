@@ -29,14 +29,6 @@ type Writer struct {
 	flushes  sync.WaitGroup // one for each goroutine that sends
 }
 
-// pending is a row that waits, and then how it went.
-type pending struct {
-	row     store.Write
-	done    chan struct{}
-	outcome store.Outcome
-	err     error
-}
-
 // NewWriter returns a writer on a store whose batches are waited for no longer than timeout.
 func NewWriter(st *store.Store, timeout time.Duration) *Writer {
 	return &Writer{store: st, unbounded: st.Unbounded(), timeout: timeout}
@@ -55,16 +47,16 @@ func (w *Writer) Write(ctx context.Context, row store.Write) (store.Outcome, err
 	if again(row) {
 		return w.Alone(ctx, row) // among others, a row that exists is an error of all
 	}
-	p := &pending{row: row, done: make(chan struct{})}
+	p := newPending(row)
 	if isLarge(row) {
 		w.addLarge(p)
 	} else {
 		w.add(p)
 	}
 	select {
-	case <-p.done:
-		return p.outcome, p.err
-	case <-ctx.Done():
+	case <-p.told:
+		return p.answer()
+	case <-ctx.Done(): // its sender has it still
 		return store.Lost, context.Cause(ctx)
 	}
 }
@@ -167,11 +159,10 @@ func (w *Writer) send(batch []*pending) bool {
 func tell(batch []*pending, outcomes []store.Outcome, err error) {
 	for i, p := range batch {
 		if err == nil {
-			p.outcome = outcomes[i]
+			p.tell(outcomes[i], nil)
 		} else {
-			p.outcome, p.err = store.Lost, err
+			p.tell(store.Lost, err)
 		}
-		close(p.done)
 	}
 }
 

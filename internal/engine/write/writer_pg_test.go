@@ -41,7 +41,7 @@ func TestRefusedRowIsSplitOut(t *testing.T) {
 		batch := w.next()
 		w.send(batch)
 		for n, p := range batch {
-			<-p.done
+			<-p.told
 			want := store.Written
 			switch n {
 			case bad:

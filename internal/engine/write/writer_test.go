@@ -10,7 +10,7 @@ import (
 
 func (w *Writer) gather(rows ...store.Write) {
 	for _, row := range rows {
-		w.waiting = append(w.waiting, &pending{row: row, done: make(chan struct{})})
+		w.waiting = append(w.waiting, newPending(row))
 	}
 }
 
