@@ -27,7 +27,7 @@ var (
 
 // checkJSONB refuses what is not valid JSON, and of valid JSON what JSONB refuses: characters that PostgreSQL's text cannot
 // store, and numbers out of range. It may refuse too much (zero with a huge exponent), never too little. It walks the text
-// once, since payloads may be large, and returns the places of minus signs before a zero.
+// once, since payloads may be large, but for strings that are not ASCII; and returns the places of minus signs before a zero.
 func checkJSONB(text []byte) (minuses []int, err error) {
 	c := jsonbCheck{text: text}
 	err = c.value(0)
@@ -146,55 +146,51 @@ func (c *jsonbCheck) word(word string) error {
 
 // string passes over a string.
 func (c *jsonbCheck) string() error {
-	for c.at++; c.at < len(c.text); {
-		c.plain()
+	c.at++
+	for begin, ascii := c.at, true; ; {
+		n, plain := plainPart(c.text[c.at:])
+		c.at += n
+		ascii = ascii && plain
 		switch b := c.peek(); {
 		case b == '"':
+			if !ascii && !utf8.Valid(c.text[begin:c.at]) {
+				return errNotUTF8
+			}
 			c.at++
 			return nil
 		case b == '\\':
 			if err := c.escape(); err != nil {
 				return err
 			}
-		case b < ' ': // or the end
+		default: // a control character, or the end
 			return errNotJSON
-		case b < utf8.RuneSelf:
-			c.at++
-		default:
-			if err := c.runes(); err != nil {
-				return err
-			}
-		}
-	}
-	return errNotJSON
-}
-
-// runes passes over characters that are not ASCII.
-func (c *jsonbCheck) runes() error {
-	for c.at < len(c.text) && c.text[c.at] >= utf8.RuneSelf {
-		r, size := utf8.DecodeRune(c.text[c.at:])
-		if r == utf8.RuneError && size == 1 {
-			return errNotUTF8
-		}
-		c.at += size
-	}
-	return nil
-}
-
-// plain passes over characters of a string that are themselves, eight at a time: most of a large payload is such text.
-func (c *jsonbCheck) plain() {
-	for ; c.at+8 <= len(c.text); c.at += 8 {
-		if special(binary.LittleEndian.Uint64(c.text[c.at:])) {
-			return
 		}
 	}
 }
 
-// special reports whether one of eight bytes is a quote, a backslash, a control character or not ASCII.
+// plainPart returns how many bytes a string begins with that are themselves in JSON, and whether they are ASCII. It looks at eight
+// at a time: most of a large payload is such text.
+func plainPart(text []byte) (n int, ascii bool) {
+	var all uint64
+	for ; n+8 <= len(text); n += 8 {
+		eight := binary.LittleEndian.Uint64(text[n:])
+		if special(eight) {
+			break
+		}
+		all |= eight
+	}
+	for ; n < len(text) && text[n] >= ' ' && text[n] != '"' && text[n] != '\\'; n++ {
+		all |= uint64(text[n])
+	}
+	return n, all&high == 0
+}
+
+const ones, high = 0x0101010101010101, 0x8080808080808080
+
+// special reports whether one of eight bytes is a quote, a backslash or a control character.
 func special(eight uint64) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	quote, backslash := eight^'"'*ones, eight^'\\'*ones
-	return (eight|(eight-' '*ones)|(quote-ones)|(backslash-ones))&high != 0
+	return ((eight-' '*ones)|(quote-ones)|(backslash-ones))&^eight&high != 0
 }
 
 // escape passes over a backslash and what it stands for.

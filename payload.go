@@ -20,6 +20,16 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 // it would abort a transaction of the application). nil is JSON null. A large value is walked once to make its text, and the text
 // once to check it.
 func encodeJSON(v any, limit int) (json.RawMessage, error) {
+	if s, ok := v.(string); ok {
+		text, err := quote(s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
+		}
+		if err := checkSize(text, limit); err != nil {
+			return nil, err
+		}
+		return text, nil
+	}
 	text, ok := v.(json.RawMessage)
 	if !ok || text == nil {
 		encoded, err := json.Marshal(v)
@@ -31,14 +41,21 @@ func encodeJSON(v any, limit int) (json.RawMessage, error) {
 		}
 		text = encoded
 	}
-	if len(text) > limit {
-		return nil, fmt.Errorf("%w: %d bytes of JSON, at most %d (see Config.PayloadLimit)", ErrPayloadTooLarge, len(text), limit)
+	if err := checkSize(text, limit); err != nil {
+		return nil, err
 	}
 	minuses, err := checkJSONB(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
 	return withoutMinuses(text, minuses), nil
+}
+
+func checkSize(text json.RawMessage, limit int) error {
+	if len(text) > limit {
+		return fmt.Errorf("%w: %d bytes of JSON, at most %d (see Config.PayloadLimit)", ErrPayloadTooLarge, len(text), limit)
+	}
+	return nil
 }
 
 // withoutMinuses returns a valid JSON text with 0 for -0, as JSONB has it: a value that is decoded from it before it was stored is

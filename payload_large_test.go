@@ -21,6 +21,10 @@ func TestLargePayloadIsNotCopied(t *testing.T) { //nolint:paralleltest // it cou
 	if allocated := testing.AllocsPerRun(10, func() { _, _ = checkJSONB(text) }); allocated != 0 {
 		t.Errorf("the check allocated %v times", allocated)
 	}
+	var s any = strings.Repeat("a line of a large text\n", 10_000)
+	if allocated := testing.AllocsPerRun(10, func() { _, _ = encode("input", s, 1<<20) }); allocated != 1 {
+		t.Errorf("a string was allocated %v times", allocated)
+	}
 }
 
 // marshalsOnce has its JSON made once.
@@ -90,4 +94,31 @@ func TestLargePayloadIsDecodedAtOnce(t *testing.T) { //nolint:paralleltest // it
 			t.Errorf("%q: JSON was allocated %v times", content, allocated)
 		}
 	}
+}
+
+// A string is encoded to what encoding/json decodes to the same, and JSONB takes.
+func FuzzQuote(f *testing.F) {
+	for text := range payloads {
+		f.Add(text)
+	}
+	for _, s := range []string{"", "a \"quote\" and a \\", "1234567\n", "12345678\x00", "\x7f\x1f\b\f\r\t", "a\xffb", "Köln \u2028 <b>&", "\xed\xa0\x80", "\xf0\x9f"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		text, err := quote(s)
+		if nul := strings.ContainsRune(s, 0); nul || err != nil {
+			if !nul || err == nil {
+				t.Errorf("quote(%q): %v", s, err)
+			}
+			return
+		}
+		made, _ := json.Marshal(s)
+		var got, want string
+		if json.Unmarshal(text, &got) != nil || json.Unmarshal(made, &want) != nil || got != want {
+			t.Errorf("%q → %s: %q, want %q", s, text, got, want)
+		}
+		if _, err := checkJSONB(text); err != nil {
+			t.Errorf("%q → %s: %v", s, text, err)
+		}
+	})
 }

@@ -93,6 +93,10 @@ type batch struct {
 func newBatch(writes []Write) batch {
 	b := batch{places: placesByKind(writes), arrays: make([][]pg.Array, len(kinds))}
 	row := fields{ends: make([]int, 0, 16)}
+	most := 0 // bytes that an array has, as a rule
+	for _, w := range writes {
+		most += w.size() + 64
+	}
 	for i, places := range b.places {
 		for n, place := range places {
 			row.reset()
@@ -105,7 +109,7 @@ func newBatch(writes []Write) batch {
 			begin := 0
 			for field, end := range row.ends {
 				element := row.elements[begin:end]
-				b.arrays[i][field].Reserve(len(places), element) // as the others will be alike
+				b.arrays[i][field].Reserve(min((len(element)+4)*len(places), most)) // as the others will be alike
 				b.arrays[i][field].AddElement(element)
 				begin = end
 			}

@@ -11,10 +11,10 @@ import (
 // string, they all send alike.
 type Array struct{ text strings.Builder }
 
-// Reserve makes room for n elements that are about as long as the first one, unless there is some already.
-func (a *Array) Reserve(n int, first []byte) {
+// Reserve makes room for a number of bytes, unless there is some already.
+func (a *Array) Reserve(bytes int) {
 	if a.text.Len() == 0 {
-		a.text.Grow((len(first) + 4) * n)
+		a.text.Grow(bytes)
 	}
 }
 

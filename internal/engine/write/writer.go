@@ -11,7 +11,7 @@ import (
 // A Writer sends the rows that all runs of this process write. While one statement is under way the next one gathers, and
 // takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit. There is no timer:
 // a row that comes when nothing is under way is sent at once, by itself. When many wait, a second statement goes beside the
-// first.
+// first. A row with a large payload goes alone, see isLarge.
 //
 // Nothing queues without a bound: whoever writes waits for its own row. No statement is waited for longer than the timeout;
 // then its callers are told so, and it is left behind: what it would still write is guarded like any other write. No row waits
@@ -38,7 +38,7 @@ const (
 	maxSending    = 2       // statements at a time: the server works on one while we make and read the other
 	secondFrom    = 32      // rows that must wait for the second; fewer are better off together
 	maxBatch      = 512     // rows
-	maxBatchBytes = 4 << 20 // of payloads, unless one alone is longer
+	maxBatchBytes = 1 << 20 // of payloads; that of a row is less than largeFrom
 )
 
 // Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all

@@ -14,7 +14,7 @@ func (w *Writer) gather(rows ...store.Write) {
 	}
 }
 
-// A batch is bounded in rows and in bytes; one row that is longer goes alone.
+// A batch is bounded in rows and in bytes.
 func TestBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	payload := func(n int) json.RawMessage { return json.RawMessage(strings.Repeat("1", n)) }
