@@ -20,8 +20,7 @@ type attemptContext struct {
 	bounds  context.CancelFunc // stops the timer
 
 	mu     sync.Mutex
-	over   bool            // the attempt is
-	ending context.Context // nil until somebody asks
+	ending context.Context // what tells the end; nil until somebody asks or the attempt is over
 	cancel context.CancelCauseFunc
 }
 
@@ -44,11 +43,13 @@ func (c *attemptContext) begin(ctx context.Context, a *attempt, timeout time.Dur
 // follow ends the attempt with the context of the step, unless that was interrupted.
 func (c *attemptContext) follow(ctx context.Context) {
 	c.asked()
-	c.follows = context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !errors.Is(cause, ErrInterrupted) {
-			c.cancel(cause)
-		}
-	})
+	c.follows = context.AfterFunc(ctx, func() { c.endWith(ctx) })
+}
+
+func (c *attemptContext) endWith(ctx context.Context) {
+	if cause := context.Cause(ctx); !errors.Is(cause, ErrInterrupted) {
+		c.cancel(cause)
+	}
 }
 
 // end ends the context with the attempt.
@@ -60,13 +61,25 @@ func (c *attemptContext) end() {
 		c.bounds()
 	}
 	c.mu.Lock()
-	c.over = true
 	cancel := c.cancel
+	if c.ending == nil { // nobody has asked, and who asks now need not wait
+		c.ending = over
+		if c.own.Err() != nil {
+			c.ending = c.own
+		}
+	}
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel(nil)
 	}
 }
+
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // asked returns what tells when the context ends.
 func (c *attemptContext) asked() context.Context {
@@ -74,46 +87,33 @@ func (c *attemptContext) asked() context.Context {
 	defer c.mu.Unlock()
 	if c.ending == nil {
 		c.ending, c.cancel = context.WithCancelCause(c.own)
-		if c.over {
-			c.cancel(nil)
-		}
 	}
 	return c.ending
 }
 
-// known is what tells as much, as far as somebody has asked.
-func (c *attemptContext) known() (ending context.Context, over bool) {
+// known tells as much for now. An attempt that nobody has asked about ends with the run alone, until it is over.
+func (c *attemptContext) known() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending != nil {
-		return c.ending, false
+		return c.ending
 	}
-	return c.own, c.over
+	return c.own
 }
 
 // Deadline, Done, Err and Value implement context.Context. context.Cause asks for a value as well.
 
-func (c *attemptContext) Deadline() (time.Time, bool) {
-	ending, _ := c.known()
-	return ending.Deadline()
-}
+func (c *attemptContext) Deadline() (time.Time, bool) { return c.known().Deadline() }
 
 func (c *attemptContext) Done() <-chan struct{} { return c.asked().Done() }
 
-func (c *attemptContext) Err() error {
-	ending, over := c.known()
-	if err := ending.Err(); err != nil || !over {
-		return err
-	}
-	return context.Canceled
-}
+func (c *attemptContext) Err() error { return c.known().Err() }
 
 func (c *attemptContext) Value(key any) any {
 	if key == (attemptKey{}) {
 		return c.attempt
 	}
-	ending, _ := c.known()
-	if value := ending.Value(key); value != nil {
+	if value := c.known().Value(key); value != nil {
 		return value
 	}
 	return c.values.Value(key)
