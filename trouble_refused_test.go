@@ -124,12 +124,12 @@ func TestResultsThatTheEncodingLacks(t *testing.T) {
 	const runs = 20
 	together := newBarrier(runs)
 	w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
-		_, err := workflow.Do(ctx, "s", func(ctx context.Context) (string, error) {
+		_, err := workflow.Do(ctx, "s", func(ctx context.Context) ([]string, error) {
 			together.wait(ctx)
 			if bad(n) {
-				return "line\u2028separator", nil
+				return []string{"line\u2028separator"}, nil
 			}
-			return "fine", nil
+			return nil, nil
 		})
 		return n, err
 	})

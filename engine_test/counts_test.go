@@ -280,7 +280,7 @@ func TestStatementsOfAFanOut(t *testing.T) {
 				t.Errorf("%d statements %s, want %d", got[label], label, n)
 			}
 		}
-		if ends > children/3 || got["read_inbox"] > 2 || got["claim_runs"] > ends+3 {
+		if ends > children/3 || got["read_inbox"] > 2 || got["claim_runs"] > children/5 { // polls are among them
 			t.Errorf("%v; want most ends together, and one look at what has come", got)
 		}
 	})
