@@ -151,14 +151,14 @@ func (c *jsonbCheck) string() error {
 		n, plain := plainPart(c.text[c.at:])
 		c.at += n
 		ascii = ascii && plain
-		switch b := c.peek(); {
-		case b == '"':
+		switch c.peek() {
+		case '"':
 			if !ascii && !utf8.Valid(c.text[begin:c.at]) {
 				return errNotUTF8
 			}
 			c.at++
 			return nil
-		case b == '\\':
+		case '\\':
 			if err := c.escape(); err != nil {
 				return err
 			}
