@@ -176,6 +176,7 @@ func (e *Engine) Wake() {
 	if w := e.working(); w != nil {
 		w.raise(1)
 		w.lookAtQueues()
+		w.nudgeSweep()
 	}
 }
 
