@@ -91,6 +91,7 @@ func run(ctx context.Context) error {
 	profiles := flag.String("profiles", "", "directory for CPU profiles and the server's statements; none if empty")
 	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
 	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
+	others := flag.String("keep", "", "with -only: a results.json from which the other cells are, which the report says")
 	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken (5)")
 	flag.Parse()
 	if *render != "" {
@@ -113,9 +114,19 @@ func run(ctx context.Context) error {
 	if p.url == "" {
 		return errors.New("DATABASE_URL is empty: it must name a database on a server where databases may be created, as make bench does")
 	}
+	var before *results
+	if *others != "" {
+		var err error
+		if before, err = readResults(*others); err != nil {
+			return err
+		}
+	}
 	r, err := p.measure(ctx)
 	if err != nil {
 		return err
+	}
+	if before != nil {
+		r.keep(before)
 	}
 	fmt.Println()
 	fmt.Println(r.markdown())

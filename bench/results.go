@@ -35,6 +35,7 @@ type results struct {
 	Processors  int
 	Go          string
 	Server      string
+	Earlier     []earlier `json:",omitempty"` // whence the cells are that were not taken this time
 	Samples     []sample
 }
 

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// An earlier run of the bench is where some cells of a report are from: the whole takes long.
+type earlier struct {
+	Began time.Time
+	Cells []string
+}
+
+// keep takes from other results the cells that these do not have.
+func (r *results) keep(other *results) {
+	has := make(map[string]bool)
+	for _, s := range r.Samples {
+		has[s.Cell] = true
+	}
+	from := make(map[string]time.Time)
+	for _, e := range other.Earlier {
+		for _, cell := range e.Cells {
+			from[cell] = e.Began
+		}
+	}
+	for _, s := range other.Samples {
+		if has[s.Cell] {
+			continue
+		}
+		r.Samples = append(r.Samples, s)
+		began, known := from[s.Cell]
+		if !known {
+			began = other.Began
+		}
+		r.earlier(began, s.Cell)
+	}
+}
+
+// earlier notes when a cell was taken.
+func (r *results) earlier(began time.Time, cell string) {
+	for i := range r.Earlier {
+		e := &r.Earlier[i]
+		if !e.Began.Equal(began) {
+			continue
+		}
+		if slices.Contains(e.Cells, cell) {
+			return
+		}
+		e.Cells = append(e.Cells, cell)
+		return
+	}
+	r.Earlier = append(r.Earlier, earlier{Began: began, Cells: []string{cell}})
+}
