@@ -26,6 +26,7 @@ const sweepBatch = 1000
 // Nobody waits for an unfinished child any more when its parent has ended with the step open, or was deleted. One that nobody
 // ever waited for goes on, unless its parent was cancelled, and so does one whose step was closed: somebody has resumed it.
 // OFFSET 0 makes it a look-up for each run or step, as in loadSteps.
+// Whether a parent is due is asked of the clock, not of when the transaction began: its last child may have ended since.
 var findStranded = pg.DefineRead("find_stranded", `
 	WITH children AS MATERIALIZED (
 	    SELECT parent_id, id, parent_step, abandoned, status
@@ -78,7 +79,7 @@ var findStranded = pg.DefineRead("find_stranded", `
 	) AS step
 	WHERE parent.status IN ('pending', 'running', 'suspended')
 	  AND (step.waiting > 0
-	       OR 'step:' || family.parent_step = ANY (parent.waits_for) AND coalesce(parent.run_at > {now_ms}, true))
+	       OR 'step:' || family.parent_step = ANY (parent.waits_for) AND coalesce(parent.run_at > {clock_ms}, true))
 	  AND `+noneUnfinished("family"))
 
 // noneUnfinished is whether all children of a family have ended.
