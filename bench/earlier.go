@@ -7,8 +7,9 @@ import (
 
 // An earlier run of the bench is where some cells of a report are from: the whole takes long.
 type earlier struct {
-	Began time.Time
-	Cells []string
+	Began       time.Time
+	Repetitions int
+	Cells       []string
 }
 
 // keep takes from other results the cells that these do not have.
@@ -17,10 +18,10 @@ func (r *results) keep(other *results) {
 	for _, s := range r.Samples {
 		has[s.Cell] = true
 	}
-	from := make(map[string]time.Time)
+	from := make(map[string]earlier)
 	for _, e := range other.Earlier {
 		for _, cell := range e.Cells {
-			from[cell] = e.Began
+			from[cell] = e
 		}
 	}
 	for _, s := range other.Samples {
@@ -28,19 +29,19 @@ func (r *results) keep(other *results) {
 			continue
 		}
 		r.Samples = append(r.Samples, s)
-		began, known := from[s.Cell]
+		e, known := from[s.Cell]
 		if !known {
-			began = other.Began
+			e = earlier{Began: other.Began, Repetitions: other.Repetitions}
 		}
-		r.earlier(began, s.Cell)
+		r.earlier(e, s.Cell)
 	}
 }
 
 // earlier notes when a cell was taken.
-func (r *results) earlier(began time.Time, cell string) {
+func (r *results) earlier(when earlier, cell string) {
 	for i := range r.Earlier {
 		e := &r.Earlier[i]
-		if !e.Began.Equal(began) {
+		if !e.Began.Equal(when.Began) {
 			continue
 		}
 		if slices.Contains(e.Cells, cell) {
@@ -49,5 +50,6 @@ func (r *results) earlier(began time.Time, cell string) {
 		e.Cells = append(e.Cells, cell)
 		return
 	}
-	r.Earlier = append(r.Earlier, earlier{Began: began, Cells: []string{cell}})
+	when.Cells = []string{cell}
+	r.Earlier = append(r.Earlier, when)
 }

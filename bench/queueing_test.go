@@ -167,12 +167,12 @@ func TestReportOnQueues(t *testing.T) {
 // What is kept of earlier results are the cells that were not taken again, with the time of theirs.
 func TestCellsAreKept(t *testing.T) {
 	first, second, third := time.Unix(1, 0), time.Unix(2, 0), time.Unix(3, 0)
-	before := &results{Began: second, Earlier: []earlier{{first, []string{cellSteps}}}, Samples: []sample{
+	before := &results{Began: second, Repetitions: 5, Earlier: []earlier{{first, 4, []string{cellSteps}}}, Samples: []sample{
 		{Cell: cellRuns, Repetition: 1}, {Cell: cellSteps}, {Cell: cellQueue}, {Cell: cellQueue, Repetition: 2}, {Cell: cellMemory},
 	}}
 	r := &results{Began: third, Samples: []sample{{Cell: cellRuns, Repetition: 7}}}
 	r.keep(before)
-	want := []earlier{{first, []string{cellSteps}}, {second, []string{cellQueue, cellMemory}}}
+	want := []earlier{{first, 4, []string{cellSteps}}, {second, 5, []string{cellQueue, cellMemory}}}
 	if !reflect.DeepEqual(r.Earlier, want) || len(r.Samples) != 5 || r.Samples[0].Repetition != 7 {
 		t.Errorf("%v with samples %v, want %v and the new runs", r.Earlier, r.Samples, want)
 	}

@@ -47,7 +47,8 @@ func (w *report) head() {
 		"Absolute figures mean nothing on another machine, ratios do. A measurement during which something else needed the "+
 		"processors was taken again, up to three times; disturbed to the end were %d of %d.\n\n", w.Repetitions, w.Window, disturbed, len(w.Samples))
 	for _, e := range w.Earlier {
-		w.printf("Not taken again then, but on %s, of the code of that time: %s.\n\n", e.Began.Format("2006-01-02 15:04"), strings.Join(e.Cells, ", "))
+		w.printf("Not taken again then, but on %s, of the code of that time, %d times: %s.\n\n",
+			e.Began.Format("2006-01-02 15:04"), e.Repetitions, strings.Join(e.Cells, ", "))
 	}
 }
 
