@@ -34,6 +34,7 @@ func TestFamilyRace(t *testing.T) {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, access)
+			b.readCommitted(t)
 			r := &familyRace{b: b, st: writer(t, b)}
 			var parents []string
 			var ends, byHand []*store.End

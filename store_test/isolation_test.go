@@ -162,6 +162,14 @@ func setDefault(t *testing.T, database *pgtest.Database, parameter, value string
 	kit.Must(t, db.Close())
 }
 
+// readCommitted opens the pools anew with the usual default. It is for races: where lone statements are SERIALIZABLE nearly each one of
+// many is refused, and comes again as after any trouble, but not for ever.
+func (b *bundle) readCommitted(t *testing.T) {
+	t.Helper()
+	setDefault(t, b.Database, "default_transaction_isolation", "read committed")
+	b.db, b.side = b.Open(t, b.access), b.Open(t, pgtest.PQ)
+}
+
 func (b *bundle) statusAndSteps(t *testing.T) {
 	id := b.newRun(t)
 	kit.Must(t, b.svc.SetStepScheduled(t.Context(), id, "s"))

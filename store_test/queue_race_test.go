@@ -39,9 +39,7 @@ type queueRace struct {
 func newQueueRace(t *testing.T, limits store.Queue, smoke int) *queueRace {
 	t.Helper()
 	r := &queueRace{b: setup(t, pgtest.PQ), limits: limits, runs: smoke}
-	// Where lone statements are SERIALIZABLE nearly each claim of many is refused, and comes again as after any trouble.
-	setDefault(t, r.b.Database, "default_transaction_isolation", "read committed")
-	r.b.side = r.b.Open(t, pgtest.PQ)
+	r.b.readCommitted(t)
 	if pgtest.Full() {
 		r.runs *= 10
 	}
