@@ -167,6 +167,8 @@ func setDefault(t *testing.T, database *pgtest.Database, parameter, value string
 func (b *bundle) readCommitted(t *testing.T) {
 	t.Helper()
 	setDefault(t, b.Database, "default_transaction_isolation", "read committed")
+	kit.Must(t, b.db.Close())
+	kit.Must(t, b.side.Close())
 	b.db, b.side = b.Open(t, b.access), b.Open(t, pgtest.PQ)
 }
 
