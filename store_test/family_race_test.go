@@ -33,8 +33,7 @@ func TestFamilyRace(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t, access)
-			b.readCommitted(t)
+			b := readCommitted(t, access)
 			r := &familyRace{b: b, st: writer(t, b)}
 			var parents []string
 			var ends, byHand []*store.End

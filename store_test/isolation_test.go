@@ -162,14 +162,13 @@ func setDefault(t *testing.T, database *pgtest.Database, parameter, value string
 	kit.Must(t, db.Close())
 }
 
-// readCommitted opens the pools anew with the usual default. It is for races: where lone statements are SERIALIZABLE nearly each one of
+// readCommitted is setup on a database with the usual default. It is for races: where lone statements are SERIALIZABLE nearly each one of
 // many is refused, and comes again as after any trouble, but not for ever.
-func (b *bundle) readCommitted(t *testing.T) {
+func readCommitted(t *testing.T, access pgtest.Access) *bundle {
 	t.Helper()
-	setDefault(t, b.Database, "default_transaction_isolation", "read committed")
-	kit.Must(t, b.db.Close())
-	kit.Must(t, b.side.Close())
-	b.db, b.side = b.Open(t, b.access), b.Open(t, pgtest.PQ)
+	database := pgtest.New(t)
+	setDefault(t, database, "default_transaction_isolation", "read committed")
+	return on(t, database, access)
 }
 
 func (b *bundle) statusAndSteps(t *testing.T) {

@@ -38,8 +38,7 @@ type queueRace struct {
 
 func newQueueRace(t *testing.T, limits store.Queue, smoke int) *queueRace {
 	t.Helper()
-	r := &queueRace{b: setup(t, pgtest.PQ), limits: limits, runs: smoke}
-	r.b.readCommitted(t)
+	r := &queueRace{b: readCommitted(t, pgtest.PQ), limits: limits, runs: smoke}
 	if pgtest.Full() {
 		r.runs *= 10
 	}
