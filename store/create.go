@@ -130,8 +130,9 @@ func (s *Store) CreateRun(ctx context.Context, run NewRun) (Run, error) {
 }
 
 func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
-	// A second round is only needed when the run in the way was deleted, or gave back the key, before it could be read.
-	for range 3 {
+	// Another round is only needed when the run in the way was deleted, or gave back the key, before it could be read. Short runs of a
+	// key that many start come and go that fast, several times in a row on a busy server.
+	for range 30 {
 		row, err := s.insertRun(ctx, run)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return row.run(), err
