@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"strings"
 	"testing"
 	"time"
 
@@ -225,8 +226,8 @@ func (p *pack) deaths() int { return int(p.killed.Load()) }
 func (f *fleet) feed(on workflow.Session, takes time.Duration, queues ...string) (stop func() int) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f.t.Cleanup(cancel)
 	fed := kit.Go(f.t, func() int { return f.keepFed(ctx, on, takes, queues) })
+	f.t.Cleanup(cancel) // before that is waited for
 	return func() int {
 		cancel()
 		return kit.Receive(f.t, "the end of feeding", fed)
@@ -238,12 +239,14 @@ func (f *fleet) keepFed(ctx context.Context, on workflow.Session, takes time.Dur
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for ; ; <-tick.C {
-		var there int
-		err := f.db.QueryRowContext(ctx, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'pending'").Scan(&there)
+		var there int // in the shortest queue: one that is paused keeps nothing from the others
+		err := f.db.QueryRowContext(ctx, `
+			SELECT min((SELECT count(*) FROM workflows.workflow_runs WHERE status = 'pending' AND queue = name))
+			FROM unnest(string_to_array($1, ',')) AS name`, strings.Join(queues, ",")).Scan(&there)
 		if ctx.Err() != nil {
 			return n
 		}
-		if err == nil && there < waiting*len(queues) {
+		if err == nil && there < waiting {
 			err = startChores(context.WithoutCancel(ctx), on, n, n+atOnce, func(n int) (task, []workflow.StartOption) {
 				return task{N: n, Takes: takes}, []workflow.StartOption{workflow.WithQueue(queues[n%len(queues)])}
 			})
