@@ -112,14 +112,16 @@ func TestWhatWakesHereIsAnnouncedAtOnce(t *testing.T) {
 	kit.Must(t, err)
 	t.Cleanup(stop)
 
-	tx := kit.Begin(t, b.db)
-	handle, err := parent.Start(t.Context(), b.svc.In(tx), 1)
-	kit.Must(t, err)
-	kit.Must(t, tx.Commit())
-	b.svc.Wake()
-	b.waiting(handle.RunID(), "signal:news") // its children have been executed, and then it again
-	kit.Must(t, news.Send(t.Context(), b.svc, handle.RunID(), "good"))
-	if got, err := handle.Result(kit.Context(t)); got != "good" || err != nil {
-		t.Errorf("result %q, %v", got, err)
+	for range 2 { // the first may be found by the sweep that a worker begins with
+		tx := kit.Begin(t, b.db)
+		handle, err := parent.Start(t.Context(), b.svc.In(tx), 1)
+		kit.Must(t, err)
+		kit.Must(t, tx.Commit())
+		b.svc.Wake()
+		b.waiting(handle.RunID(), "signal:news") // its children have been executed, and then it again
+		kit.Must(t, news.Send(t.Context(), b.svc, handle.RunID(), "good"))
+		if got, err := handle.Result(kit.Context(t)); got != "good" || err != nil {
+			t.Errorf("result %q, %v", got, err)
+		}
 	}
 }
