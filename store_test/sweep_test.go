@@ -144,6 +144,28 @@ func TestSweepWakes(t *testing.T) {
 	})
 }
 
+// A parent whose last child has ended since the sweep's transaction began, which is when its time stands still, is not woken again.
+func TestParentThatWasWokenSinceTheSweepBegan(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		id := b.ownedRun(t)
+		end := b.started(t, st, id, "s", 1)[0]
+		wantOutcomes(t, st, []store.Write{&store.Park{
+			Owned: store.Owned{RunID: id, Epoch: 1}, For: store.ForChildren, WaitsFor: []string{"step:s"},
+		}}, store.Written)
+		tx := kit.Begin(t, b.db)
+		begun := kit.One[int64](t, tx, `SELECT floor(extract(epoch FROM now()) * 1000)`)
+		kit.Until(t, "the clock has moved on", func() bool {
+			return kit.One[bool](t, b.side, `SELECT extract(epoch FROM clock_timestamp()) * 1000 > $1::bigint + 1`, begun)
+		})
+		wantOutcomes(t, st, []store.Write{end}, store.Written)
+		if found, _ := sweep(t, st.In(tx)); len(found.Woken) > 0 {
+			t.Errorf("woken again: %v", found.Woken)
+		}
+	})
+}
+
 // A sweep goes through children a thousand at a time, reads of each what its key leads to, and writes nothing if all is well.
 func TestSweepInStretches(t *testing.T) {
 	t.Parallel()
