@@ -41,11 +41,11 @@ func TestDeadNetworkStopsRuns(t *testing.T) {
 				t.Skip("in full mode")
 			}
 			f := setup(t)
-			network, url := newProxy(t, f.pg, access)
+			network, url := kit.NewProxy(t, f.pg.AccessURL(t, access))
 			db, err := sql.Open(access.Driver, url)
 			kit.Must(t, err)
 			t.Cleanup(func() { kit.Must(t, db.Close()) })
-			t.Cleanup(network.close)
+			t.Cleanup(network.Close)
 			const drain, timeout = 200 * time.Millisecond, 500 * time.Millisecond
 			cut := f.service(db, func(c *workflow.Config) { c.Drain, c.Timeout = drain, timeout })
 			inside, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -58,7 +58,7 @@ func TestDeadNetworkStopsRuns(t *testing.T) {
 			kit.Must(t, err)
 			kit.Receive(t, "the run is inside its step", inside)
 
-			network.silence()
+			network.Silence()
 			asked := time.Now()
 			cause := kit.Receive(t, "the step's context ends", ended)
 			if took := time.Since(asked); took > lease+200*time.Millisecond || !errors.Is(cause, workflow.ErrRunLost) {
@@ -78,7 +78,7 @@ func TestDeadNetworkStopsRuns(t *testing.T) {
 			case <-time.After(drain + 4*(timeout+time.Second) + lease):
 				t.Errorf("Work did not return within %s of the end of its context", time.Since(asked))
 			}
-			network.close() // what was left behind ends
+			network.Close() // what was left behind ends
 		})
 	}
 }
@@ -88,11 +88,11 @@ func TestDeadNetworkStopsRuns(t *testing.T) {
 func TestDeadConnectionsAreReplaced(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	network, url := newProxy(t, f.pg, pgtest.PQ)
+	network, url := kit.NewProxy(t, f.pg.AccessURL(t, pgtest.PQ))
 	db, err := sql.Open(pgtest.PQ.Driver, url)
 	kit.Must(t, err)
 	t.Cleanup(func() { kit.Must(t, db.Close()) })
-	t.Cleanup(network.close)
+	t.Cleanup(network.Close)
 	svc := f.service(db, func(c *workflow.Config) { c.Drain, c.Timeout = 200*time.Millisecond, 500*time.Millisecond })
 	next := workflow.Define("next", func(_ context.Context, n int) (int, error) { return n, nil })
 	svc.Register(next)
@@ -107,12 +107,12 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 		if got, err := handle.Result(kit.Within(t, 15*lease)); err != nil || got != n {
 			t.Fatalf("after %d times: %d, %v", n, got, err)
 		}
-		network.silenceOld()
+		network.SilenceOld()
 	}
 	kit.Until(t, "the worker has a lease again", func() bool {
 		return f.count("SELECT count(*) FROM workflows.workflow_workers WHERE expires_at > extract(epoch FROM clock_timestamp()) * 1000") == 1
 	})
 	cancel()
 	_ = kit.Receive(t, "Work returns", done) // perhaps an error: another dead connection
-	network.close()
+	network.Close()
 }

@@ -110,19 +110,15 @@ func TestNotifierIsTerminated(t *testing.T) {
 // On a network that swallows everything it still stops when it is told to, before it has connected and after.
 func TestNotifierStopsInABlackHole(t *testing.T) {
 	eachDriver(t, func(t *testing.T, d driver) {
-		hole, address := newHole(t, pgtest.Empty(t))
+		hole, address := kit.NewProxy(t, pgtest.Empty(t).URL())
 		l := d.listen(t, address, "c")
 		kit.Receive(t, "LISTEN is in force", l.ready)
-		hole.swallow(true)
+		hole.Silence()
 		if err := l.ends(t); err == nil {
 			t.Error("it ended without a reason")
 		}
 		connecting := d.listen(t, address, "c")
-		kit.Until(t, "it connects", func() bool {
-			hole.mu.Lock()
-			defer hole.mu.Unlock()
-			return len(hole.conns) == 4
-		})
+		kit.Until(t, "it connects", func() bool { return hole.Connections() == 2 })
 		if err := connecting.ends(t); err == nil {
 			t.Error("it ended without a reason")
 		}

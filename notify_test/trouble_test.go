@@ -95,21 +95,21 @@ func TestListenerIsTerminated(t *testing.T) {
 func TestListenerInABlackHole(t *testing.T) {
 	eachDriver(t, func(t *testing.T, d driver) {
 		database := pgtest.New(t)
-		hole, address := newHole(t, database)
+		hole, address := kit.NewProxy(t, database.URL())
 		worker := d.start(t, database, polls, d.through(t, address)).works(double)
 		asks := d.start(t, database)
 		asks.doubled(kit.Context(t), 0)
-		hole.swallow(true)
+		hole.Silence()
 		asks.doubled(kit.Within(t, 15*time.Second), 1) // a poll of 2 s, on a busy machine
 		kit.Until(t, "the service says that it hears nothing any more", func() bool {
 			return worker.log.count("WARN", "notifications do not arrive", "stopped to arrive") > 0
 		})
 		looks := worker.count("claim_runs")
 		kit.Until(t, "it polls as often as without", func() bool { return worker.count("claim_runs") >= looks+20 })
-		hole.swallow(false)
+		hole.SilenceOld()
 		worker.hears(2)
 		asks.doubled(kit.Context(t), 2)
-		hole.swallow(true)
+		hole.Silence()
 		begun := time.Now()
 		kit.Must(t, worker.Close())
 		if took := time.Since(begun); took > 10*time.Second {

@@ -146,18 +146,18 @@ func TestDeadNetwork(t *testing.T) {
 				t.Parallel()
 				b := setup(t, access)
 				id := b.newRun(t)
-				p, through := newProxy(t, b.Database, access)
+				p, through := kit.NewProxy(t, b.AccessURL(t, access))
 				db, err := sql.Open(access.Driver, through)
 				kit.Must(t, err)
 				t.Cleanup(func() {
-					p.close() // or lib/pq would not let its connections go
+					p.Close() // or lib/pq would not let its connections go
 					kit.Must(t, db.Close())
 				})
 				if open {
 					db.SetMaxIdleConns(len(calls) + 3)
 					openConns(t, db, len(calls)+3)
 				}
-				p.silence()
+				p.Silence()
 				b.releasesEverybody(t, db, id)
 			})
 		}
@@ -234,18 +234,18 @@ func TestDeadNetworkInFn(t *testing.T) {
 				t.Parallel()
 				b := setup(t, access)
 				id := b.newRun(t)
-				p, through := newProxy(t, b.Database, access)
+				p, through := kit.NewProxy(t, b.AccessURL(t, access))
 				db, err := sql.Open(access.Driver, through)
 				kit.Must(t, err)
 				t.Cleanup(func() {
-					p.close()
+					p.Close()
 					kit.Must(t, db.Close())
 				})
 				kit.Must(t, db.PingContext(t.Context()))
 				svc := b.service(t, db, timeout(time.Second))
 				err = inTime(t, 0, func() error {
 					return svc.WithRunLock(t.Context(), id, func(context.Context, *sql.Tx, workflow.State) error {
-						p.silence()
+						p.Silence()
 						return test.of
 					})
 				})

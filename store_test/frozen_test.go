@@ -203,7 +203,7 @@ func TestFrozenBeforeCommit(t *testing.T) {
 				t.Parallel()
 				database := pgtest.New(t)
 				b := on(t, database, access)
-				network, url := newProxy(t, database, access)
+				network, url := kit.NewProxy(t, database.AccessURL(t, access))
 				db, err := sql.Open(access.Driver, url)
 				kit.Must(t, err)
 				t.Cleanup(func() { db.Close() })
@@ -212,7 +212,7 @@ func TestFrozenBeforeCommit(t *testing.T) {
 					Schema: "workflows", Statements: store.InTx, Timeout: 8 * short, LockTimeout: kit.Patience, Lease: 4 * short,
 				})
 				kit.Must(t, st.Ping(t.Context()))
-				network.silenceAt("COMMIT\x00")
+				network.SilenceAt("COMMIT\x00")
 				ctx, cancel := context.WithCancel(t.Context())
 				answer := kit.Go(t, func() error { return write(ctx, st, store.Owned{RunID: id, Epoch: 1}) })
 				free := func() bool {
