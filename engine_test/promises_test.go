@@ -158,7 +158,7 @@ func checkCut(t *testing.T, s *stage, atCut, end, uncut rowsOf) {
 	if s.ledger.started && atCut.Run == nil {
 		t.Errorf("promise 1, acknowledged means durable: Start returned and the run was not recorded")
 	}
-	repeats, takeOvers := 0, s.takeOvers(t)
+	repeats, takeOvers := 0, s.takeOvers(t)+s.lostLeases()
 	for e := range s.ledger.all() {
 		first, then := s.ledger.effects[s.first.name][e], s.ledger.effects[secondName][e]
 		switch times := first + then; {
