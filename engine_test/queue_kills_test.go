@@ -40,11 +40,7 @@ func TestLimitsUnderKills(t *testing.T) {
 				t.Cleanup(stop)
 				return p
 			}
-			var staff []*process
-			for n := range workers {
-				staff = append(staff, hire(n))
-			}
-			for n := range runs {
+			for n := range runs { // before anyone works, or a busy machine may be done with them before the sampler begins
 				start(t, o.svc, w, n, workflow.WithQueue("q"), workflow.WithPartition(fmt.Sprint(n%partitions)))
 			}
 			side := o.pg.Open(t, pgtest.PQ)
@@ -68,6 +64,10 @@ func TestLimitsUnderKills(t *testing.T) {
 				}
 				return nil
 			})
+			var staff []*process
+			for n := range workers {
+				staff = append(staff, hire(n))
+			}
 			for n := range kills {
 				kit.Until(t, "some are executed", func() bool {
 					return kit.One[int](t, side, "SELECT count(*) FROM workflows.workflow_runs WHERE status = 'completed'") > n*runs/2/kills
