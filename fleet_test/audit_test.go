@@ -111,9 +111,18 @@ var promises = map[string]string{
 		WHERE run.owner IS NOT NULL AND NOT EXISTS (SELECT FROM workflows.workflow_workers WHERE id = run.owner)`,
 }
 
+// indexes are made when all has happened: the queries look for a run's rows among some hundred thousand.
+const indexes = `
+CREATE INDEX ON executions (run_id);
+CREATE INDEX ON effects (run_id, step);
+CREATE INDEX ON effects (execution, n);
+CREATE INDEX ON history (run_id, n);
+ANALYZE executions, effects, history, workflows.workflow_runs, workflows.workflow_steps;`
+
 // verify compares what has happened with the promises.
 func (f *fleet) verify() {
 	f.t.Helper()
+	f.exec(indexes)
 	for promise, query := range promises {
 		if broken := f.lines(query); len(broken) > 0 {
 			f.t.Errorf("%s: broken %d times:\n\t%s", promise, len(broken), strings.Join(broken[:min(len(broken), 5)], "\n\t"))

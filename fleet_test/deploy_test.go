@@ -3,7 +3,6 @@ package fleet_test
 import (
 	"context"
 	"database/sql"
-	"os"
 	"testing"
 	"time"
 
@@ -57,7 +56,7 @@ func TestRollingDeployAndRollback(t *testing.T) {
 	if pgtest.Full() {
 		runs = 60
 	}
-	if os.Getenv("PGTEST_SOAK") == "1" {
+	if pgtest.Soak() {
 		runs = 200
 	}
 	svc := f.service(f.db, nil)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -66,7 +65,7 @@ func TestKilledProcessesLoseNoChild(t *testing.T) {
 	t.Parallel()
 	families, helpers := 3, 20
 	switch {
-	case os.Getenv("PGTEST_SOAK") != "":
+	case pgtest.Soak():
 		families, helpers = 5, 500
 	case pgtest.Full():
 		families, helpers = 5, 50

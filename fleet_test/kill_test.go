@@ -51,12 +51,16 @@ func TestDrainedProcessesRepeatNothing(t *testing.T) {
 	}
 }
 
-// underLoad starts runs for d (twelve times as long in full mode) while three processes work, of which one after the other
-// is ended and replaced. It waits for all runs and returns how many there were, and how many processes were ended.
+// underLoad starts runs for d (four times as long in full mode, twelve in the soak size) while three processes work, of
+// which one after the other is ended and replaced. It waits for all runs and returns how many there were, and how many
+// processes were ended.
 func (f *fleet) underLoad(d time.Duration, j job, end func(*process)) (runs, ends int) {
 	f.t.Helper()
-	if pgtest.Full() {
+	switch {
+	case pgtest.Soak():
 		d *= 12
+	case pgtest.Full():
+		d *= 4
 	}
 	processes := make([]*process, 3)
 	for i := range processes {

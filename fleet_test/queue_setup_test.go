@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,7 +59,7 @@ func setupQueues(t *testing.T, queues ...workflow.Queue) (*fleet, *workflow.Serv
 // sized returns the number for this run of the tests.
 func sized(smoke, full, soak int) int {
 	switch {
-	case os.Getenv("PGTEST_SOAK") != "":
+	case pgtest.Soak():
 		return soak
 	case pgtest.Full():
 		return full

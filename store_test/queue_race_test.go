@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func newQueueRace(t *testing.T, limits store.Queue, smoke int) *queueRace {
 	if pgtest.Full() {
 		r.runs *= 10
 	}
-	if os.Getenv("PGTEST_SOAK") == "1" {
+	if pgtest.Soak() {
 		r.runs *= 10
 	}
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,7 +49,7 @@ func TestSignalRace(t *testing.T) {
 	if pgtest.Full() {
 		runs, wanted = 16, 40
 	}
-	if os.Getenv("PGTEST_SOAK") == "1" {
+	if pgtest.Soak() {
 		runs, wanted = 50, 60
 	}
 	b := setup(t, pgtest.PQ)

@@ -36,6 +36,9 @@ const Schema = "workflows"
 // than one driver and a smoke test of the rest.
 func Full() bool { return os.Getenv(server.EnvFull) == "1" }
 
+// Soak reports whether sizes that take minutes were asked for (make soak).
+func Soak() bool { return os.Getenv(server.EnvSoak) == "1" }
+
 // instance is the server of this process.
 type instance struct {
 	url string

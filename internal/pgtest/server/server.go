@@ -30,6 +30,7 @@ const (
 	EnvPooler  = "PGTEST_PGBOUNCER"  // path of the pgbouncer program
 	EnvRun     = "PGTEST_RUN"        // set by the wrapper: it owns the server at TEST_DATABASE_URL
 	EnvFull    = "PGTEST_FULL"       // 1: full matrix
+	EnvSoak    = "PGTEST_SOAK"       // 1: sizes that take minutes
 	EnvDefault = "PGTEST_ISOLATION"  // default isolation of every database, such as serializable
 )
 
