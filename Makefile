@@ -59,8 +59,8 @@ test-all: .bin/with-postgres ## Test everything on each driver, directly and thr
 	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -shuffle=on -timeout=10m -run="^(Test|Fuzz)" . ./store_test
 
 .PHONY: soak
-soak: .bin/with-postgres ## Test the fleet and the store at full sizes: thousands of signals and children, a rolling deploy of 200 runs
-	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=60m ./fleet_test ./store_test
+soak: .bin/with-postgres ## Test at sizes that take hours: thousands of signals and children, a rolling deploy of 200 runs, every cut
+	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m ./engine_test ./fleet_test ./store_test
 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 

@@ -20,8 +20,8 @@ import (
 // How many cuts are played at a time: most of each is waiting, but a crowd that connects all at once makes leases end.
 var seats = make(chan struct{}, 16)
 
-// Each story is played once without a cut, and then with a cut before and after each of its statements (in make test, before
-// and after each COMMIT).
+// Each story is played once without a cut, and then with a cut before and after each of its statements (of a transaction, but
+// for make soak, before and after its COMMIT).
 func TestCutAtEveryStatement(t *testing.T) {
 	t.Parallel()
 	ways := everyWay
@@ -57,7 +57,7 @@ func cutEverywhere(t *testing.T, way way, story story) {
 	for i := range 2 * n {
 		at := cut{n: i/2 + 1, after: i%2 == 1}
 		// In a transaction the server makes no difference until its end, which leaves what is before and after that.
-		if inTx := way.statements == workflow.StatementsInTx; inTx && !pgtest.Full() && !strings.HasPrefix(statements[i/2], "COMMIT") {
+		if inTx := way.statements == workflow.StatementsInTx; inTx && !pgtest.Soak() && !strings.HasPrefix(statements[i/2], "COMMIT") {
 			continue
 		}
 		seats <- struct{}{}
