@@ -59,6 +59,7 @@ func TestRollingDeployAndRollback(t *testing.T) {
 	if pgtest.Soak() {
 		runs = 200
 	}
+	const patience = 10 * time.Second // nobody dies here, and a step in flight at a lost lease would run again
 	svc := f.service(f.db, nil)
 	var handles []*workflow.Handle[int]
 	blocked := 0
@@ -66,7 +67,7 @@ func TestRollingDeployAndRollback(t *testing.T) {
 	for _, releases := range phases {
 		var processes []*process
 		for _, release := range releases {
-			processes = append(processes, f.spawn(job{Does: "order, " + release}))
+			processes = append(processes, f.spawn(job{Does: "order, " + release, Lease: patience}))
 		}
 		for range runs / len(phases) {
 			n := len(handles)
@@ -89,7 +90,7 @@ func TestRollingDeployAndRollback(t *testing.T) {
 		"new": "NOT EXISTS (SELECT FROM workflows.workflow_steps WHERE run_id = id AND step_name = 'charge')",
 	} {
 		f.exec(blockedNow)
-		p := f.spawn(job{Does: "order, " + release})
+		p := f.spawn(job{Does: "order, " + release, Lease: patience})
 		kit.Until(t, "the runs of the release are finished: "+release, func() bool {
 			return f.count("SELECT count(*) FROM workflows.workflow_runs WHERE status NOT IN ('completed', 'failed') AND "+left) == 0
 		})
