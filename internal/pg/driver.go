@@ -5,16 +5,11 @@ import (
 	"reflect"
 )
 
-// statementsFor returns Single for a driver that is known to be safe with it everywhere, else InTx.
-func statementsFor(db *sql.DB) Statements {
-	if driverPackage(db) == "github.com/jackc/pgx/v5/stdlib" {
-		return Single
-	}
-	return InTx
-}
+// isPGX reports whether pgx/stdlib serves the pool: its statements are safe everywhere.
+func isPGX(db *sql.DB) bool { return driverPackage(db) == "github.com/jackc/pgx/v5/stdlib" }
 
 // IsPQ reports whether lib/pq serves the pool.
-func IsPQ(db *sql.DB) bool { return driverPackage(db) == "github.com/lib/pq" }
+func IsPQ(db *sql.DB) bool { return driverPackage(db) == pqPath }
 
 // driverPackage returns the import path of the pool's driver, so that a driver is recognised without importing it.
 func driverPackage(db *sql.DB) string {

@@ -18,8 +18,8 @@ import (
 type Statements int
 
 const (
-	// Auto chooses by the driver of the pool: pgx sends single statements; lib/pq (whose settings a pool does not
-	// show) and drivers that are unknown or wrapped send each statement in a transaction of its own.
+	// Auto chooses by the driver: Single with pgx; with lib/pq for each connection, Single where that has
+	// binary_parameters=yes or is found to lead to the server directly; InTx with others, and with drivers that wrap one.
 	Auto Statements = iota
 	// Single sends one autocommit statement: one round trip. With lib/pq in its default mode behind a pooler that
 	// shares server connections between transactions this gives wrong answers without an error; it is safe there
@@ -42,6 +42,7 @@ type Options struct {
 type DB struct {
 	opts  Options
 	texts *texts
+	links *links
 	pool  *sql.DB
 	conn  *sql.Conn // set by Hold; then no other connection is used
 	tx    *sql.Tx   // set by In; then neither is used
@@ -53,10 +54,10 @@ var ours = reflectx.NewMapperFunc("db", strings.ToLower)
 
 // New returns a DB on a pool that stays the caller's: it is not pinged, tuned or closed. New does no I/O.
 func New(db *sql.DB, opts Options) *DB {
-	if opts.Statements == Auto {
-		opts.Statements = statementsFor(db)
+	if opts.Statements == Auto && isPGX(db) {
+		opts.Statements = Single
 	}
-	return &DB{opts: opts, texts: newTexts(opts), pool: db}
+	return &DB{opts: opts, texts: newTexts(opts), links: newLinks(), pool: db}
 }
 
 // In returns the DB bound to a transaction of the caller, who commits or rolls it back.

@@ -100,9 +100,25 @@ func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, s
 	if d.opts.Statements == Single {
 		return d.onConn(ctx, func(conn *sql.Conn) error { return do(ctx, conn, d.texts.of(q, alone)) })
 	}
+	needsNone := never
+	if d.opts.Statements == Auto {
+		needsNone = d.mayStandAlone
+	}
 	// A guard that waited for a lock has to see what the holder wrote: READ COMMITTED, whatever the application's default.
 	options := sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: q.read}
-	return d.transact(ctx, options, func(tx *sql.Tx) error { return do(ctx, tx, d.texts.of(q, ownTx)) })
+	conn, tx, err := d.begin(ctx, options, needsNone)
+	if err != nil {
+		return err
+	}
+	if tx != nil {
+		return d.commit(ctx, conn, tx, func(tx *sql.Tx) error { return do(ctx, tx, d.texts.of(q, ownTx)) })
+	}
+	if err := do(ctx, conn, d.texts.of(q, alone)); err != nil {
+		d.leaveConn(conn, err)
+		return err
+	}
+	d.giveBack(conn)
+	return nil
 }
 
 const (

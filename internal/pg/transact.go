@@ -27,25 +27,25 @@ func (d *DB) Undo() (wasOpen bool) {
 	return !errors.Is(leave(d.tx.Rollback), sql.ErrTxDone)
 }
 
-// transact is the one place that begins a transaction.
-func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sql.Tx) error) (err error) {
-	conn, tx, err := d.begin(ctx, options)
+// transact calls f in a transaction.
+func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sql.Tx) error) error {
+	conn, tx, err := d.begin(ctx, options, never)
 	if err != nil {
 		return err
 	}
+	return d.commit(ctx, conn, tx, f)
+}
+
+// commit calls f in a transaction that was begun, ends it, and gives back its connection.
+func (d *DB) commit(ctx context.Context, conn *sql.Conn, tx *sql.Tx, f func(*sql.Tx) error) (err error) {
 	committed := false
 	defer func() {
-		if !committed {
-			_ = leave(tx.Rollback)
+		if committed {
+			d.giveBack(conn)
+			return
 		}
-		discard(conn, err)
-		switch {
-		case d.conn != nil: // it stays taken
-		case committed:
-			_ = conn.Close()
-		default:
-			_ = leave(conn.Close)
-		}
+		_ = leave(tx.Rollback)
+		d.leaveConn(conn, err)
 	}()
 	if err := f(tx); err != nil {
 		return err
@@ -57,8 +57,24 @@ func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sql.Tx
 	return nil
 }
 
-// begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken.
-func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sql.Conn, *sql.Tx, error) {
+// giveBack gives back a connection, unless it stays taken.
+func (d *DB) giveBack(conn *sql.Conn) {
+	if d.conn == nil {
+		_ = conn.Close()
+	}
+}
+
+// leaveConn gives back a connection on which err happened. A call that was left behind may still have it.
+func (d *DB) leaveConn(conn *sql.Conn, err error) {
+	discard(conn, err)
+	if d.conn == nil {
+		_ = leave(conn.Close)
+	}
+}
+
+// begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken; it returns no
+// transaction where needsNone says so. It is the one place that begins one.
+func (d *DB) begin(ctx context.Context, options sql.TxOptions, needsNone judgement) (*sql.Conn, *sql.Tx, error) {
 	type begun struct {
 		conn *sql.Conn
 		tx   *sql.Tx
@@ -73,15 +89,17 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sql.Conn, *sql.
 					return err
 				}
 			}
-			tx, err := begin(ctx, conn, options)
+			none, err := needsNone(ctx, conn)
+			var tx *sql.Tx
+			if err == nil && !none {
+				tx, err = begin(ctx, conn, options)
+			}
 			if err == nil {
 				result <- begun{conn, tx}
 				return nil
 			}
 			discard(conn, err)
-			if d.conn == nil {
-				_ = conn.Close()
-			}
+			d.giveBack(conn)
 			if d.conn != nil || tries == maxTries || ctx.Err() != nil || !isLost(err) {
 				return fmt.Errorf("begin: %w", err)
 			}
@@ -93,6 +111,11 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions) (*sql.Conn, *sql.
 	b := <-result
 	return b.conn, b.tx, nil
 }
+
+// A judgement says something of a connection; an error, that it is of no use.
+type judgement func(context.Context, *sql.Conn) (bool, error)
+
+func never(context.Context, *sql.Conn) (bool, error) { return false, nil }
 
 // CommitError says that a transaction may or may not have been committed, unless the server's error inside says more.
 type CommitError struct{ err error }

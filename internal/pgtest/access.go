@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"sync"
@@ -20,8 +21,10 @@ type Access struct {
 	Driver string
 	// Params are added to the URL's query.
 	Params map[string]string
-	// Pooled leads through PgBouncer in transaction mode, whose pool is smaller than the number of clients.
+	// Pooled leads through PgBouncer, whose pool is smaller than the number of clients.
 	Pooled bool
+	// PoolMode is PgBouncer's: session, transaction or statement. Defaults to transaction.
+	PoolMode string
 }
 
 // The direct accesses.
@@ -48,30 +51,46 @@ func PgxDefaultPooled() (a Access, oldPooler bool) {
 	return a, err == nil && old
 }
 
+// In returns the access by PgBouncer in one of its pool modes.
+func (a Access) In(mode string) Access {
+	a.Name, a.Pooled, a.PoolMode = a.Name+" in "+mode+" mode", true, mode
+	return a
+}
+
 func (a Access) pooled() Access {
 	a.Name += "-bouncer"
 	a.Pooled = true
 	return a
 }
 
-// A bouncer is this process's PgBouncer.
+// A bouncer is this process's PgBouncer in one mode.
 type bouncer struct {
 	*server.Pooler // reachable for as long as the process lives, see server.Pooler
 	old            bool
 }
 
-var sharedPooler = sync.OnceValues(func() (*bouncer, error) {
-	i, err := shared()
-	if err != nil {
-		return nil, err
-	}
-	old, err := poolerIsOld()
-	if err != nil {
-		return nil, err
-	}
-	p, err := server.StartPooler(background, i.url)
-	return &bouncer{p, old}, err
-})
+const transactionMode = "transaction"
+
+var sharedPoolers = map[string]func() (*bouncer, error){
+	"session":       poolerIn("session"),
+	transactionMode: poolerIn(transactionMode),
+	"statement":     poolerIn("statement"),
+}
+
+func poolerIn(mode string) func() (*bouncer, error) {
+	return sync.OnceValues(func() (*bouncer, error) {
+		i, err := shared()
+		if err != nil {
+			return nil, err
+		}
+		old, err := poolerIsOld()
+		if err != nil {
+			return nil, err
+		}
+		p, err := server.StartPooler(background, i.url, mode)
+		return &bouncer{p, old}, err
+	})
+}
 
 var poolerIsOld = sync.OnceValues(func() (bool, error) {
 	program, err := server.PoolerProgram()
@@ -90,9 +109,9 @@ func PoolerSurvivesCancel() bool {
 }
 
 // pooler returns the PgBouncer, or ends the test: skipped, in words that the wrapper repeats, where there is none.
-func pooler(t testing.TB) *bouncer {
+func pooler(t testing.TB, a Access) *bouncer {
 	t.Helper()
-	p, err := sharedPooler()
+	p, err := sharedPoolers[cmp.Or(a.PoolMode, transactionMode)]()
 	if errors.Is(err, server.ErrNoPooler) {
 		t.Skip("NOT RUN: pgbouncer")
 	}

@@ -80,7 +80,7 @@ func (d *Database) AccessURL(t testing.TB, a Access) string {
 		if d.role {
 			t.Fatalf("pgtest: access %s as a role: PgBouncer logs everybody in as the server's user here", a.Name)
 		}
-		p := pooler(t)
+		p := pooler(t, a)
 		u.Host, u.User = p.Addr, url.User(d.url.User.Username())
 		params = p.params(a)
 	}

@@ -21,6 +21,7 @@ const closeTimeout = 45 * time.Second
 type job struct {
 	Options
 	Upstream string
+	PoolMode string
 }
 
 // A report is the supervisor's one answer.

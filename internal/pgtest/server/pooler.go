@@ -57,12 +57,12 @@ func keepsPrepared(version []byte) (bool, error) {
 }
 
 // startPooler runs PgBouncer in front of the server at upstream.
-func startPooler(ctx context.Context, upstream string) (_ report, _ release, err error) {
+func startPooler(ctx context.Context, upstream, mode string) (_ report, _ release, err error) {
 	program, err := PoolerProgram()
 	if err != nil {
 		return report{}, nil, err
 	}
-	var extra []string
+	extra := []string{"pool_mode = " + mode}
 	switch keeps, err := KeepsPrepared(ctx, program); {
 	case err != nil:
 		return report{}, nil, err
@@ -131,7 +131,6 @@ func writeConfig(file, upstream, probe string, port int, extra ...string) error 
 		"listen_port = " + strconv.Itoa(port),
 		"unix_socket_dir =",
 		"auth_type = any",
-		"pool_mode = transaction",
 		"default_pool_size = 3",
 		"max_client_conn = 1000",
 		"server_tls_sslmode = " + tls,

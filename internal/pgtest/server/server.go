@@ -111,9 +111,10 @@ type Pooler struct {
 	guard *guard
 }
 
-// StartPooler starts PgBouncer in front of the server at url. It lives as long as a Server does.
-func StartPooler(ctx context.Context, url string) (*Pooler, error) {
-	g, r, err := launch(ctx, job{Upstream: url})
+// StartPooler starts PgBouncer in front of the server at url, in one of its pool modes: session, transaction or statement. It
+// lives as long as a Server does.
+func StartPooler(ctx context.Context, url, mode string) (*Pooler, error) {
+	g, r, err := launch(ctx, job{Upstream: url, PoolMode: mode})
 	if err != nil {
 		return nil, err
 	}

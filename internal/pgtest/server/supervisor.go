@@ -84,7 +84,7 @@ func perform(ctx context.Context, text string) (report, release, error) {
 		return report{}, nil, err
 	}
 	if j.Upstream != "" {
-		return startPooler(ctx, j.Upstream)
+		return startPooler(ctx, j.Upstream, j.PoolMode)
 	}
 	return startPostgres(ctx, j.Options)
 }

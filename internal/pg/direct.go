@@ -1,0 +1,78 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"net"
+	"net/netip"
+	"path"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// view is what a connection looks like from the server's end.
+type view struct {
+	PID        int            `db:"pid"`
+	Client     sql.NullString `db:"client"` // NULL: a Unix socket
+	ClientPort sql.NullInt64  `db:"client_port"`
+	Server     sql.NullString `db:"server"`
+	ServerPort sql.NullInt64  `db:"server_port"`
+	ListensOn  string         `db:"listens_on"`
+	Usual      bool           `db:"usual"` // alone, a statement has the isolation and the rights that a transaction of ours asks for
+}
+
+// Without arguments, and so one round trip in each of lib/pq's modes.
+var askConnection = DefineRead("ask_connection", `
+	SELECT pg_catalog.pg_backend_pid() AS pid,
+	       pg_catalog.host(pg_catalog.inet_client_addr()) AS client, pg_catalog.inet_client_port() AS client_port,
+	       pg_catalog.host(pg_catalog.inet_server_addr()) AS server, pg_catalog.inet_server_port() AS server_port,
+	       pg_catalog.current_setting('port') AS listens_on,
+	       pg_catalog.current_setting('default_transaction_isolation') = 'read committed'
+	           AND pg_catalog.current_setting('default_transaction_read_only') = 'off' AS usual`)
+
+// ask asks the server what a connection is. A server that refuses the question leaves it unknown; an error says that the
+// connection is of no use.
+//
+// In lib/pq's default mode a statement is two round trips, which have to reach the same server process: the connection must be
+// direct. With binary_parameters it is one, and may go anywhere.
+func (d *DB) ask(ctx context.Context, conn *sql.Conn, self pqConn) (*link, error) {
+	var seen view
+	err := sqlx.GetContext(ctx, scanning(conn), &seen, d.texts.of(askConnection, alone))
+	if err != nil && (isLost(err) || ctx.Err() != nil) {
+		return nil, err
+	}
+	return &link{wire: self.wire, alone: err == nil && seen.Usual && (self.binary || seen.isDirect(self))}, nil
+}
+
+// isDirect reports whether the server sees the very connection that this process holds, so that nothing stands between the two
+// which could lead it to another server process. Nobody's word is trusted for that.
+//
+// The backend's process id in the start-up key is not enough: PgBouncer makes up a key, but a pooler may pass on that of the
+// server connection which it begins with. So both ends of a TCP connection must have the same two addresses, and while it lives
+// no other one has these four numbers. Behind anything that ends TCP, and where addresses are translated, they differ.
+//
+// A Unix socket has no such name. There both ends must see one, and the path must end in the port that the server listens on.
+func (v view) isDirect(self pqConn) bool {
+	if v.PID == 0 || v.PID != self.pid {
+		return false
+	}
+	switch wire := self.wire.(type) {
+	case *net.TCPConn:
+		return isAt(wire.LocalAddr(), v.Client, v.ClientPort) && isAt(wire.RemoteAddr(), v.Server, v.ServerPort)
+	case *net.UnixConn:
+		return !v.Client.Valid && !v.Server.Valid && path.Base(wire.RemoteAddr().String()) == ".s.PGSQL."+v.ListensOn
+	default:
+		return false
+	}
+}
+
+// isAt reports whether an end of a TCP connection has the address that the server tells.
+func isAt(end net.Addr, host sql.NullString, port sql.NullInt64) bool {
+	tcp, ok := end.(*net.TCPAddr)
+	if !ok || !host.Valid || !port.Valid || int64(tcp.Port) != port.Int64 {
+		return false
+	}
+	told, err := netip.ParseAddr(host.String)
+	here := tcp.AddrPort().Addr().Unmap().WithZone("") // the server leaves out zones
+	return err == nil && told.Unmap() == here
+}

@@ -1,0 +1,92 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// A link is what is known of one connection of lib/pq's. What was found out holds for as long as the connection lives.
+type link struct {
+	wire  net.Conn
+	alone bool // a statement may be sent by itself
+}
+
+// links are those of a pool's connections that the driver has open.
+type links struct {
+	mu sync.Mutex
+	of map[any]*link // by lib/pq's connection
+}
+
+func newLinks() *links { return &links{of: make(map[any]*link)} }
+
+// wrapped is the link of a connection that is not lib/pq's own, or that cannot be read.
+var wrapped = &link{}
+
+// mayStandAlone reports whether a statement may be sent on the connection by itself. A connection that was not seen before is
+// asked, in one round trip; one on which something came unasked, such as its end, has to answer once more. So a statement is
+// never the first to find out that the server is gone: lib/pq then reports driver.ErrBadConn even after it has sent something.
+// An error says that the connection is of no use, and nothing has been sent but questions.
+func (d *DB) mayStandAlone(ctx context.Context, conn *sql.Conn) (bool, error) {
+	known, self := d.links.known(conn)
+	if known == nil {
+		var err error
+		if known, err = d.ask(ctx, conn, self); err != nil {
+			return false, err
+		}
+		d.links.add(self.key, known)
+		return known.alone, nil
+	}
+	if known.alone && !isQuiet(known.wire) {
+		if err := conn.PingContext(ctx); err != nil {
+			return false, err
+		}
+	}
+	return known.alone, nil
+}
+
+// known returns the connection's link, or nil and what the driver tells of a connection that has none yet.
+func (l *links) known(conn *sql.Conn) (known *link, self pqConn) {
+	known = wrapped
+	_ = conn.Raw(func(c any) error {
+		if !isPQConn(c) {
+			return nil
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if known = l.of[c]; known != nil {
+			return nil
+		}
+		var ok bool
+		if self, ok = readPQConn(c); !ok {
+			known = wrapped
+		}
+		return nil
+	})
+	return known, self
+}
+
+// add remembers a link, and forgets those whose connections were closed meanwhile.
+func (l *links) add(key any, added *link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, known := range l.of {
+		if isClosed(known.wire) {
+			delete(l.of, key)
+		}
+	}
+	l.of[key] = added
+}
+
+// isClosed reports whether this process has closed the connection.
+func isClosed(wire net.Conn) bool {
+	c, ok := wire.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := c.SyscallConn()
+	return err != nil || errors.Is(raw.Control(func(uintptr) {}), net.ErrClosed)
+}
