@@ -1,0 +1,90 @@
+package pg
+
+import (
+	"database/sql"
+	"net"
+	"testing"
+)
+
+// What the server sees has to be all of what this process sees.
+func TestIsDirect(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	wire, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wire.Close()
+	text := func(s string) sql.NullString { return sql.NullString{String: s, Valid: true} }
+	port := func(a net.Addr) sql.NullInt64 {
+		return sql.NullInt64{Int64: int64(a.(*net.TCPAddr).Port), Valid: true}
+	}
+	same := view{
+		PID: 7, Client: text("127.0.0.1"), ClientPort: port(wire.LocalAddr()), Server: text("127.0.0.1"), ServerPort: port(wire.RemoteAddr()),
+	}
+	other := sql.NullInt64{Int64: 1, Valid: true}
+	for name, test := range map[string]struct {
+		change func(*view)
+		want   bool
+	}{
+		"the same":              {want: true},
+		"in another notation":   {change: func(v *view) { v.Client = text("::ffff:127.0.0.1") }, want: true},
+		"another backend":       {change: func(v *view) { v.PID = 8 }},
+		"another client":        {change: func(v *view) { v.Client = text("127.0.0.2") }},
+		"another client's port": {change: func(v *view) { v.ClientPort = other }},
+		"another server":        {change: func(v *view) { v.Server = text("127.0.0.2") }},
+		"another server's port": {change: func(v *view) { v.ServerPort = other }},
+		"the server sees a Unix socket": {change: func(v *view) {
+			v.Client, v.ClientPort, v.Server, v.ServerPort = sql.NullString{}, sql.NullInt64{}, sql.NullString{}, sql.NullInt64{}
+		}},
+	} {
+		seen := same
+		if test.change != nil {
+			test.change(&seen)
+		}
+		if got := seen.isDirect(pqConn{pid: 7, wire: wire}); got != test.want {
+			t.Errorf("%s: direct %t, want %t", name, got, test.want)
+		}
+	}
+	if seen := (view{}); seen.isDirect(pqConn{wire: wire}) {
+		t.Error("direct without any key")
+	}
+}
+
+// The path of a Unix socket ends in a port, which has to be that on which the server listens.
+func TestIsDirectOnUnixSocket(t *testing.T) {
+	wire := socket(t, ".s.PGSQL.5433")
+	for name, test := range map[string]struct {
+		seen view
+		want bool
+	}{
+		"the same":            {view{PID: 7, ListensOn: "5433"}, true},
+		"another backend":     {view{PID: 8, ListensOn: "5433"}, false},
+		"another port":        {view{PID: 7, ListensOn: "5432"}, false},
+		"the server sees TCP": {view{PID: 7, ListensOn: "5433", Client: sql.NullString{String: "127.0.0.1", Valid: true}}, false},
+	} {
+		if got := test.seen.isDirect(pqConn{pid: 7, wire: wire}); got != test.want {
+			t.Errorf("%s: direct %t, want %t", name, got, test.want)
+		}
+	}
+}
+
+func socket(t *testing.T, name string) net.Conn {
+	t.Helper()
+	t.Chdir(t.TempDir()) // a socket's path must be short
+	listener, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	wire, err := net.Dial("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = wire.Close() })
+	return wire
+}
