@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"path"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // view is what a connection looks like from the server's end.
@@ -30,18 +28,24 @@ var askConnection = DefineRead("ask_connection", `
 	       pg_catalog.current_setting('default_transaction_isolation') = 'read committed'
 	           AND pg_catalog.current_setting('default_transaction_read_only') = 'off' AS usual`)
 
-// ask asks the server what a connection is. A server that refuses the question leaves it unknown; an error says that the
-// connection is of no use.
+// ask asks the server what a connection is. An error says that the connection is of no use.
 //
-// In lib/pq's default mode a statement is two round trips, which have to reach the same server process: the connection must be
-// direct. With binary_parameters it is one, and may go anywhere.
+// In lib/pq's default mode a statement is two round trips, or one that rests on an earlier one, which have to reach the same
+// server process: the connection must be direct. With binary_parameters it is one, and may go anywhere.
 func (d *DB) ask(ctx context.Context, conn *sql.Conn, self pqConn) (*link, error) {
 	var seen view
-	err := sqlx.GetContext(ctx, scanning(conn), &seen, d.texts.of(askConnection, alone))
+	err := connSession(conn).get(ctx, &seen, d.texts.of(askConnection, alone), nil)
 	if err != nil && (isLost(err) || ctx.Err() != nil) {
 		return nil, err
 	}
-	return &link{wire: self.wire, alone: err == nil && seen.Usual && (self.binary || seen.isDirect(self))}, nil
+	l := &link{wire: self.wire} // of a server that refuses the question nothing is known
+	if err == nil && seen.Usual {
+		if seen.isDirect(self) {
+			l.prepared = make(map[string]statement)
+		}
+		l.alone = self.binary || l.prepared != nil
+	}
+	return l, nil
 }
 
 // isDirect reports whether the server sees the very connection that this process holds, so that nothing stands between the two

@@ -11,8 +11,9 @@ import (
 
 // A link is what is known of one connection of lib/pq's. What was found out holds for as long as the connection lives.
 type link struct {
-	wire  net.Conn
-	alone bool // a statement may be sent by itself
+	wire     net.Conn
+	alone    bool                 // a statement may be sent by itself
+	prepared map[string]statement // by their texts; nil unless the connection is direct. For whoever has the connection
 }
 
 // links are those of a pool's connections that the driver has open.
@@ -23,34 +24,42 @@ type links struct {
 
 func newLinks() *links { return &links{of: make(map[any]*link)} }
 
-// wrapped is the link of a connection that is not lib/pq's own, or that cannot be read.
-var wrapped = &link{}
+// unknown is the link of a connection that is not lib/pq's own, or that cannot be read.
+var unknown = &link{}
 
-// mayStandAlone reports whether a statement may be sent on the connection by itself. A connection that was not seen before is
-// asked, in one round trip; one on which something came unasked, such as its end, has to answer once more. So a statement is
-// never the first to find out that the server is gone: lib/pq then reports driver.ErrBadConn even after it has sent something.
-// An error says that the connection is of no use, and nothing has been sent but questions.
-func (d *DB) mayStandAlone(ctx context.Context, conn *sql.Conn) (bool, error) {
+// on calls do with the session that sends a lone statement on the connection, if it may stand alone.
+func (l *link) on(ctx context.Context, conn *sql.Conn, do func(session) error) error {
+	if l.prepared != nil {
+		return onPrepared(ctx, conn, l, do)
+	}
+	return do(connSession(conn))
+}
+
+// judge returns the link of a connection. One that was not seen before is asked, in one round trip; one on which something came
+// unasked, such as its end, has to answer once more. So a statement is never the first to find out that the server is gone: lib/pq
+// then reports driver.ErrBadConn even after it has sent something. An error says that the connection is of no use, and nothing
+// has been sent but questions.
+func (d *DB) judge(ctx context.Context, conn *sql.Conn) (*link, error) {
 	known, self := d.links.known(conn)
 	if known == nil {
 		var err error
 		if known, err = d.ask(ctx, conn, self); err != nil {
-			return false, err
+			return nil, err
 		}
 		d.links.add(self.key, known)
-		return known.alone, nil
+		return known, nil
 	}
 	if known.alone && !isQuiet(known.wire) {
 		if err := conn.PingContext(ctx); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
-	return known.alone, nil
+	return known, nil
 }
 
 // known returns the connection's link, or nil and what the driver tells of a connection that has none yet.
 func (l *links) known(conn *sql.Conn) (known *link, self pqConn) {
-	known = wrapped
+	known = unknown
 	_ = conn.Raw(func(c any) error {
 		if !isPQConn(c) {
 			return nil
@@ -62,7 +71,7 @@ func (l *links) known(conn *sql.Conn) (known *link, self pqConn) {
 		}
 		var ok bool
 		if self, ok = readPQConn(c); !ok {
-			known = wrapped
+			known = unknown
 		}
 		return nil
 	})

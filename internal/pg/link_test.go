@@ -76,7 +76,8 @@ func pqThings(t *testing.T, access pgtest.Access, setUp ...string) (*sql.DB, *wi
 
 const inDatabase = `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET `
 
-// What a lone statement costs on lib/pq, in round trips: the first on a connection, which is asked what it is, and those after.
+// What a lone statement costs on lib/pq, in round trips: the first on a connection, which is asked what it is and
+// where the statement is prepared if it is direct, and those after.
 func TestRoundTripsOfPQ(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -85,8 +86,8 @@ func TestRoundTripsOfPQ(t *testing.T) {
 		setUp       string
 		first, then int64
 	}{
-		"default":                   {access: pgtest.PQ, first: 1 + 2, then: 2},
-		"binary_parameters":         {access: pgtest.PQBinary, first: 1 + 1, then: 1},
+		"default":                   {access: pgtest.PQ, first: 1 + 2, then: 1},
+		"binary_parameters":         {access: pgtest.PQBinary, first: 1 + 2, then: 1},
 		"pooled":                    {access: pgtest.PQ.In("transaction"), first: 1 + 4, then: 4},
 		"pooled, binary_parameters": {access: pgtest.PQBinary.In("transaction"), first: 1 + 1, then: 1},
 		"told so":                   {access: pgtest.PQ, mode: pg.InTx, first: 4, then: 4},

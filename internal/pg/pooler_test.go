@@ -150,7 +150,7 @@ func TestPoolMovesBehindPooler(t *testing.T) {
 			db.SetMaxIdleConns(12)
 			st := pg.New(db, pg.Options{Timeout: kit.Patience})
 			mustAskAll(t, st)
-			costs(t, st, w, 2)
+			costs(t, st, w, 1)
 
 			w.target.Store(&pooler.Host)
 			db.SetMaxIdleConns(3) // some connections are direct still

@@ -25,7 +25,7 @@ func isPQConn(c any) bool {
 // readPQConn reads what isPQConn has recognised, and reports whether it could: another release may have other fields.
 func readPQConn(c any) (_ pqConn, ok bool) {
 	v := reflect.ValueOf(c).Elem()
-	if v.Kind() != reflect.Struct {
+	if _, prepares := c.(preparer); !prepares || v.Kind() != reflect.Struct {
 		return pqConn{}, false
 	}
 	pid, config, wire := v.FieldByName("pid"), v.FieldByName("cfg"), v.FieldByName("c")

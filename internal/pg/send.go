@@ -5,36 +5,19 @@ import (
 	"database/sql"
 	"math/rand/v2"
 	"time"
-
-	"github.com/jmoiron/sqlx"
 )
-
-// A session is what sends a statement: a connection or a transaction.
-type session interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
-// scanning returns the session with what maps columns to fields.
-func scanning(on session) sqlx.QueryerContext {
-	if tx, ok := on.(*sql.Tx); ok {
-		return &sqlx.Tx{Tx: tx, Mapper: ours}
-	}
-	conn, _ := on.(*sql.Conn) // there are no others
-	return &sqlx.Conn{Conn: conn, Mapper: ours}
-}
 
 // Get sends q and scans its only row into dest; sql.ErrNoRows when there is none.
 func (d *DB) Get(ctx context.Context, dest any, q *Query, args ...any) error {
 	return d.send(ctx, q, func(ctx context.Context, on session, text string) error {
-		return sqlx.GetContext(ctx, scanning(on), dest, text, args...)
+		return on.get(ctx, dest, text, args)
 	})
 }
 
 // List sends q and scans its rows into the slice that dest points to.
 func (d *DB) List(ctx context.Context, dest any, q *Query, args ...any) error {
 	return d.send(ctx, q, func(ctx context.Context, on session, text string) error {
-		return sqlx.SelectContext(ctx, scanning(on), dest, text, args...)
+		return on.list(ctx, dest, text, args)
 	})
 }
 
@@ -67,12 +50,8 @@ func (d *DB) Pairs(ctx context.Context, q *Query, args ...any) ([][2]int, error)
 // Exec sends q and returns the number of rows that it wrote.
 func (d *DB) Exec(ctx context.Context, q *Query, args ...any) (int64, error) {
 	var written int64
-	err := d.send(ctx, q, func(ctx context.Context, on session, text string) error {
-		result, err := on.ExecContext(ctx, text, args...)
-		if err != nil {
-			return err
-		}
-		written, err = result.RowsAffected()
+	err := d.send(ctx, q, func(ctx context.Context, on session, text string) (err error) {
+		written, err = on.exec(ctx, text, args)
 		return err
 	})
 	if err != nil { // a call that was left behind may still write to it
@@ -89,7 +68,7 @@ func (d *DB) send(ctx context.Context, q *Query, do func(context.Context, sessio
 		if d.own {
 			way = ownTx
 		}
-		return do(ctx, d.tx, d.texts.of(q, way))
+		return do(ctx, txSession(d.tx), d.texts.of(q, way))
 	}
 	return d.bounded(ctx, func(ctx context.Context) error {
 		return Resend(ctx, func() error { return d.sendAlone(ctx, q, do) })
@@ -98,26 +77,27 @@ func (d *DB) send(ctx context.Context, q *Query, do func(context.Context, sessio
 
 func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, session, string) error) error {
 	if d.opts.Statements == Single {
-		return d.onConn(ctx, func(conn *sql.Conn) error { return do(ctx, conn, d.texts.of(q, alone)) })
+		return d.onConn(ctx, func(conn *sql.Conn) error { return do(ctx, connSession(conn), d.texts.of(q, alone)) })
 	}
-	needsNone := never
+	judge := inAnyCase
 	if d.opts.Statements == Auto {
-		needsNone = d.mayStandAlone
+		judge = d.judge
 	}
 	// A guard that waited for a lock has to see what the holder wrote: READ COMMITTED, whatever the application's default.
 	options := sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: q.read}
-	conn, tx, err := d.begin(ctx, options, needsNone)
+	b, err := d.begin(ctx, options, judge)
 	if err != nil {
 		return err
 	}
-	if tx != nil {
-		return d.commit(ctx, conn, tx, func(tx *sql.Tx) error { return do(ctx, tx, d.texts.of(q, ownTx)) })
+	if b.tx != nil {
+		return d.commit(ctx, b, func(tx *sql.Tx) error { return do(ctx, txSession(tx), d.texts.of(q, ownTx)) })
 	}
-	if err := do(ctx, conn, d.texts.of(q, alone)); err != nil {
-		d.leaveConn(conn, err)
+	err = b.link.on(ctx, b.conn, func(on session) error { return do(ctx, on, d.texts.of(q, alone)) })
+	if err != nil {
+		d.leaveConn(b.conn, err)
 		return err
 	}
-	d.giveBack(conn)
+	d.giveBack(b.conn)
 	return nil
 }
 

@@ -9,7 +9,43 @@ import (
 	"io"
 	"net"
 	"strings"
+
+	"github.com/jmoiron/sqlx"
 )
+
+// A session is what sends a statement: a connection or a transaction.
+type session interface {
+	get(ctx context.Context, dest any, text string, args []any) error
+	list(ctx context.Context, dest any, text string, args []any) error
+	exec(ctx context.Context, text string, args []any) (int64, error)
+}
+
+// sqlSession sends by database/sql.
+type sqlSession struct {
+	on interface {
+		sqlx.QueryerContext
+		sqlx.ExecerContext
+	}
+}
+
+func connSession(conn *sql.Conn) session { return sqlSession{&sqlx.Conn{Conn: conn, Mapper: ours}} }
+func txSession(tx *sql.Tx) session       { return sqlSession{&sqlx.Tx{Tx: tx, Mapper: ours}} }
+
+func (s sqlSession) get(ctx context.Context, dest any, text string, args []any) error {
+	return sqlx.GetContext(ctx, s.on, dest, text, args...)
+}
+
+func (s sqlSession) list(ctx context.Context, dest any, text string, args []any) error {
+	return sqlx.SelectContext(ctx, s.on, dest, text, args...)
+}
+
+func (s sqlSession) exec(ctx context.Context, text string, args []any) (int64, error) {
+	result, err := s.on.ExecContext(ctx, text, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
 
 // take takes a connection out of the pool. The caller closes it, which gives it back.
 func (d *DB) take(ctx context.Context) (*sql.Conn, error) {

@@ -29,28 +29,28 @@ func (d *DB) Undo() (wasOpen bool) {
 
 // transact calls f in a transaction.
 func (d *DB) transact(ctx context.Context, options sql.TxOptions, f func(*sql.Tx) error) error {
-	conn, tx, err := d.begin(ctx, options, never)
+	b, err := d.begin(ctx, options, inAnyCase)
 	if err != nil {
 		return err
 	}
-	return d.commit(ctx, conn, tx, f)
+	return d.commit(ctx, b, f)
 }
 
 // commit calls f in a transaction that was begun, ends it, and gives back its connection.
-func (d *DB) commit(ctx context.Context, conn *sql.Conn, tx *sql.Tx, f func(*sql.Tx) error) (err error) {
+func (d *DB) commit(ctx context.Context, b begun, f func(*sql.Tx) error) (err error) {
 	committed := false
 	defer func() {
 		if committed {
-			d.giveBack(conn)
+			d.giveBack(b.conn)
 			return
 		}
-		_ = leave(tx.Rollback)
-		d.leaveConn(conn, err)
+		_ = leave(b.tx.Rollback)
+		d.leaveConn(b.conn, err)
 	}()
-	if err := f(tx); err != nil {
+	if err := f(b.tx); err != nil {
 		return err
 	}
-	if err := await(ctx, tx.Commit); err != nil {
+	if err := await(ctx, b.tx.Commit); err != nil {
 		return &CommitError{err}
 	}
 	committed = true
@@ -72,13 +72,16 @@ func (d *DB) leaveConn(conn *sql.Conn, err error) {
 	}
 }
 
-// begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken; it returns no
-// transaction where needsNone says so. It is the one place that begins one.
-func (d *DB) begin(ctx context.Context, options sql.TxOptions, needsNone judgement) (*sql.Conn, *sql.Tx, error) {
-	type begun struct {
-		conn *sql.Conn
-		tx   *sql.Tx
-	}
+// A begun is a connection with a transaction, or with none where the link says that a lone statement needs none.
+type begun struct {
+	conn *sql.Conn
+	link *link
+	tx   *sql.Tx
+}
+
+// begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken. It begins none
+// where judge says that a statement may stand alone. It is the one place that begins one.
+func (d *DB) begin(ctx context.Context, options sql.TxOptions, judge judgement) (begun, error) {
 	result := make(chan begun, 1) // not variables: a call that was left behind may still write to them
 	err := await(ctx, func() error {
 		for tries := 0; ; tries++ {
@@ -89,13 +92,13 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions, needsNone judgeme
 					return err
 				}
 			}
-			none, err := needsNone(ctx, conn)
-			var tx *sql.Tx
-			if err == nil && !none {
-				tx, err = begin(ctx, conn, options)
+			b := begun{conn: conn}
+			var err error
+			if b.link, err = judge(ctx, conn); err == nil && !b.link.alone {
+				b.tx, err = begin(ctx, conn, options)
 			}
 			if err == nil {
-				result <- begun{conn, tx}
+				result <- b
 				return nil
 			}
 			discard(conn, err)
@@ -106,16 +109,16 @@ func (d *DB) begin(ctx context.Context, options sql.TxOptions, needsNone judgeme
 		}
 	})
 	if err != nil {
-		return nil, nil, err
+		return begun{}, err
 	}
-	b := <-result
-	return b.conn, b.tx, nil
+	return <-result, nil
 }
 
-// A judgement says something of a connection; an error, that it is of no use.
-type judgement func(context.Context, *sql.Conn) (bool, error)
+// A judgement says what is known of a connection; an error, that it is of no use.
+type judgement func(context.Context, *sql.Conn) (*link, error)
 
-func never(context.Context, *sql.Conn) (bool, error) { return false, nil }
+// inAnyCase is the judgement on a connection on which a transaction is begun in any case.
+func inAnyCase(context.Context, *sql.Conn) (*link, error) { return unknown, nil }
 
 // CommitError says that a transaction may or may not have been committed, unless the server's error inside says more.
 type CommitError struct{ err error }
