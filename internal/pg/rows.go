@@ -28,9 +28,10 @@ func readOne(rows driver.Rows, dest any) error {
 	return err
 }
 
-// readAll appends the rows to the slice that dest points to.
+// readAll makes the rows the elements of the slice that dest points to, in place of those which it has.
 func readAll(rows driver.Rows, dest any) error {
 	slice := reflect.ValueOf(dest).Elem()
+	slice.SetLen(0)
 	return readRows(rows, slice.Type().Elem(), func(row row) error {
 		slice.Grow(1)
 		slice.SetLen(slice.Len() + 1)
