@@ -2,6 +2,8 @@ package workflow
 
 import (
 	"database/sql"
+	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/lib/pq"
 
+	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
 	"github.com/sqlworkflow/workflow/store"
 )
 
@@ -89,35 +93,39 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
-// A pool of our own sends single statements wherever that is safe: with lib/pq only in binary mode.
+// A pool of our own on lib/pq has binary_parameters, so that a lone statement is one round trip, unless the DSN says no.
 func TestOwnPoolStatements(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		driver, dsn string
-		statements  Statements
-		want        Statements // StatementsAuto: store decides by the driver
+		driver, parameters string
+		binary             bool
 	}{
-		"lib/pq":                   {"postgres", "postgres://h/d", StatementsAuto, StatementsSingle},
-		"lib/pq, keywords":         {"postgres", "host=h dbname=d", StatementsAuto, StatementsSingle},
-		"lib/pq, told yes":         {"postgres", "postgres://h/d?binary_parameters=yes", StatementsAuto, StatementsSingle},
-		"lib/pq, told no":          {"postgres", "postgres://h/d?binary_parameters=no", StatementsAuto, StatementsAuto},
-		"lib/pq, keywords told no": {"postgres", "host=h binary_parameters=no", StatementsAuto, StatementsAuto},
-		"lib/pq, StatementsInTx":   {"postgres", "postgres://h/d", StatementsInTx, StatementsInTx},
-		"pgx":                      {"pgx", "postgres://h/d", StatementsAuto, StatementsAuto},
+		"lib/pq":           {"postgres", "", true},
+		"lib/pq, told yes": {"postgres", "binary_parameters=yes", true},
+		"lib/pq, told no":  {"postgres", "binary_parameters=no", false},
+		"pgx":              {"pgx", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db, got, err := Config{DSN: test.dsn, Driver: test.driver, Statements: test.statements}.withDefaults().open()
-			if err != nil {
-				t.Fatal(err)
-			}
+			dsn, err := url.Parse(pgtest.Empty(t).URL())
+			kit.Must(t, err)
+			dsn.RawQuery += "&" + test.parameters
+			db, err := Config{DSN: dsn.String(), Driver: test.driver}.withDefaults().open()
+			kit.Must(t, err)
 			defer db.Close()
-			if got != test.want {
-				t.Errorf("statements = %d, want %d", got, test.want)
-			}
 			if store.IsPQ(db) != (test.driver == "postgres") {
 				t.Errorf("IsPQ = %t", store.IsPQ(db))
 			}
+			conn, err := db.Conn(t.Context())
+			kit.Must(t, err)
+			defer conn.Close()
+			kit.Must(t, conn.Raw(func(c any) error {
+				config := reflect.ValueOf(c).Elem().FieldByName("cfg") // of lib/pq's own connection, which nothing wraps
+				if binary := config.IsValid() && config.FieldByName("BinaryParameters").Bool(); binary != test.binary {
+					t.Errorf("binary_parameters is %t", binary)
+				}
+				return nil
+			}))
 		})
 	}
 }

@@ -17,27 +17,24 @@ const (
 	ownConnLifetime = 30 * time.Minute
 )
 
-// open opens the pool that DSN names, without I/O, and says how its lone statements may be sent. Only the driver knows what a
-// DSN means: none that it would accept is refused or rewritten here.
-func (c Config) open() (*sql.DB, Statements, error) {
+// open opens the pool that DSN names, without I/O. Only the driver knows what a DSN means: none that it would accept is refused
+// or rewritten here.
+func (c Config) open() (*sql.DB, error) {
 	db, err := sql.Open(c.Driver, c.DSN)
 	if err != nil {
-		return nil, 0, fmt.Errorf("workflow: open Config.DSN: %w", redact(c.DSN, err))
+		return nil, fmt.Errorf("workflow: open Config.DSN: %w", redact(c.DSN, err))
 	}
-	dsn, statements := c.DSN, c.Statements
+	dsn := c.DSN
 	if store.IsPQ(db) {
-		var binary bool
-		if dsn, binary = withBinaryParameters(dsn); binary && statements == StatementsAuto {
-			statements = StatementsSingle
-		}
+		dsn = withBinaryParameters(dsn)
 	}
 	pool, err := discreet(db.Driver(), dsn, c.DSN)
 	if err := errors.Join(err, db.Close()); err != nil {
-		return nil, 0, fmt.Errorf("workflow: open Config.DSN: %w", redact(c.DSN, err))
+		return nil, fmt.Errorf("workflow: open Config.DSN: %w", redact(c.DSN, err))
 	}
 	pool.SetMaxIdleConns(ownIdleConns)
 	pool.SetConnMaxLifetime(ownConnLifetime)
-	return pool, statements, nil
+	return pool, nil
 }
 
 func isURL(dsn string) bool {
@@ -46,22 +43,18 @@ func isURL(dsn string) bool {
 
 const binaryParameters = "binary_parameters"
 
-// withBinaryParameters adds lib/pq's binary_parameters=yes to a DSN that does not set it, and reports whether it is set to yes
-// in the DSN that it returns. A statement with arguments is then one round trip, which is faster, and safe behind poolers. The
-// rest of the DSN stays as it is, letter for letter.
-func withBinaryParameters(dsn string) (_ string, binary bool) {
+// withBinaryParameters adds lib/pq's binary_parameters=yes to a DSN that does not set it. A statement with arguments is then one
+// round trip, which is faster, and safe behind poolers. The rest of the DSN stays as it is, letter for letter.
+func withBinaryParameters(dsn string) string {
 	if !isURL(dsn) {
 		if strings.Contains(dsn, binaryParameters) {
-			return dsn, false // set, perhaps: to what, only the driver knows
+			return dsn // set, perhaps: to what, only the driver knows
 		}
-		return binaryParameters + "=yes " + dsn, true // in front: DSN may end in an empty value
+		return binaryParameters + "=yes " + dsn // in front: DSN may end in an empty value
 	}
 	u, err := url.Parse(dsn) // as lib/pq does
-	if err != nil {
-		return dsn, false
-	}
-	if values := u.Query(); values.Has(binaryParameters) {
-		return dsn, values.Get(binaryParameters) == "yes"
+	if err != nil || u.Query().Has(binaryParameters) {
+		return dsn
 	}
 	dsn, fragment, hasFragment := strings.Cut(dsn, "#")
 	separator := "?"
@@ -72,5 +65,5 @@ func withBinaryParameters(dsn string) (_ string, binary bool) {
 	if hasFragment {
 		dsn += "#" + fragment
 	}
-	return dsn, true
+	return dsn
 }

@@ -28,7 +28,7 @@ func New(config Config) (*Service, error) {
 	db, owned := config.DB, false
 	if db == nil {
 		var err error
-		if db, config.Statements, err = config.open(); err != nil {
+		if db, err = config.open(); err != nil {
 			return nil, err
 		}
 		owned = true
