@@ -36,7 +36,7 @@ type Config struct {
 	Schema string
 
 	// Statements says how a statement that stands alone is sent. The default is safe everywhere; see
-	// [StatementsAuto], and docs/operations.md on drivers and poolers for the fast way with lib/pq.
+	// [StatementsAuto], and docs/operations.md on drivers and poolers for when it is fast with lib/pq.
 	Statements Statements
 
 	// Logger receives problems that no caller is waiting to be told of. Payloads and connection strings are never logged.
@@ -119,7 +119,7 @@ type Statements = store.Statements
 
 // The ways to send a lone statement.
 const (
-	StatementsAuto   Statements = store.Auto   // by the driver: pgx Single, others InTx
+	StatementsAuto   Statements = store.Auto   // by the driver: pgx Single; lib/pq Single where that is safe, else InTx; others InTx
 	StatementsSingle Statements = store.Single // one autocommit statement, one round trip
 	StatementsInTx   Statements = store.InTx   // BEGIN, statement, COMMIT: safe with every driver behind every pooler
 )

@@ -4,8 +4,6 @@ import (
 	"context"
 	"strings"
 	"time"
-
-	"github.com/sqlworkflow/workflow"
 )
 
 // The work is the same for all: a run is ten steps, each with a result of 100 bytes.
@@ -75,14 +73,14 @@ const (
 
 var (
 	onPGX    = libraryOn{driver: "pgx"}
-	onPQFast = libraryOn{driver: "postgres", parameters: "binary_parameters=yes", statements: workflow.StatementsSingle}
+	onPQFast = libraryOn{driver: "postgres", parameters: "binary_parameters=yes"}
 	onPQ     = libraryOn{driver: "postgres"}
 )
 
 var contestants = []contestant{
 	onPGX.contestant(oursPGX, "defaults"),
-	onPQFast.contestant(oursPQFast, "`binary_parameters=yes`, `StatementsSingle`, as docs/operations.md advises for direct connections"),
-	onPQ.contestant(oursPQ, "defaults: each statement in a transaction of its own, which is safe behind any pooler"),
+	onPQFast.contestant(oursPQFast, "`binary_parameters=yes`"),
+	onPQ.contestant(oursPQ, "defaults"),
 	{name: groupedPGX, settings: "one flusher, no engine", open: openGrouped("pgx", "")},
 	{name: groupedPQ, settings: "one flusher, no engine", open: openGrouped("postgres", "binary_parameters=yes")},
 	{name: singlePGX, settings: "12 statements a run, no engine", open: openSingle("pgx", "")},

@@ -67,7 +67,6 @@ func step(context.Context) (string, error) {
 // libraryOn is the library on a driver.
 type libraryOn struct {
 	driver, parameters string
-	statements         workflow.Statements
 }
 
 func (o libraryOn) contestant(name, settings string) contestant {
@@ -79,7 +78,7 @@ func (o libraryOn) open(ctx context.Context, url string, config workflow.Config)
 	if err != nil {
 		return nil, err
 	}
-	config.DB, config.Statements = db, o.statements
+	config.DB = db
 	svc, err := workflow.New(config)
 	if err == nil {
 		err = svc.Init(ctx)

@@ -71,9 +71,6 @@ func on(t *testing.T, database *pgtest.Database, access pgtest.Access, changes .
 func (b *bundle) service(t *testing.T, db *sql.DB, changes ...func(*workflow.Config)) *workflow.Service {
 	t.Helper()
 	config := workflow.Config{DB: db}
-	if b.access.Params["binary_parameters"] == "yes" {
-		config.Statements = workflow.StatementsSingle // the fast way of docs/operations.md
-	}
 	for _, change := range changes {
 		change(&config)
 	}
