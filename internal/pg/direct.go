@@ -38,7 +38,7 @@ func (d *DB) ask(ctx context.Context, conn *sql.Conn, self pqConn) (*link, error
 	if err != nil && (isLost(err) || ctx.Err() != nil) {
 		return nil, err
 	}
-	l := &link{wire: self.wire} // of a server that refuses the question nothing is known
+	l := &link{wire: self.wire, status: self.status} // of a server that refuses the question nothing is known
 	if err == nil && seen.Usual {
 		if seen.isDirect(self) {
 			l.prepared = make(map[string]statement)

@@ -88,3 +88,28 @@ func socket(t *testing.T, name string) net.Conn {
 	t.Cleanup(func() { _ = wire.Close() })
 	return wire
 }
+
+// What is known of a connection is forgotten when another one is asked after its end.
+func TestClosedConnectionsAreForgotten(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	known := newLinks()
+	for i := range 10 {
+		wire, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer wire.Close()
+		known.add(i, &link{wire: wire})
+		if i > 0 { // the first stays open
+			_ = wire.Close()
+		}
+	}
+	if n := len(known.of); n != 2 || known.of[0] == nil || known.of[9] == nil {
+		t.Errorf("%d connections are known, want the open one and the last", n)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net"
+	"reflect"
 	"sync"
 	"syscall"
 )
@@ -12,6 +13,7 @@ import (
 // A link is what is known of one connection of lib/pq's. What was found out holds for as long as the connection lives.
 type link struct {
 	wire     net.Conn
+	status   reflect.Value        // whether lib/pq is in a transaction, read by whoever has the connection
 	alone    bool                 // a statement may be sent by itself
 	prepared map[string]statement // by their texts; nil unless the connection is direct. For whoever has the connection
 }
@@ -67,10 +69,13 @@ func (l *links) known(conn *sql.Conn) (known *link, self pqConn) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if known = l.of[c]; known != nil {
+			if known.alone && known.status.Uint() != idleStatus {
+				known = unknown // somebody has left a transaction open: lib/pq's BEGIN refuses that
+			}
 			return nil
 		}
 		var ok bool
-		if self, ok = readPQConn(c); !ok {
+		if self, ok = readPQConn(c); !ok || self.status.Uint() != idleStatus {
 			known = unknown
 		}
 		return nil

@@ -155,6 +155,36 @@ func TestEachConnectionIsAsked(t *testing.T) {
 	}
 }
 
+// Somebody has given back a connection with a transaction that is still open: nothing is written into that.
+func TestTransactionLeftOpen(t *testing.T) {
+	t.Parallel()
+	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PQBinary} {
+		t.Run(access.Name, func(t *testing.T) {
+			t.Parallel()
+			database := pgtest.Empty(t)
+			side := database.Open(t, pgtest.PGX)
+			kit.Exec(t, side, `CREATE TABLE things (n int)`)
+			db, _ := openPQ(t, database.AccessURL(t, access))
+			db.SetMaxOpenConns(1)
+			st := pg.New(db, pg.Options{Timeout: kit.Patience})
+			written := 0
+			for _, connection := range []string{"a new one", "one that is known"} {
+				kit.Exec(t, db, `BEGIN`)
+				_, err := st.Exec(t.Context(), writeOne, 1)
+				if err == nil {
+					written++
+				}
+				if n := kit.One[int](t, side, `SELECT count(*) FROM things`); n != written {
+					t.Errorf("%s: %d rows are committed, and the write said %v", connection, n, err)
+				}
+				_, err = st.Exec(t.Context(), writeOne, 2)
+				kit.Must(t, err)
+				written++
+			}
+		})
+	}
+}
+
 // A direct connection on which the server said good-bye while it lay in the pool is found out before a statement is sent.
 func TestEndedConnectionOfPQ(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,11 @@ type pqConn struct {
 	pid    int      // of the backend, as the start-up key says
 	binary bool     // binary_parameters=yes: a statement is one round trip
 	wire   net.Conn // a TCP connection or a Unix socket
+	status reflect.Value
 }
+
+// idleStatus is the status of a session without a transaction, as the server last said.
+const idleStatus = 'I'
 
 // isPQConn reports whether a driver's connection is lib/pq's own, and not one that wraps it.
 func isPQConn(c any) bool {
@@ -28,8 +32,9 @@ func readPQConn(c any) (_ pqConn, ok bool) {
 	if _, prepares := c.(preparer); !prepares || v.Kind() != reflect.Struct {
 		return pqConn{}, false
 	}
-	pid, config, wire := v.FieldByName("pid"), v.FieldByName("cfg"), v.FieldByName("c")
-	if pid.Kind() != reflect.Int || config.Kind() != reflect.Struct || !wire.IsValid() || wire.Type() != reflect.TypeFor[net.Conn]() {
+	pid, config, wire, status := v.FieldByName("pid"), v.FieldByName("cfg"), v.FieldByName("c"), v.FieldByName("txnStatus")
+	if pid.Kind() != reflect.Int || config.Kind() != reflect.Struct || status.Kind() != reflect.Uint8 ||
+		!wire.IsValid() || wire.Type() != reflect.TypeFor[net.Conn]() {
 		return pqConn{}, false
 	}
 	binary := config.FieldByName("BinaryParameters")
@@ -39,7 +44,7 @@ func readPQConn(c any) (_ pqConn, ok bool) {
 	// An unexported field shows its numbers to reflect, but no value that has methods.
 	conn := *(*net.Conn)(unsafe.Pointer(wire.UnsafeAddr()))
 	conn, ok = innermost(conn)
-	return pqConn{key: c, pid: int(pid.Int()), binary: binary.Bool(), wire: conn}, ok
+	return pqConn{key: c, pid: int(pid.Int()), binary: binary.Bool(), wire: conn, status: status}, ok
 }
 
 // innermost returns the socket under a connection, and reports whether it is one of the operating system's: the connection of
