@@ -103,7 +103,7 @@ func TestClosedConnectionsAreForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer wire.Close()
+		t.Cleanup(func() { _ = wire.Close() })
 		known.add(i, &link{wire: wire})
 		if i > 0 { // the first stays open
 			_ = wire.Close()
