@@ -96,12 +96,20 @@ func (p *prepared) exec(ctx context.Context, text string, args []any) (int64, er
 	return result.RowsAffected()
 }
 
-func (p *prepared) query(ctx context.Context, text string, args []any) (rows driver.Rows, err error) {
-	err = p.send(ctx, text, args, func(s statement, values []driver.NamedValue) (err error) {
+func (p *prepared) rows(ctx context.Context, text string, args []any) (rows, error) {
+	return p.query(ctx, text, args)
+}
+
+func (p *prepared) query(ctx context.Context, text string, args []any) (*cursor, error) {
+	var rows driver.Rows
+	err := p.send(ctx, text, args, func(s statement, values []driver.NamedValue) (err error) {
 		rows, err = s.QueryContext(ctx, values)
 		return err
 	})
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	return newCursor(rows), nil
 }
 
 // send executes a statement that is prepared, or is now. One that was forgotten, or whose result has other types than when it

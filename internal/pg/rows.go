@@ -12,8 +12,42 @@ import (
 	"github.com/jmoiron/sqlx/reflectx"
 )
 
+// A cursor goes through the rows of a prepared statement as sql.Rows does.
+type cursor struct {
+	rows   driver.Rows
+	values []driver.Value
+	err    error
+}
+
+func newCursor(rows driver.Rows) *cursor {
+	return &cursor{rows: rows, values: make([]driver.Value, len(rows.Columns()))}
+}
+
+func (c *cursor) Next() bool {
+	err := c.rows.Next(c.values)
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.err = err
+	}
+	return err == nil
+}
+
+func (c *cursor) Err() error   { return c.err }
+func (c *cursor) Close() error { return c.rows.Close() }
+
+func (c *cursor) Scan(dest ...any) error {
+	if len(dest) != len(c.values) {
+		return fmt.Errorf("%d columns for %d variables", len(c.values), len(dest))
+	}
+	for i, into := range dest {
+		if err := assign(reflect.ValueOf(into).Elem(), c.values[i]); err != nil {
+			return fmt.Errorf("column %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
 // readOne reads the first row into dest; sql.ErrNoRows when there is none. The others are passed, for an error may follow them.
-func readOne(rows driver.Rows, dest any) error {
+func readOne(rows *cursor, dest any) error {
 	found, into := false, reflect.ValueOf(dest).Elem()
 	err := readRows(rows, into.Type(), func(row row) error {
 		if found {
@@ -29,7 +63,7 @@ func readOne(rows driver.Rows, dest any) error {
 }
 
 // readAll makes the rows the elements of the slice that dest points to, in place of those which it has.
-func readAll(rows driver.Rows, dest any) error {
+func readAll(rows *cursor, dest any) error {
 	slice := reflect.ValueOf(dest).Elem()
 	slice.SetLen(0)
 	return readRows(rows, slice.Type().Elem(), func(row row) error {
@@ -42,27 +76,22 @@ func readAll(rows driver.Rows, dest any) error {
 }
 
 // readRows calls each for every row, and closes rows.
-func readRows(rows driver.Rows, of reflect.Type, each func(row) error) (err error) {
+func readRows(rows *cursor, of reflect.Type, each func(row) error) (err error) {
 	defer func() {
 		if closed := rows.Close(); err == nil {
 			err = closed
 		}
 	}()
-	r, err := newRow(of, rows.Columns())
+	r, err := newRow(of, rows.rows.Columns(), rows.values)
 	if err != nil {
 		return err
 	}
-	for {
-		switch err := rows.Next(r.values); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
+	for rows.Next() {
 		if err := each(r); err != nil {
 			return err
 		}
 	}
+	return rows.Err()
 }
 
 // A row is one row's values, and the fields of a struct that they are for; none for what takes a row's only value.
@@ -72,8 +101,8 @@ type row struct {
 	values  []driver.Value
 }
 
-func newRow(of reflect.Type, columns []string) (row, error) {
-	r := row{columns: columns, values: make([]driver.Value, len(columns))}
+func newRow(of reflect.Type, columns []string, values []driver.Value) (row, error) {
+	r := row{columns: columns, values: values}
 	if of.Kind() != reflect.Struct || reflect.PointerTo(of).Implements(scanner) {
 		if len(columns) != 1 {
 			return r, fmt.Errorf("%d columns for one %s", len(columns), of)

@@ -26,7 +26,7 @@ func (d *DB) List(ctx context.Context, dest any, q *Query, args ...any) error {
 func (d *DB) Pairs(ctx context.Context, q *Query, args ...any) ([][2]int, error) {
 	var pairs [][2]int
 	err := d.send(ctx, q, func(ctx context.Context, on session, text string) error {
-		rows, err := on.QueryContext(ctx, text, args...)
+		rows, err := on.rows(ctx, text, args)
 		if err != nil {
 			return err
 		}

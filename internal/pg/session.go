@@ -17,7 +17,16 @@ import (
 type session interface {
 	get(ctx context.Context, dest any, text string, args []any) error
 	list(ctx context.Context, dest any, text string, args []any) error
+	rows(ctx context.Context, text string, args []any) (rows, error)
 	exec(ctx context.Context, text string, args []any) (int64, error)
+}
+
+// rows are what sql.Rows are.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
 }
 
 // sqlSession sends by database/sql.
@@ -37,6 +46,10 @@ func (s sqlSession) get(ctx context.Context, dest any, text string, args []any) 
 
 func (s sqlSession) list(ctx context.Context, dest any, text string, args []any) error {
 	return sqlx.SelectContext(ctx, s.on, dest, text, args...)
+}
+
+func (s sqlSession) rows(ctx context.Context, text string, args []any) (rows, error) {
+	return s.on.QueryContext(ctx, text, args...)
 }
 
 func (s sqlSession) exec(ctx context.Context, text string, args []any) (int64, error) {
