@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,12 +38,17 @@ const grace = time.Second
 
 // bounded calls f with a context that ends after Options.Timeout, as await does.
 func (d *DB) bounded(ctx context.Context, f func(context.Context) error) error {
-	if d.opts.Timeout == 0 {
-		return await(ctx, func() error { return f(ctx) })
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.Timeout, Timeout(d.opts.Timeout))
+	ctx, cancel := d.bound(ctx)
 	defer cancel()
 	return await(ctx, func() error { return f(ctx) })
+}
+
+// bound returns a context that ends after Options.Timeout.
+func (d *DB) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.opts.Timeout == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, d.opts.Timeout, Timeout(d.opts.Timeout))
 }
 
 // Await calls f, which honours ctx if the driver does. When f does not return soon after ctx has ended (lib/pq on a dead
@@ -69,6 +75,31 @@ func await(ctx context.Context, f func() error) error {
 	case <-left.C:
 		return Blame(ctx, errors.New("the driver did not return"))
 	}
+}
+
+// handOver calls get as await does, and returns what that got. What comes after the caller has left is given to drop.
+func handOver[T any](ctx context.Context, get func() (T, error), drop func(T)) (T, error) {
+	got := make(chan T, 1) // not a variable: a call that was left behind may still write to it
+	var settled atomic.Bool
+	err := await(ctx, func() error {
+		v, err := get()
+		if err != nil {
+			return err
+		}
+		got <- v
+		if !settled.CompareAndSwap(false, true) {
+			drop(<-got)
+		}
+		return nil
+	})
+	if err == nil {
+		return <-got, nil
+	}
+	if !settled.CompareAndSwap(false, true) { // it came just when the caller left
+		drop(<-got)
+	}
+	var none T
+	return none, err
 }
 
 // leave calls f and returns soon even if f does not: on a dead network a driver may neither roll back nor return, and the

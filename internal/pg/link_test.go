@@ -3,6 +3,7 @@ package pg_test
 import (
 	"database/sql"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type wires struct {
 	target atomic.Pointer[string] // where to, if not where the DSN says
 	sent   atomic.Int64
 	opened atomic.Int64
+	gate   atomic.Pointer[chan struct{}] // what the server says is read when it is closed
 }
 
 func (w *wires) Dial(network, address string) (net.Conn, error) {
@@ -38,12 +40,32 @@ func (w *wires) DialTimeout(network, address string, timeout time.Duration) (net
 // take returns what was sent since it was called last.
 func (w *wires) take() int64 { return w.sent.Swap(0) }
 
+// freeze keeps back what the server says, until thaw or the end of the test.
+func (w *wires) freeze(t *testing.T) (thaw func()) {
+	gate := make(chan struct{})
+	w.gate.Store(&gate)
+	thaw = sync.OnceFunc(func() {
+		w.gate.Store(nil)
+		close(gate)
+	})
+	t.Cleanup(thaw)
+	return thaw
+}
+
 type wire struct {
 	net.Conn
 	of *wires
 }
 
 func (w *wire) NetConn() net.Conn { return w.Conn }
+
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if gate := w.of.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return n, err
+}
 
 func (w *wire) Write(b []byte) (int, error) {
 	w.of.sent.Add(1)

@@ -82,36 +82,43 @@ type begun struct {
 // begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken. It begins none
 // where judge says that a statement may stand alone. It is the one place that begins one.
 func (d *DB) begin(ctx context.Context, options sql.TxOptions, judge judgement) (begun, error) {
-	result := make(chan begun, 1) // not variables: a call that was left behind may still write to them
-	err := await(ctx, func() error {
+	return handOver(ctx, func() (begun, error) {
 		for tries := 0; ; tries++ {
-			conn := d.conn
-			if conn == nil {
-				var err error
-				if conn, err = d.take(ctx); err != nil {
-					return err
-				}
-			}
-			b := begun{conn: conn}
-			var err error
-			if b.link, err = judge(ctx, conn); err == nil && !b.link.alone {
-				b.tx, err = begin(ctx, conn, options)
-			}
+			b, err := d.tryBegin(ctx, options, judge)
 			if err == nil {
-				result <- b
-				return nil
+				return b, nil
 			}
-			discard(conn, err)
-			d.giveBack(conn)
+			if b.conn == nil {
+				return begun{}, err
+			}
+			discard(b.conn, err)
+			d.giveBack(b.conn)
 			if d.conn != nil || tries == maxTries || ctx.Err() != nil || !isLost(err) {
-				return fmt.Errorf("begin: %w", err)
+				return begun{}, fmt.Errorf("begin: %w", err)
 			}
 		}
-	})
-	if err != nil {
-		return begun{}, err
+	}, d.drop)
+}
+
+// tryBegin is begin on one connection, which the caller gives back after an error.
+func (d *DB) tryBegin(ctx context.Context, options sql.TxOptions, judge judgement) (b begun, err error) {
+	if b.conn = d.conn; b.conn == nil {
+		if b.conn, err = d.take(ctx); err != nil {
+			return b, err
+		}
 	}
-	return <-result, nil
+	if b.link, err = judge(ctx, b.conn); err == nil && !b.link.alone {
+		b.tx, err = begin(ctx, b.conn, options)
+	}
+	return b, err
+}
+
+// drop gives back what was begun for a caller who has left.
+func (d *DB) drop(b begun) {
+	if b.tx != nil {
+		_ = leave(b.tx.Rollback)
+	}
+	d.leaveConn(b.conn, nil)
 }
 
 // A judgement says what is known of a connection; an error, that it is of no use.
