@@ -3,9 +3,10 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"fmt"
 	"net"
 	"net/netip"
-	"path"
 )
 
 // view is what a connection looks like from the server's end.
@@ -15,7 +16,6 @@ type view struct {
 	ClientPort sql.NullInt64  `db:"client_port"`
 	Server     sql.NullString `db:"server"`
 	ServerPort sql.NullInt64  `db:"server_port"`
-	ListensOn  string         `db:"listens_on"`
 	Usual      bool           `db:"usual"` // alone, a statement has the isolation and the rights that a transaction of ours asks for
 }
 
@@ -24,7 +24,6 @@ var askConnection = DefineRead("ask_connection", `
 	SELECT pg_catalog.pg_backend_pid() AS pid,
 	       pg_catalog.host(pg_catalog.inet_client_addr()) AS client, pg_catalog.inet_client_port() AS client_port,
 	       pg_catalog.host(pg_catalog.inet_server_addr()) AS server, pg_catalog.inet_server_port() AS server_port,
-	       pg_catalog.current_setting('port') AS listens_on,
 	       pg_catalog.current_setting('default_transaction_isolation') = 'read committed'
 	           AND pg_catalog.current_setting('default_transaction_read_only') = 'off' AS usual`)
 
@@ -35,16 +34,17 @@ var askConnection = DefineRead("ask_connection", `
 func (d *DB) ask(ctx context.Context, conn *sql.Conn, self pqConn) (*link, error) {
 	var seen view
 	err := connSession(conn).get(ctx, &seen, d.texts.of(askConnection, alone), nil)
-	if err != nil && (isLost(err) || ctx.Err() != nil) {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return nil, err
+	case err != nil && isLost(err):
+		return nil, fmt.Errorf("%w: %w", driver.ErrBadConn, err)
 	}
 	l := &link{wire: self.wire, status: self.status} // of a server that refuses the question nothing is known
-	if err == nil && seen.Usual {
-		if seen.isDirect(self) {
-			l.prepared = make(map[string]statement)
-		}
-		l.alone = self.binary || l.prepared != nil
+	if err == nil && seen.isDirect(self) {
+		l.prepared = make(map[string]statement)
 	}
+	l.alone = d.opts.Statements == Single || seen.Usual && (self.binary || l.prepared != nil)
 	return l, nil
 }
 
@@ -55,7 +55,7 @@ func (d *DB) ask(ctx context.Context, conn *sql.Conn, self pqConn) (*link, error
 // server connection which it begins with. So both ends of a TCP connection must have the same two addresses, and while it lives
 // no other one has these four numbers. Behind anything that ends TCP, and where addresses are translated, they differ.
 //
-// A Unix socket has no such name. There both ends must see one, and the path must end in the port that the server listens on.
+// A Unix socket has no such name. There the process that listens on it must be the parent of the backend, as only the server is.
 func (v view) isDirect(self pqConn) bool {
 	if v.PID == 0 || v.PID != self.pid {
 		return false
@@ -64,7 +64,7 @@ func (v view) isDirect(self pqConn) bool {
 	case *net.TCPConn:
 		return isAt(wire.LocalAddr(), v.Client, v.ClientPort) && isAt(wire.RemoteAddr(), v.Server, v.ServerPort)
 	case *net.UnixConn:
-		return !v.Client.Valid && !v.Server.Valid && path.Base(wire.RemoteAddr().String()) == ".s.PGSQL."+v.ListensOn
+		return !v.Client.Valid && !v.Server.Valid && listensForParentOf(v.PID, wire)
 	default:
 		return false
 	}

@@ -3,6 +3,9 @@ package pg
 import (
 	"database/sql"
 	"net"
+	"os"
+	"os/exec"
+	"runtime"
 	"testing"
 )
 
@@ -55,19 +58,31 @@ func TestIsDirect(t *testing.T) {
 	}
 }
 
-// The path of a Unix socket ends in a port, which has to be that on which the server listens.
+// On a Unix socket the one who listens has to be the parent of the backend.
 func TestIsDirectOnUnixSocket(t *testing.T) {
 	wire := socket(t, ".s.PGSQL.5433")
+	ours := exec.CommandContext(t.Context(), "cat")
+	stdin, err := ours.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = stdin.Close(), ours.Wait() })
+	child, other := ours.Process.Pid, os.Getpid()
 	for name, test := range map[string]struct {
 		seen view
+		key  int
 		want bool
 	}{
-		"the same":            {view{PID: 7, ListensOn: "5433"}, true},
-		"another backend":     {view{PID: 8, ListensOn: "5433"}, false},
-		"another port":        {view{PID: 7, ListensOn: "5432"}, false},
-		"the server sees TCP": {view{PID: 7, ListensOn: "5433", Client: sql.NullString{String: "127.0.0.1", Valid: true}}, false},
+		"a child of who listens": {seen: view{PID: child}, key: child, want: runtime.GOOS == "linux"},
+		"a child of another":     {seen: view{PID: other}, key: other},
+		"no process":             {seen: view{PID: 1 << 30}, key: 1 << 30},
+		"another backend":        {seen: view{PID: child}, key: other},
+		"the server sees TCP":    {seen: view{PID: child, Client: sql.NullString{String: "127.0.0.1", Valid: true}}, key: child},
 	} {
-		if got := test.seen.isDirect(pqConn{pid: 7, wire: wire}); got != test.want {
+		if got := test.seen.isDirect(pqConn{pid: test.key, wire: wire}); got != test.want {
 			t.Errorf("%s: direct %t, want %t", name, got, test.want)
 		}
 	}

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"net"
 	"reflect"
@@ -31,56 +32,73 @@ var unknown = &link{}
 
 // on calls do with the session that sends a lone statement on the connection, if it may stand alone.
 func (l *link) on(ctx context.Context, conn *sql.Conn, do func(session) error) error {
-	if l.prepared != nil {
-		return onPrepared(ctx, conn, l, do)
+	if l == unknown {
+		return do(connSession(conn))
 	}
-	return do(connSession(conn))
+	var err error
+	if l.prepared != nil {
+		err = onPrepared(ctx, conn, l, do)
+	} else {
+		err = do(connSession(conn))
+	}
+	if errors.Is(err, driver.ErrBadConn) {
+		return errNoAnswer
+	}
+	return err
 }
 
+// errNoAnswer is said in place of driver.ErrBadConn, which means that nothing was sent, and which lib/pq says as well when it has sent
+// a statement and got no answer.
+var errNoAnswer = errors.New("the connection broke before the answer: the statement may or may not have taken effect")
+
 // judge returns the link of a connection. One that was not seen before is asked, in one round trip; one on which something came
-// unasked, such as its end, has to answer once more. So a statement is never the first to find out that the server is gone: lib/pq
-// then reports driver.ErrBadConn even after it has sent something. An error says that the connection is of no use, and nothing
-// has been sent but questions.
+// unasked, such as its end, has to answer once more. So a statement is never the first to find out that the server is gone. An error
+// says that the connection is of no use, and nothing has been sent but questions.
 func (d *DB) judge(ctx context.Context, conn *sql.Conn) (*link, error) {
-	known, self := d.links.known(conn)
-	if known == nil {
-		var err error
+	if d.links == nil {
+		return unknown, nil
+	}
+	known, self, err := d.links.known(conn)
+	switch {
+	case err != nil:
+		return nil, err
+	case known == nil:
 		if known, err = d.ask(ctx, conn, self); err != nil {
 			return nil, err
 		}
 		d.links.add(self.key, known)
-		return known, nil
-	}
-	if known.alone && !isQuiet(known.wire) {
-		if err := conn.PingContext(ctx); err != nil {
-			return nil, err
-		}
+	case known.alone && !isQuiet(known.wire):
+		return known, conn.PingContext(ctx)
 	}
 	return known, nil
 }
 
-// known returns the connection's link, or nil and what the driver tells of a connection that has none yet.
-func (l *links) known(conn *sql.Conn) (known *link, self pqConn) {
+// known returns the connection's link, or nil and what the driver tells of a connection that has none yet. One on which somebody has
+// left a transaction open is thrown away: alone, a statement would be in it, and reported as written.
+func (l *links) known(conn *sql.Conn) (known *link, self pqConn, err error) {
 	known = unknown
-	_ = conn.Raw(func(c any) error {
+	err = conn.Raw(func(c any) error {
 		if !isPQConn(c) {
 			return nil
 		}
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		if known = l.of[c]; known != nil {
-			if known.alone && known.status.Uint() != idleStatus {
-				known = unknown // somebody has left a transaction open: lib/pq's BEGIN refuses that
+		known = l.of[c]
+		l.mu.Unlock()
+		if known == nil {
+			var ok bool
+			if self, ok = readPQConn(c); !ok {
+				known = unknown
+				return nil
 			}
-			return nil
+		} else {
+			self.status = known.status
 		}
-		var ok bool
-		if self, ok = readPQConn(c); !ok || self.status.Uint() != idleStatus {
-			known = unknown
+		if self.status.Uint() != idleStatus {
+			return driver.ErrBadConn
 		}
 		return nil
 	})
-	return known, self
+	return known, self, err
 }
 
 // add remembers a link, and forgets those whose connections were closed meanwhile.

@@ -2,6 +2,7 @@ package pg_test
 
 import (
 	"database/sql"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type wires struct {
 	target atomic.Pointer[string] // where to, if not where the DSN says
 	sent   atomic.Int64
 	opened atomic.Int64
+	lose   atomic.Bool                   // the next answer: the connection breaks instead
 	gate   atomic.Pointer[chan struct{}] // what the server says is read when it is closed
 }
 
@@ -61,6 +63,10 @@ func (w *wire) NetConn() net.Conn { return w.Conn }
 
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
+	if w.of.lose.CompareAndSwap(true, false) {
+		_ = w.Close()
+		return 0, io.EOF
+	}
 	if gate := w.of.gate.Load(); gate != nil {
 		<-*gate
 	}

@@ -42,7 +42,7 @@ type Options struct {
 type DB struct {
 	opts  Options
 	texts *texts
-	links *links
+	links *links // nil with pgx
 	pool  *sql.DB
 	conn  *sql.Conn // set by Hold; then no other connection is used
 	tx    *sql.Tx   // set by In; then neither is used
@@ -54,10 +54,15 @@ var ours = reflectx.NewMapperFunc("db", strings.ToLower)
 
 // New returns a DB on a pool that stays the caller's: it is not pinged, tuned or closed. New does no I/O.
 func New(db *sql.DB, opts Options) *DB {
-	if opts.Statements == Auto && isPGX(db) {
+	d := &DB{pool: db}
+	switch {
+	case !isPGX(db):
+		d.links = newLinks()
+	case opts.Statements == Auto:
 		opts.Statements = Single
 	}
-	return &DB{opts: opts, texts: newTexts(opts), links: newLinks(), pool: db}
+	d.opts, d.texts = opts, newTexts(opts)
+	return d
 }
 
 // In returns the DB bound to a transaction of the caller, who commits or rolls it back.

@@ -77,7 +77,13 @@ func (d *DB) send(ctx context.Context, q *Query, do func(context.Context, sessio
 
 func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, session, string) error) error {
 	if d.opts.Statements == Single {
-		return d.onConn(ctx, func(conn *sql.Conn) error { return do(ctx, connSession(conn), d.texts.of(q, alone)) })
+		return d.onConn(ctx, func(conn *sql.Conn) error {
+			link, err := d.judge(ctx, conn)
+			if err != nil {
+				return err
+			}
+			return link.on(ctx, conn, func(on session) error { return do(ctx, on, d.texts.of(q, alone)) })
+		})
 	}
 	judge := inAnyCase
 	if d.opts.Statements == Auto {
