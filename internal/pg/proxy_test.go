@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
@@ -17,7 +19,12 @@ import (
 // listen serves each connection that comes by serve, until the test ends. What serve opens it gives to keep, which closes it then.
 func listen(t *testing.T, serve func(client net.Conn, keep func(net.Conn))) (addr string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return listenAt(t, "tcp", "127.0.0.1:0", serve)
+}
+
+func listenAt(t *testing.T, network, at string, serve func(client net.Conn, keep func(net.Conn))) (addr string) {
+	t.Helper()
+	listener, err := net.Listen(network, at)
 	kit.Must(t, err)
 	var running sync.WaitGroup
 	var mu sync.Mutex
@@ -59,24 +66,38 @@ func newProxy(t *testing.T, target string) *proxy {
 	t.Helper()
 	p := new(proxy)
 	p.target.Store(&target)
-	p.addr = listen(t, func(client net.Conn, keep func(net.Conn)) {
-		defer client.Close()
-		server, err := net.Dial("tcp", *p.target.Load())
-		if err != nil {
-			return
-		}
-		defer server.Close()
-		keep(server)
-		var back sync.WaitGroup
-		back.Go(func() {
-			_, _ = io.Copy(client, server)
-			_ = client.Close()
-		})
-		_, _ = io.Copy(server, client)
-		_ = server.Close()
-		back.Wait()
-	})
+	p.addr = listen(t, func(client net.Conn, keep func(net.Conn)) { relay(client, keep, "tcp", *p.target.Load()) })
 	return p
+}
+
+// newSocketProxy hands on bytes to a Unix socket from another one of the same name, and returns that one's directory.
+func newSocketProxy(t *testing.T, target string) (dir string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pg") // a socket's path must be short
+	kit.Must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listenAt(t, "unix", filepath.Join(dir, filepath.Base(target)), func(client net.Conn, keep func(net.Conn)) {
+		relay(client, keep, "unix", target)
+	})
+	return dir
+}
+
+func relay(client net.Conn, keep func(net.Conn), network, target string) {
+	defer client.Close()
+	server, err := net.Dial(network, target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	keep(server)
+	var back sync.WaitGroup
+	back.Go(func() {
+		_, _ = io.Copy(client, server)
+		_ = client.Close()
+	})
+	_, _ = io.Copy(server, client)
+	_ = server.Close()
+	back.Wait()
 }
 
 // A switcher is a pooler in transaction mode. Each client opens one more server connection, sees the start-up key of that, and
