@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strings"
 )
 
 // prepared sends statements on a direct connection of lib/pq's, which has them prepared: then each is one round trip, and the
@@ -32,10 +33,11 @@ type statement interface {
 // maxPrepared bounds what the server keeps for one connection: about as many as there are, of those that are sent at all.
 const maxPrepared = 200
 
-const (
-	unknownStatement = "26000" // somebody has sent DEALLOCATE or DISCARD
-	otherResultType  = "0A000" // a column has another type now
-)
+// mayBeStale reports whether a statement was refused for what its preparation may be to blame for: somebody has sent DEALLOCATE or
+// DISCARD, its result has other columns now, or its text has another meaning. Then it has done nothing.
+func mayBeStale(state string) bool {
+	return state == missingStatement || state == notSupported || strings.HasPrefix(state, "42")
+}
 
 // onPrepared calls do with a session that prepares, on a connection which is known to be direct.
 func onPrepared(ctx context.Context, conn *sql.Conn, l *link, do func(session) error) error {
@@ -112,8 +114,7 @@ func (p *prepared) query(ctx context.Context, text string, args []any) (*cursor,
 	return newCursor(rows), nil
 }
 
-// send executes a statement that is prepared, or is now. One that was forgotten, or whose result has other types than when it
-// was prepared, is refused before it does anything: it is prepared again, once.
+// send executes a statement that is prepared, or is now. One that may have been prepared for other tables is prepared again, once.
 func (p *prepared) send(ctx context.Context, text string, args []any, execute func(statement, []driver.NamedValue) error) error {
 	values, err := p.values(args)
 	if err != nil {
@@ -121,7 +122,7 @@ func (p *prepared) send(ctx context.Context, text string, args []any, execute fu
 	}
 	if s := p.link.prepared[text]; s != nil {
 		err := execute(s, values)
-		if state := SQLState(err); state != unknownStatement && state != otherResultType {
+		if !mayBeStale(SQLState(err)) {
 			return err
 		}
 		p.drop(text)

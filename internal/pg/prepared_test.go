@@ -40,6 +40,7 @@ var (
 	aNull     = pg.DefineRead("a_null", `SELECT NULL::text WHERE $1::int > 0`)
 	tooMany   = pg.DefineRead("too_many", `SELECT $1::int AS n, 1 AS other`)
 	readAll   = pg.DefineRead("read_all", `SELECT n FROM things ORDER BY 1`)
+	inferred  = pg.Define("inferred", `INSERT INTO things (n) VALUES ($1)`)
 	nothing   = pg.DefineRead("nothing", `SELECT 1 WHERE $1::int = 0`)
 	sleep     = pg.DefineRead("sleep", `SELECT 'slept' FROM pg_sleep($1::int)`)
 )
@@ -135,6 +136,30 @@ func TestPreparedAgain(t *testing.T) {
 	if opened := w.opened.Load(); opened != 1 {
 		t.Errorf("%d connections", opened)
 	}
+}
+
+// The text of a statement means something else now, and its parameters have other types: it is prepared again.
+func TestPreparedForOtherTypes(t *testing.T) {
+	t.Parallel()
+	db, w := pqThings(t, pgtest.PQ)
+	db.SetMaxOpenConns(1)
+	st := pg.New(db, pg.Options{Timeout: kit.Patience})
+	changes := []string{`ALTER TABLE things ALTER n TYPE text`, `ALTER TABLE things ALTER n TYPE int USING n::int`}
+	for _, change := range changes {
+		kit.Exec(t, db, change)
+		if _, err := st.Exec(t.Context(), inferred, "7"); err != nil {
+			t.Fatalf("%s: %v", change, err)
+		}
+	}
+	if n := kit.One[int](t, db, `SELECT count(*) FROM things`); n != len(changes) || w.opened.Load() != 1 {
+		t.Errorf("%d rows, want %d, on %d connections", n, len(changes), w.opened.Load())
+	}
+	kit.Exec(t, db, `ALTER TABLE things RENAME TO gone`)
+	_, err := st.Exec(t.Context(), inferred, "7")
+	wantAdvice(t, pg.Problem("write", err), "42P01", "migrate up")
+	kit.Exec(t, db, `ALTER TABLE gone RENAME TO things`)
+	_, err = st.Exec(t.Context(), inferred, "7")
+	kit.Must(t, err)
 }
 
 // What the server keeps is bounded.
