@@ -17,6 +17,7 @@ type cursor struct {
 	rows   driver.Rows
 	values []driver.Value
 	err    error
+	closed bool
 }
 
 func newCursor(rows driver.Rows) *cursor {
@@ -31,8 +32,16 @@ func (c *cursor) Next() bool {
 	return err == nil
 }
 
-func (c *cursor) Err() error   { return c.err }
-func (c *cursor) Close() error { return c.rows.Close() }
+func (c *cursor) Err() error { return c.err }
+
+// Close may be called again, which lib/pq's own would not return from.
+func (c *cursor) Close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	return c.rows.Close()
+}
 
 func (c *cursor) Scan(dest ...any) error {
 	if len(dest) != len(c.values) {

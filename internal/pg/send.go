@@ -76,18 +76,21 @@ func (d *DB) send(ctx context.Context, q *Query, do func(context.Context, sessio
 }
 
 func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, session, string) error) error {
-	if d.opts.Statements == Single {
+	single := func(conn *sql.Conn, l *link) error {
+		return l.on(ctx, conn, func(on session) error { return do(ctx, on, d.texts.of(q, alone)) })
+	}
+	judge := d.judge
+	switch d.opts.Statements {
+	case Single:
 		return d.onConn(ctx, func(conn *sql.Conn) error {
-			link, err := d.judge(ctx, conn)
+			l, err := d.judge(ctx, conn)
 			if err != nil {
 				return err
 			}
-			return link.on(ctx, conn, func(on session) error { return do(ctx, on, d.texts.of(q, alone)) })
+			return single(conn, l)
 		})
-	}
-	judge := inAnyCase
-	if d.opts.Statements == Auto {
-		judge = d.judge
+	case InTx:
+		judge = inAnyCase
 	}
 	// A guard that waited for a lock has to see what the holder wrote: READ COMMITTED, whatever the application's default.
 	options := sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: q.read}
@@ -98,13 +101,10 @@ func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, s
 	if b.tx != nil {
 		return d.commit(ctx, b, func(tx *sql.Tx) error { return do(ctx, txSession(tx), d.texts.of(q, ownTx)) })
 	}
-	err = b.link.on(ctx, b.conn, func(on session) error { return do(ctx, on, d.texts.of(q, alone)) })
-	if err != nil {
-		d.leaveConn(b.conn, err)
-		return err
-	}
+	err = single(b.conn, b.link)
+	discard(b.conn, err)
 	d.giveBack(b.conn)
-	return nil
+	return err
 }
 
 const (
