@@ -19,7 +19,7 @@ func TestConnectionIsNotLostWithItsCaller(t *testing.T) {
 			db.SetMaxOpenConns(1)
 			_, err := pg.New(db, pg.Options{Statements: mode, Timeout: kit.Patience}).Exec(t.Context(), writeOne, 1)
 			kit.Must(t, err)
-			thaw := w.freeze(t)
+			thaw := w.Freeze(t)
 			st := pg.New(db, pg.Options{Statements: mode, Timeout: 20 * time.Millisecond}) // it knows no connection yet
 			_, err = st.Exec(t.Context(), writeOne, 2)
 			kit.WantIs(t, err, pg.ErrTimeout)

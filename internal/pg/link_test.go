@@ -2,12 +2,7 @@ package pg_test
 
 import (
 	"database/sql"
-	"io"
-	"net"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/lib/pq"
 
@@ -16,74 +11,12 @@ import (
 	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
-// wires are the connections that lib/pq makes to wherever they lead now, and how often it has sent something on them: with this
-// driver a round trip each, for it waits for the answer before it sends more.
-type wires struct {
-	target atomic.Pointer[string] // where to, if not where the DSN says
-	sent   atomic.Int64
-	opened atomic.Int64
-	lose   atomic.Bool                   // the next answer: the connection breaks instead
-	gate   atomic.Pointer[chan struct{}] // what the server says is read when it is closed
-}
-
-func (w *wires) Dial(network, address string) (net.Conn, error) {
-	return w.DialTimeout(network, address, kit.Patience)
-}
-
-func (w *wires) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	if target := w.target.Load(); target != nil {
-		address = *target
-	}
-	conn, err := net.DialTimeout(network, address, timeout)
-	w.opened.Add(1)
-	return &wire{conn, w}, err
-}
-
-// take returns what was sent since it was called last.
-func (w *wires) take() int64 { return w.sent.Swap(0) }
-
-// freeze keeps back what the server says, until thaw or the end of the test.
-func (w *wires) freeze(t *testing.T) (thaw func()) {
-	gate := make(chan struct{})
-	w.gate.Store(&gate)
-	thaw = sync.OnceFunc(func() {
-		w.gate.Store(nil)
-		close(gate)
-	})
-	t.Cleanup(thaw)
-	return thaw
-}
-
-type wire struct {
-	net.Conn
-	of *wires
-}
-
-func (w *wire) NetConn() net.Conn { return w.Conn }
-
-func (w *wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	if w.of.lose.CompareAndSwap(true, false) {
-		_ = w.Close()
-		return 0, io.EOF
-	}
-	if gate := w.of.gate.Load(); gate != nil {
-		<-*gate
-	}
-	return n, err
-}
-
-func (w *wire) Write(b []byte) (int, error) {
-	w.of.sent.Add(1)
-	return w.Conn.Write(b)
-}
-
 // openPQ opens a pool of lib/pq's own connections, and returns what they send.
-func openPQ(t *testing.T, dsn string) (*sql.DB, *wires) {
+func openPQ(t *testing.T, dsn string) (*sql.DB, *kit.Wires) {
 	t.Helper()
 	connector, err := pq.NewConnector(dsn)
 	kit.Must(t, err)
-	w := new(wires)
+	w := new(kit.Wires)
 	connector.Dialer(w)
 	db := sql.OpenDB(connector)
 	t.Cleanup(func() { kit.Must(t, db.Close()) })
@@ -91,7 +24,7 @@ func openPQ(t *testing.T, dsn string) (*sql.DB, *wires) {
 }
 
 // pqThings is a pool of lib/pq's on a database with a table.
-func pqThings(t *testing.T, access pgtest.Access, setUp ...string) (*sql.DB, *wires) {
+func pqThings(t *testing.T, access pgtest.Access, setUp ...string) (*sql.DB, *kit.Wires) {
 	t.Helper()
 	database := pgtest.Empty(t)
 	side := database.Open(t, pgtest.PGX)
@@ -138,11 +71,11 @@ func TestRoundTripsOfPQ(t *testing.T) {
 			kit.Must(t, db.PingContext(t.Context()))
 			st := pg.New(db, pg.Options{Statements: test.mode, Timeout: kit.Patience})
 			for i, want := range []int64{test.first, test.then, test.then} {
-				w.take()
+				w.Sent()
 				if n, err := st.Exec(t.Context(), writeOne, i); err != nil || n != 1 {
 					t.Fatalf("wrote %d rows, %v", n, err)
 				}
-				if got := w.take(); got != want {
+				if got := w.Sent(); got != want {
 					t.Errorf("statement %d took %d round trips, want %d", i+1, got, want)
 				}
 			}
@@ -161,24 +94,24 @@ func TestEachConnectionIsAsked(t *testing.T) {
 	st := pg.New(db, pg.Options{Timeout: kit.Patience})
 	var before, after int
 	kit.Must(t, st.Get(t.Context(), &before, backend))
-	w.take()
+	w.Sent()
 	kit.Must(t, st.Get(t.Context(), &before, backend))
-	if n := w.take(); n != 1 {
+	if n := w.Sent(); n != 1 {
 		t.Errorf("%d round trips on a connection that is known, want the statement's own, which has no arguments", n)
 	}
 	db.SetMaxIdleConns(-1)
 	db.SetMaxIdleConns(1)
-	opened := w.opened.Load()
+	opened := w.Opened()
 	kit.Must(t, st.Get(t.Context(), &after, backend))
-	if before == after || w.opened.Load() != opened+1 {
-		t.Fatalf("backends %d and %d, %d connections opened", before, after, w.opened.Load()-opened)
+	if before == after || w.Opened() != opened+1 {
+		t.Fatalf("backends %d and %d, %d connections opened", before, after, w.Opened()-opened)
 	}
 	held, giveBack, err := st.Hold(t.Context())
 	kit.Must(t, err)
 	defer giveBack()
-	w.take()
+	w.Sent()
 	kit.Must(t, held.Get(t.Context(), &after, backend))
-	if n := w.take(); n != 1 {
+	if n := w.Sent(); n != 1 {
 		t.Errorf("%d round trips on a held connection that is known, want 1", n)
 	}
 }
@@ -230,10 +163,10 @@ func TestEndedConnectionOfPQ(t *testing.T) {
 	kit.Until(t, "the session is gone", func() bool {
 		return kit.One[int](t, side, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, conn[0]) == 0
 	})
-	opened := w.opened.Load()
+	opened := w.Opened()
 	n, err := st.Exec(t.Context(), writeOne, 1)
-	if err != nil || n != 1 || w.opened.Load() != opened+1 {
-		t.Fatalf("wrote %d rows, %v, on %d new connections", n, err, w.opened.Load()-opened)
+	if err != nil || n != 1 || w.Opened() != opened+1 {
+		t.Fatalf("wrote %d rows, %v, on %d new connections", n, err, w.Opened()-opened)
 	}
 	if n := kit.One[int](t, db, `SELECT count(*) FROM things`); n != 1 {
 		t.Errorf("%d rows, want 1", n)

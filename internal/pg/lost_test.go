@@ -22,7 +22,7 @@ func TestLostAnswerOfPQ(t *testing.T) {
 				st := pg.New(db, pg.Options{Statements: mode, Timeout: kit.Patience})
 				_, err := st.Exec(t.Context(), writeOne, 1)
 				kit.Must(t, err)
-				w.lose.Store(true)
+				w.LoseAnswer()
 				_, err = st.Exec(t.Context(), writeOne, 2)
 				if err == nil || errors.Is(err, driver.ErrBadConn) {
 					t.Errorf("%v, want an error that leaves open whether it was written", err)

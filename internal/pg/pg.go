@@ -23,7 +23,8 @@ const (
 	Auto Statements = iota
 	// Single sends one autocommit statement: one round trip. With lib/pq in its default mode behind a pooler that
 	// shares server connections between transactions this gives wrong answers without an error; it is safe there
-	// with binary_parameters=yes, and on direct connections always.
+	// with binary_parameters=yes, and on direct connections always. With a driver that wraps lib/pq a statement whose answer is
+	// lost with its connection is sent again.
 	Single
 	// InTx sends BEGIN, the statement and COMMIT. It is safe everywhere and costs two more round trips.
 	InTx

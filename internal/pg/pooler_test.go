@@ -72,13 +72,13 @@ func mustAskAll(t *testing.T, st *pg.DB) {
 }
 
 // costs checks how many round trips a lone statement takes, on a connection of the pool that is known already.
-func costs(t *testing.T, st *pg.DB, w *wires, want int64) {
+func costs(t *testing.T, st *pg.DB, w *kit.Wires, want int64) {
 	t.Helper()
 	var got string
 	kit.Must(t, st.Get(t.Context(), &got, asked[0], 1))
-	w.take()
+	w.Sent()
 	kit.Must(t, st.Get(t.Context(), &got, asked[0], 1))
-	if n := w.take(); n != want {
+	if n := w.Sent(); n != want {
 		t.Errorf("a statement took %d round trips, want %d", n, want)
 	}
 }
@@ -122,7 +122,7 @@ func TestPoolerThatPassesOnTheKey(t *testing.T) {
 	kit.Exec(t, database.Open(t, pgtest.PGX), `CREATE TABLE things (n int)`)
 	db, w := openPQ(t, database.AccessURL(t, pgtest.PQ))
 	p := newSwitcher(t, hostOf(t, database))
-	w.target.Store(&p.addr)
+	w.LeadTo(p.addr)
 	db.SetMaxIdleConns(12)
 
 	conn, err := db.Conn(t.Context())
@@ -152,7 +152,7 @@ func TestPoolMovesBehindPooler(t *testing.T) {
 			mustAskAll(t, st)
 			costs(t, st, w, 1)
 
-			w.target.Store(&pooler.Host)
+			w.LeadTo(pooler.Host)
 			db.SetMaxIdleConns(3) // some connections are direct still
 			if mode != "statement" {
 				db.SetMaxOpenConns(map[string]int{"session": 6, "transaction": 12}[mode])
@@ -184,7 +184,7 @@ func TestProxyMovesBehindPooler(t *testing.T) {
 	kit.Must(t, err)
 	db, w := openPQ(t, database.AccessURL(t, pgtest.PQ))
 	p := newProxy(t, hostOf(t, database))
-	w.target.Store(&p.addr)
+	w.LeadTo(p.addr)
 	db.SetMaxIdleConns(12)
 	st := pg.New(db, pg.Options{Timeout: kit.Patience})
 	mustAskAll(t, st)

@@ -128,12 +128,12 @@ func TestPreparedAgain(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", change, diff)
 		}
 	}
-	w.take()
+	w.Sent()
 	all()
-	if n := w.take(); n != 1 {
+	if n := w.Sent(); n != 1 {
 		t.Errorf("%d round trips, want 1: it is prepared", n)
 	}
-	if opened := w.opened.Load(); opened != 1 {
+	if opened := w.Opened(); opened != 1 {
 		t.Errorf("%d connections", opened)
 	}
 }
@@ -151,8 +151,8 @@ func TestPreparedForOtherTypes(t *testing.T) {
 			t.Fatalf("%s: %v", change, err)
 		}
 	}
-	if n := kit.One[int](t, db, `SELECT count(*) FROM things`); n != len(changes) || w.opened.Load() != 1 {
-		t.Errorf("%d rows, want %d, on %d connections", n, len(changes), w.opened.Load())
+	if n := kit.One[int](t, db, `SELECT count(*) FROM things`); n != len(changes) || w.Opened() != 1 {
+		t.Errorf("%d rows, want %d, on %d connections", n, len(changes), w.Opened())
 	}
 	kit.Exec(t, db, `ALTER TABLE things RENAME TO gone`)
 	_, err := st.Exec(t.Context(), inferred, "7")
@@ -205,9 +205,9 @@ func TestPreparedIsCancelled(t *testing.T) {
 	})
 	cancel()
 	kit.WantIs(t, kit.Receive(t, "the answer", failed), context.Canceled)
-	opened := w.opened.Load() // one more for the cancellation
+	opened := w.Opened() // one more for the cancellation
 	kit.Must(t, st.Get(t.Context(), &got, sleep, 0))
-	if n := w.opened.Load(); n != opened+1 {
+	if n := w.Opened(); n != opened+1 {
 		t.Errorf("%d connections were opened, want a new one", n-opened)
 	}
 }

@@ -66,7 +66,7 @@ func TestWrappedPQ(t *testing.T) {
 			kit.Exec(t, database.Open(t, pgtest.PGX), `CREATE TABLE things (n int)`)
 			connector, err := pq.NewConnector(database.AccessURL(t, test.access))
 			kit.Must(t, err)
-			w := new(wires)
+			w := new(kit.Wires)
 			connector.Dialer(w)
 			db := sql.OpenDB(ownConnector{connector, test.wraps})
 			t.Cleanup(func() { kit.Must(t, db.Close()) })
