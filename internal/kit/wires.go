@@ -29,7 +29,7 @@ func (w *Wires) DialTimeout(network, address string, timeout time.Duration) (net
 	if target := w.target.Load(); target != nil {
 		address = *target
 	}
-	conn, err := net.DialTimeout(network, address, timeout)
+	conn, err := (&net.Dialer{Timeout: timeout}).Dial(network, address)
 	if err != nil {
 		return nil, err
 	}

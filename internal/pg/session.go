@@ -49,7 +49,7 @@ func (s sqlSession) list(ctx context.Context, dest any, text string, args []any)
 }
 
 func (s sqlSession) rows(ctx context.Context, text string, args []any) (rows, error) {
-	return s.on.QueryContext(ctx, text, args...)
+	return s.on.QueryContext(ctx, text, args...) //nolint:rowserrcheck // the caller goes through them
 }
 
 func (s sqlSession) exec(ctx context.Context, text string, args []any) (int64, error) {
