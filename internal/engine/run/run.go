@@ -168,6 +168,13 @@ func (r *Run) settle(final *store.Run) bool {
 	return !over
 }
 
+// Returned reports whether the newest call of the function has returned.
+func (r *Run) Returned() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.call != nil && r.call.closed
+}
+
 // Execute calls the function until it ends, parks, is blocked or is lost, and writes what became of it. left is called when no
 // code of the run goes on here any more.
 func (r *Run) Execute(lease context.Context, left func()) {
