@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,9 @@ func (g *group) flush() {
 		err := g.send(batch)
 		for _, r := range batch {
 			r.done <- err
+		}
+		if len(batch) > 1 {
+			runtime.Gosched() // so that their next rows go together
 		}
 	}
 }
