@@ -35,6 +35,7 @@ const (
 	cellScalingLimit = "scaling-limit" // and a limit
 	cellCrowd        = "crowd"         // the same, with steps that take no time
 	cellCrowdLimit   = "crowd-limit"   // and a limit
+	cellFleet        = "fleet"         // whole runs, by how many processes start and execute them
 
 	cellChildren = "children" // parents and their children, by how many parents there are at a time
 	cellSignals  = "signals"  // runs that wait for a signal, get it and end, by how many signals are under way
@@ -49,7 +50,7 @@ const (
 // cellNames are all that can be measured.
 var cellNames = []string{
 	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
-	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit,
+	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit, cellFleet,
 	cellPayload1KB, cellPayload16KB, cellPayload256KB, cellPayload1MB,
 }
 
@@ -88,7 +89,7 @@ var cells = map[string]func(context.Context, task) (values, error){
 	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellMemory: runMemory,
 	cellQueue: runQueue, cellNamed: runQueue, cellSlots: runQueue, cellLimit: runQueue, cellPartitions: runQueue, cellBoth: runQueue,
 	cellScaling: runQueue, cellScalingLimit: runQueue, cellCrowd: runQueue, cellCrowdLimit: runQueue,
-	cellWorker: runWorker, cellLatency: runLatency,
+	cellWorker: runWorker, cellLatency: runLatency, cellFleet: runFleet,
 	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,
 	cellPayload1KB: runPayloads, cellPayload16KB: runPayloads, cellPayload256KB: runPayloads, cellPayload1MB: runPayloads,
 }

@@ -101,7 +101,10 @@ func runWorker(ctx context.Context, t task) (values, error) {
 }
 
 func openWorker(ctx context.Context, t task) (closer, error) {
-	if t.For == cellLatency {
+	switch t.For {
+	case cellFleet:
+		return beginBusy(ctx, t)
+	case cellLatency:
 		return correspondentNamed(t.Contestant).openWorker(ctx, t.URL)
 	}
 	q := queueings[t.For]

@@ -23,6 +23,7 @@ func (r *results) markdown() string {
 	w.limits()
 	w.latency()
 	w.scaling()
+	w.fleet()
 	w.others()
 	w.waiting()
 	w.payloads()

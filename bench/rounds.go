@@ -88,6 +88,7 @@ func (p plan) queues() []round {
 		all = append(all,
 			round{cell: cellScaling, concurrent: n, contestants: []string{oursPGX, riverPGX}, repetitions: 2},
 			round{cell: cellScalingLimit, concurrent: n, contestants: []string{oursPGX}, repetitions: 2},
+			round{cell: cellFleet, concurrent: n, contestants: []string{oursPQ, oursPGX}, repetitions: 2},
 		)
 		if i == 0 || i == len(p.processes)-1 {
 			all = append(all,
@@ -106,6 +107,8 @@ func (r round) workers(contestant string) int {
 		return 1
 	case cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit:
 		return r.concurrent
+	case cellFleet:
+		return r.concurrent - 1
 	case cellLatency:
 		if correspondentNamed(contestant).openWorker != nil {
 			return 1
@@ -119,6 +122,8 @@ func (p plan) count(r round, contestant string) int {
 	switch r.cell {
 	case cellSteps:
 		return p.steps
+	case cellFleet: // as many as the window brings
+		return 0
 	case cellQueue, cellCrowd, cellCrowdLimit:
 		return p.backlog
 	case cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth:

@@ -40,10 +40,12 @@ func (c counters) usage(ctx context.Context) (values, error) {
 // processorTime returns the microseconds that a process has run.
 func processorTime(u *syscall.Rusage) float64 { return microseconds(u.Utime) + microseconds(u.Stime) }
 
-// add adds what another process has taken in all for n runs, where this is counted.
+// add adds what another process has taken in all for n runs, where this is counted. Nobody knows what it took for those of a window: 0.
 func (v values) add(other *syscall.Rusage, n int) {
 	if _, counted := v[clientCPU+perRun]; counted && other != nil {
-		v[clientCPU+perRun] += processorTime(other) / float64(n)
+		if n > 0 {
+			v[clientCPU+perRun] += processorTime(other) / float64(n)
+		}
 		v[peakMB] = max(v[peakMB], resident(other))
 	}
 }
