@@ -4,10 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"slices"
+	"regexp"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,8 +21,7 @@ type bare struct {
 	db    *sql.DB
 	texts statements
 	owner string
-	rows  chan row // to the flusher; nil: each row is a statement
-	ended sync.WaitGroup
+	group *group // of rows; nil: each row is a statement
 }
 
 // The parts of a statement, in its order.
@@ -52,8 +49,19 @@ func openGrouped(driver, parameters string) func(context.Context, string, int) (
 	return func(ctx context.Context, url string, _ int) (system, error) {
 		b, err := openBare(ctx, driver, url, parameters)
 		if err == nil {
-			b.rows = make(chan row, 1024)
-			b.ended.Go(b.flush)
+			b.group = &group{send: b.sendAll}
+		}
+		return b, err
+	}
+}
+
+// openUnguarded opens a grouped loop whose statements write whether the run is still the owner's or not.
+func openUnguarded(driver string) func(context.Context, string, int) (system, error) {
+	return func(ctx context.Context, url string, _ int) (system, error) {
+		b, err := openBare(ctx, driver, url, "")
+		if err == nil {
+			b.group = &group{send: b.sendAll}
+			b.texts = b.texts.unguarded()
 		}
 		return b, err
 	}
@@ -123,13 +131,20 @@ func recordStatements(ctx context.Context, url, owner string) (texts statements,
 	return texts, err
 }
 
-func (b *bare) Close() error {
-	if b.rows != nil {
-		close(b.rows)
-		b.ended.Wait()
+var guard = regexp.MustCompile(`(?s)CROSS JOIN LATERAL \(.*? SKIP LOCKED\s*\) AS run`)
+
+// unguarded returns the statements without the guard.
+func (s statements) unguarded() statements {
+	for i, text := range s.alone {
+		s.alone[i] = guard.ReplaceAllString(text, "")
 	}
-	return b.db.Close()
+	for i, text := range s.grouped {
+		s.grouped[i] = guard.ReplaceAllString(text, "")
+	}
+	return s
 }
+
+func (b *bare) Close() error { return b.db.Close() }
 
 func (b *bare) Run(ctx context.Context) error {
 	id, err := b.begin(ctx)
@@ -176,11 +191,11 @@ func (b *bare) step(ctx context.Context, id string, i int) error {
 var errNotWritten = errors.New("bare loop: a row was not written")
 
 func (b *bare) write(ctx context.Context, part int, args ...any) error {
-	if b.rows == nil {
+	if b.group == nil {
 		return b.send(ctx, b.texts.alone[part], args, 1)
 	}
 	r := row{part: part, args: args, done: make(chan error, 1)}
-	b.rows <- r
+	b.group.add(r)
 	return <-r.done
 }
 
@@ -194,71 +209,4 @@ func (b *bare) send(ctx context.Context, text string, args []any, n int64) error
 		return errors.Join(err, errNotWritten)
 	}
 	return nil
-}
-
-type row struct {
-	part int
-	args []any
-	done chan error
-}
-
-// flush sends what came while the last statement was under way.
-func (b *bare) flush() {
-	ctx := context.Background()
-	for first := range b.rows {
-		batch := []row{first}
-		for len(batch) < 512 && len(b.rows) > 0 {
-			batch = append(batch, <-b.rows)
-		}
-		var err error
-		if len(batch) == 1 {
-			err = b.send(ctx, b.texts.alone[first.part], first.args, 1)
-		} else {
-			err = b.sendAll(ctx, batch)
-		}
-		for _, r := range batch {
-			r.done <- err
-		}
-	}
-}
-
-func (b *bare) sendAll(ctx context.Context, batch []row) error {
-	set := 0
-	var columns [parts][][]any
-	for _, r := range batch {
-		set |= 1 << r.part
-		if columns[r.part] == nil {
-			columns[r.part] = make([][]any, len(r.args))
-		}
-		for i, arg := range r.args {
-			columns[r.part][i] = append(columns[r.part][i], arg)
-		}
-	}
-	var args []any
-	for _, column := range slices.Concat(columns[:]...) {
-		args = append(args, arrayLiteral(column))
-	}
-	return b.send(ctx, b.texts.grouped[set], args, 0) // it answers with the rows that it did not write
-}
-
-var quote = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
-
-func arrayLiteral(values []any) string {
-	text := []byte{'{'}
-	for i, value := range values {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		switch v := value.(type) {
-		case string:
-			text = append(text, '"')
-			text = append(text, quote.Replace(v)...)
-			text = append(text, '"')
-		case int64:
-			text = strconv.AppendInt(text, v, 10)
-		default:
-			text = append(text, "NULL"...)
-		}
-	}
-	return string(append(text, '}'))
 }

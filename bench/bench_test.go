@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -105,5 +108,52 @@ func TestArrayLiteral(t *testing.T) {
 		arrayLiteral([]any{want, nil}), arrayLiteral([]any{int64(1), int64(2)})).Scan(&got, &n, &null)
 	if err != nil || got != want || n != 2 || null != nil {
 		t.Errorf("%q, %d, %v, %v", got, n, null, err)
+	}
+}
+
+// What a run costs is measured on both sides, of whoever has whole runs.
+func TestCostsAreMeasured(t *testing.T) {
+	for _, c := range contestants {
+		if c.open == nil {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			v, err := runRuns(t.Context(), task{
+				Cell: cellRuns, Contestant: c.name, URL: pgtest.New(t).AccessURL(t, pgtest.PGX), Concurrent: 8, Window: 200 * time.Millisecond,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{runsPerSecond, clientCPU + perRun, serverCPU + perRun, peakMB} {
+				if v[name] <= 0 {
+					t.Errorf("%s: %v", name, v[name])
+				}
+			}
+		})
+	}
+}
+
+// The window is as long as wanted, longer where runs are, and not for ever.
+func TestWindowFor(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: time.Second, 250 * time.Millisecond: time.Second, time.Second: 4 * time.Second, time.Minute: 6 * time.Second,
+	} {
+		if got := windowFor(time.Second, took); got != want {
+			t.Errorf("%s for runs of %s, want %s", got, took, want)
+		}
+	}
+}
+
+// What a worker's process takes counts for the runs, and its memory if it is more; where nothing is counted, it is not either.
+func TestWorkersCostsAreAdded(t *testing.T) {
+	used := &syscall.Rusage{Utime: syscall.Timeval{Sec: 1}, Stime: syscall.Timeval{Usec: 500_000}, Maxrss: 1_000_000}
+	v := values{clientCPU + perRun: 100, peakMB: 50}
+	v.add(used, 1000)
+	if want := (values{clientCPU + perRun: 1600, peakMB: 1024}); !maps.Equal(v, want) {
+		t.Errorf("%v, want %v", v, want)
+	}
+	v = values{}
+	if v.add(used, 1000); len(v) > 0 {
+		t.Errorf("%v, want nothing", v)
 	}
 }

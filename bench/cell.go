@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -34,6 +35,7 @@ const (
 	cellScalingLimit = "scaling-limit" // and a limit
 	cellCrowd        = "crowd"         // the same, with steps that take no time
 	cellCrowdLimit   = "crowd-limit"   // and a limit
+	cellFleet        = "fleet"         // whole runs, by how many processes start and execute them
 
 	cellChildren = "children" // parents and their children, by how many parents there are at a time
 	cellSignals  = "signals"  // runs that wait for a signal, get it and end, by how many signals are under way
@@ -48,7 +50,7 @@ const (
 // cellNames are all that can be measured.
 var cellNames = []string{
 	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
-	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit,
+	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit, cellFleet,
 	cellPayload1KB, cellPayload16KB, cellPayload256KB, cellPayload1MB,
 }
 
@@ -87,7 +89,7 @@ var cells = map[string]func(context.Context, task) (values, error){
 	cellRuns: runRuns, cellGrowth: runRuns, cellSteps: runSteps, cellMemory: runMemory,
 	cellQueue: runQueue, cellNamed: runQueue, cellSlots: runQueue, cellLimit: runQueue, cellPartitions: runQueue, cellBoth: runQueue,
 	cellScaling: runQueue, cellScalingLimit: runQueue, cellCrowd: runQueue, cellCrowdLimit: runQueue,
-	cellWorker: runWorker, cellLatency: runLatency,
+	cellWorker: runWorker, cellLatency: runLatency, cellFleet: runFleet,
 	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,
 	cellPayload1KB: runPayloads, cellPayload16KB: runPayloads, cellPayload256KB: runPayloads, cellPayload1MB: runPayloads,
 }
@@ -121,7 +123,8 @@ func profiled(ctx context.Context, t task, do func(context.Context, task) (value
 	return do(ctx, t)
 }
 
-// runRuns keeps t.Concurrent runs under way for the warm-up and the window, and counts those that end in the window.
+// runRuns keeps t.Concurrent runs under way for the warm-up and the window, and counts those that end in the window. It opens when each
+// caller has had a run, and stays open for several times as long as one takes: callers that began together may end together.
 func runRuns(ctx context.Context, t task) (v values, err error) {
 	sys, err := contestantNamed(t.Contestant).open(ctx, t.URL, t.Concurrent)
 	if err != nil {
@@ -139,9 +142,11 @@ func runRuns(ctx context.Context, t task) (v values, err error) {
 		took time.Duration
 	}
 	runs := make([][]ended, t.Concurrent)
+	first := make([]time.Duration, t.Concurrent)
 	errs := make([]error, t.Concurrent)
 	stop := make(chan struct{})
-	var all sync.WaitGroup
+	var all, warm sync.WaitGroup
+	warm.Add(t.Concurrent)
 	for i := range runs {
 		all.Go(func() {
 			for !closed(stop) && errs[i] == nil {
@@ -149,13 +154,18 @@ func runRuns(ctx context.Context, t task) (v values, err error) {
 				errs[i] = sys.Run(ctx)
 				now := time.Now()
 				runs[i] = append(runs[i], ended{now, now.Sub(began)})
+				if len(runs[i]) == 1 {
+					first[i] = now.Sub(began)
+					warm.Done()
+				}
 			}
 		})
 	}
 	time.Sleep(t.Warmup)
+	warm.Wait()
 	before, beforeErr := counters.read(ctx)
 	from := time.Now()
-	time.Sleep(t.Window)
+	time.Sleep(windowFor(t.Window, slices.Max(first)))
 	to := time.Now()
 	after, afterErr := counters.read(ctx)
 	close(stop)
@@ -171,11 +181,15 @@ func runRuns(ctx context.Context, t task) (v values, err error) {
 		}
 	}
 	v = percentiles(took)
-	v[runsPerSecond] = float64(len(took)) / to.Sub(from).Seconds()
-	for name, n := range after {
-		v[name+perRun] = (n - before[name]) / float64(max(len(took), 1))
-	}
+	v[runsPerSecond], v[peakMB] = float64(len(took))/to.Sub(from).Seconds(), peak()
+	v.perRun(before, after, len(took))
 	return v, nil
+}
+
+// windowFor returns how long the window is for runs that take so long.
+func windowFor(least, took time.Duration) time.Duration {
+	const times, most = 4, 6
+	return min(max(times*took, least), most*least)
 }
 
 func closed(c <-chan struct{}) bool {
@@ -247,7 +261,7 @@ func inUse() float64 {
 	return float64(m.HeapInuse+m.StackInuse) / 1e6
 }
 
-// counters read what the server counts, from a connection of their own. Statements of the bench itself are marked, and not counted.
+// counters read what the server counts and what processors do, from a connection of their own. Statements of the bench itself are marked, and not counted.
 type counters struct {
 	db         *sql.DB
 	statements bool // pg_stat_statements is there
@@ -283,5 +297,17 @@ func (c counters) read(ctx context.Context) (values, error) {
 			WHERE query NOT LIKE '%/* bench */%'`).Scan(&calls)
 		v[sentStatements] = calls
 	}
+	if err != nil {
+		return nil, err
+	}
+	used, err := c.usage(ctx)
+	maps.Copy(v, used)
 	return v, err
+}
+
+// perRun adds what was counted from before to after, for each of n runs.
+func (v values) perRun(before, after values, n int) {
+	for name := range after {
+		v[name+perRun] = (after[name] - before[name]) / float64(max(n, 1))
+	}
 }

@@ -20,6 +20,7 @@ func (r *results) charts(dir string) error {
 var colours = map[string]color.Color{
 	oursPGX:    color.RGBA{R: 0x0b, G: 0x6e, B: 0x99, A: 0xff},
 	oursPQFast: color.RGBA{R: 0x5a, G: 0xb4, B: 0xd6, A: 0xff},
+	oursPQ:     color.RGBA{R: 0xa6, G: 0xd8, B: 0xe8, A: 0xff},
 	groupedPGX: color.RGBA{R: 0x99, G: 0x99, B: 0x99, A: 0xff},
 	singlePGX:  color.RGBA{R: 0xcc, G: 0xcc, B: 0xcc, A: 0xff},
 	dbosGo:     color.RGBA{R: 0xd9, G: 0x5f, B: 0x02, A: 0xff},
@@ -39,7 +40,7 @@ func (r *results) runsChart(path string) error {
 	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
 	p.Add(plotter.NewGrid())
 	drawn := false
-	for _, name := range []string{groupedPGX, oursPGX, oursPQFast, singlePGX, dbosGo, goWork} {
+	for _, name := range []string{groupedPGX, oursPGX, oursPQFast, oursPQ, singlePGX, dbosGo, goWork} {
 		var line plotter.XYs
 		for _, n := range r.Concurrent {
 			if all := r.of(cellRuns, name, n, runsPerSecond); len(all) > 0 {

@@ -63,6 +63,7 @@ const (
 	oursPQ     = "sqlworkflow, lib/pq"
 	groupedPGX = "bare loop, grouped, pgx"
 	groupedPQ  = "bare loop, grouped, lib/pq binary_parameters"
+	unguarded  = "bare loop, grouped, without the guard, pgx"
 	singlePGX  = "bare loop, single, pgx"
 	singlePQ   = "bare loop, single, lib/pq binary_parameters"
 	dbosGo     = "DBOS Go 1.8"
@@ -78,11 +79,20 @@ var (
 )
 
 var contestants = []contestant{
-	onPGX.contestant(oursPGX, "defaults"),
-	onPQFast.contestant(oursPQFast, "`binary_parameters=yes`"),
 	onPQ.contestant(oursPQ, "defaults"),
-	{name: groupedPGX, settings: "one flusher, no engine", open: openGrouped("pgx", "")},
-	{name: groupedPQ, settings: "one flusher, no engine", open: openGrouped("postgres", "binary_parameters=yes")},
+	onPQFast.contestant(oursPQFast, "`binary_parameters=yes`"),
+	onPGX.contestant(oursPGX, "defaults"),
+	{
+		name:     groupedPGX,
+		settings: "no engine; two statements at a time, as the library has them",
+		open:     openGrouped("pgx", ""),
+	},
+	{name: groupedPQ, settings: "the same", open: openGrouped("postgres", "binary_parameters=yes")},
+	{
+		name:     unguarded,
+		settings: "the same, but that a write does not ask whether its run is still its writer's, nor locks it",
+		open:     openUnguarded("pgx"),
+	},
 	{name: singlePGX, settings: "12 statements a run, no engine", open: openSingle("pgx", "")},
 	{name: singlePQ, settings: "12 statements a run, no engine", open: openSingle("postgres", "binary_parameters=yes")},
 	{

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"time"
 
@@ -43,13 +44,13 @@ type plan struct {
 	payloads    []int         // runs with large results at a time
 	payload     time.Duration // for which they are measured
 	only        string
-	contestant  string
+	contestant  *regexp.Regexp
 	profiles    string
 	out         string
 }
 
 var whole = plan{
-	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128},
+	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128, 512},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000,
 	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 4 * time.Second,
@@ -85,14 +86,14 @@ func run(ctx context.Context) error {
 	p := whole
 	short := flag.Bool("smoke", false, "take each measurement once and briefly, to see that it works")
 	only := flag.String("only", "", "take only these cells, with commas between them: "+strings.Join(cellNames, ", "))
-	contestant := flag.String("contestant", "", "measure only contestants whose name has this in it")
+	contestant := flag.String("contestant", "", "measure only contestants in whose name this regular expression is found")
 	concurrent := flag.Int("concurrent", 0,
 		"measure whole runs, parents and signals only with this many at a time, queues with this many processes")
 	profiles := flag.String("profiles", "", "directory for CPU profiles and the server's statements; none if empty")
 	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
 	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
 	others := flag.String("keep", "", "with -only: a results.json from which the other cells are, which the report says")
-	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken (5)")
+	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken, at most (5)")
 	flag.Parse()
 	if *render != "" {
 		r, err := readResults(*render)
@@ -110,13 +111,16 @@ func run(ctx context.Context) error {
 	if *concurrent > 0 {
 		p.concurrent, p.waiting, p.processes, p.payloads = []int{*concurrent}, []int{*concurrent}, []int{*concurrent}, []int{*concurrent}
 	}
-	p.only, p.contestant, p.profiles, p.out, p.url = *only, *contestant, *profiles, *out, os.Getenv("DATABASE_URL")
+	var err error
+	if p.contestant, err = regexp.Compile(*contestant); err != nil {
+		return err
+	}
+	p.only, p.profiles, p.out, p.url = *only, *profiles, *out, os.Getenv("DATABASE_URL")
 	if p.url == "" {
 		return errors.New("DATABASE_URL is empty: it must name a database on a server where databases may be created, as make bench does")
 	}
 	var before *results
 	if *others != "" {
-		var err error
 		if before, err = readResults(*others); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 // spawn has another process do the task.
@@ -74,7 +75,9 @@ func withWorkers(ctx context.Context, t task, workers int) (v values, err error)
 		w.in.Close()
 	}
 	for _, w := range all {
-		err = errors.Join(err, w.end())
+		used, endErr := w.end()
+		v.add(used, t.Count)
+		err = errors.Join(err, endErr)
 	}
 	return v, err
 }
@@ -114,11 +117,12 @@ func (w *workingProcess) ready() error {
 	return nil
 }
 
-// end awaits a process whose input is closed.
-func (w *workingProcess) end() error {
+// end awaits a process whose input is closed, and returns what it has taken.
+func (w *workingProcess) end() (*syscall.Rusage, error) {
 	_, _ = io.Copy(io.Discard, w.out)
 	if err := w.cmd.Wait(); err != nil {
-		return fmt.Errorf("worker: %w: %s", err, w.cmd.Stderr)
+		return nil, fmt.Errorf("worker: %w: %s", err, w.cmd.Stderr)
 	}
-	return nil
+	used, _ := w.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return used, nil
 }

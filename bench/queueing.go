@@ -67,6 +67,12 @@ func runQueue(ctx context.Context, t task) (v values, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	counters, err := openCounters(ctx, t.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer counters.db.Close()
+	before, beforeErr := counters.read(ctx)
 	began := time.Now()
 	if err := inParallel(ctx, t.Count, p.Enqueue); err != nil {
 		return nil, err
@@ -75,8 +81,12 @@ func runQueue(ctx context.Context, t task) (v values, err error) {
 	if err := p.AwaitAll(ctx); err != nil {
 		return nil, err
 	}
+	elapsed := time.Since(began)
+	after, afterErr := counters.read(ctx)
 	n := float64(t.Count)
-	return values{runsPerSecond: n / time.Since(began).Seconds(), startsPerSecond: n / started.Seconds()}, nil
+	v = values{runsPerSecond: n / elapsed.Seconds(), startsPerSecond: n / started.Seconds(), peakMB: peak()}
+	v.perRun(before, after, t.Count)
+	return v, errors.Join(beforeErr, afterErr)
 }
 
 // runWorker executes runs until its input ends, and says when it begins.
@@ -91,7 +101,10 @@ func runWorker(ctx context.Context, t task) (values, error) {
 }
 
 func openWorker(ctx context.Context, t task) (closer, error) {
-	if t.For == cellLatency {
+	switch t.For {
+	case cellFleet:
+		return beginBusy(ctx, t)
+	case cellLatency:
 		return correspondentNamed(t.Contestant).openWorker(ctx, t.URL)
 	}
 	q := queueings[t.For]

@@ -23,6 +23,7 @@ func (r *results) markdown() string {
 	w.limits()
 	w.latency()
 	w.scaling()
+	w.fleet()
 	w.others()
 	w.waiting()
 	w.payloads()
@@ -42,10 +43,10 @@ func (w *report) head() {
 	w.printf("# Results of the bench\n\n")
 	w.printf("Written by `make bench`, %s, in %s. %d processors (%s), shared by the server and the contestants; %s; %s.\n\n",
 		w.Began.Format(time.DateOnly), (time.Duration(w.Seconds) * time.Second).String(), w.Processors, w.Machine, w.Server, w.Go)
-	w.printf("Each figure is the median of %d repetitions (of 3 with limits, of 2 of latency and with several processes), with the least and the most; a "+
-		"window of %s each. The contestants take turns. "+
+	w.printf("Each figure is the median, with the least and the most: of %d repetitions of whole runs (of 2 of %s), of 3 at most of the rest, of 2 of "+
+		"limits, latency and several processes; a window of %s each, longer where runs are. The contestants take turns. "+
 		"Absolute figures mean nothing on another machine, ratios do. A measurement during which something else needed the "+
-		"processors was taken again, up to three times; disturbed to the end were %d of %d.\n\n", w.Repetitions, w.Window, disturbed, len(w.Samples))
+		"processors was taken again, up to three times; disturbed to the end were %d of %d.\n\n", w.Repetitions, strings.Join(lessOften, " and "), w.Window, disturbed, len(w.Samples))
 	for _, e := range w.Earlier {
 		w.printf("Not taken again then, but on %s, of the code of that time, %d times: %s.\n\n",
 			e.Began.Format("2006-01-02 15:04"), e.Repetitions, strings.Join(e.Cells, ", "))
@@ -70,9 +71,12 @@ func (w *report) targets() {
 		{what: "runs/s at 1, of DBOS Go's", want: "≥ 2.2 ×", bound: 2.2, got: runs(1, dbosGo), room: room(1, singlePGX)},
 		{what: "runs/s at 32, of DBOS Go's", want: "≥ 7 ×", bound: 7, got: runs(32, dbosGo), room: room(32, groupedPGX)},
 		{what: "runs/s at 128, of DBOS Go's", want: "≥ 14 ×", bound: 14, got: runs(128, dbosGo), room: room(128, groupedPGX)},
+		{what: "runs/s at 1 on lib/pq, of DBOS Go's", want: "≥ 1.3 ×", bound: 1.3, got: w.ratio(cellRuns, 1, runsPerSecond, oursPQ, dbosGo)},
+		{what: "runs/s at 8 on lib/pq, of DBOS Go's", want: "≥ 1.2 ×", bound: 1.2, got: w.ratio(cellRuns, 8, runsPerSecond, oursPQ, dbosGo)},
 		{what: "runs/s at 1, of a bare loop of single statements, pgx", want: "≥ 1 / 1.15", bound: 1 / 1.15, got: runs(1, singlePGX)},
 		{what: "runs/s at 32, of a bare loop of grouped statements, pgx", want: "≥ 0.8 ×", bound: .8, got: runs(32, groupedPGX)},
 		{what: "runs/s at 128, of a bare loop of grouped statements, pgx", want: "≥ 0.8 ×", bound: .8, got: runs(128, groupedPGX)},
+		{what: "runs/s at 512, of a bare loop of grouped statements, pgx", want: "≥ 0.7 ×", bound: .7, got: runs(512, groupedPGX)},
 		{what: "the same at 1, lib/pq binary_parameters", want: "≥ 1 / 1.15", bound: 1 / 1.15, got: w.ratio(cellRuns, 1, runsPerSecond, oursPQFast, singlePQ)},
 		{what: "the same at 32, lib/pq binary_parameters", want: "≥ 0.8 ×", bound: .8, got: w.ratio(cellRuns, 32, runsPerSecond, oursPQFast, groupedPQ)},
 		{what: "the same at 128, lib/pq binary_parameters", want: "≥ 0.8 ×", bound: .8, got: w.ratio(cellRuns, 128, runsPerSecond, oursPQFast, groupedPQ)},
@@ -96,6 +100,9 @@ func (w *report) targets() {
 	if begins := w.of(cellLatency, oursNotifiedPGX, 0, beginsP50); len(begins) > 0 {
 		list = append(list, target{what: "start to work in another process that is idle, with a notifier, p50, ms", want: "≤ 5", bound: 5, most: true,
 			got: median(begins) / 1000})
+	}
+	if used := w.of(cellRuns, oursPGX, 128, clientCPU+perRun); len(used) > 0 {
+		list = append(list, target{what: "client CPU of a run at 128, µs", want: "≤ 90", bound: 90, most: true, got: median(used)})
 	}
 	w.printf("## What the project asks of itself\n\n| ratio of medians, on pgx unless it says otherwise | wanted | measured | |\n|---|---|---|---|\n")
 	for _, t := range list {
@@ -174,10 +181,10 @@ func (w *report) runs() {
 		"![runs per second, by how many there are at a time](runs.svg)\n\n")
 	w.table(cellRuns, "runs/s, by how many at a time", runsPerSecond, w.Concurrent, spread)
 	w.printf("| runs/s of sqlworkflow on pgx, of | %s |\n|---|%s\n", join(w.Concurrent), strings.Repeat("---|", len(w.Concurrent)))
-	for _, other := range []string{dbosGo, goWork, singlePGX, groupedPGX} {
+	for _, other := range []string{dbosGo, goWork, singlePGX, groupedPGX, unguarded} {
 		w.printf("| %s |", other)
 		for _, n := range w.Concurrent {
-			w.printf(" %.2f |", w.ratio(cellRuns, n, runsPerSecond, oursPGX, other))
+			w.printf(" %s |", ratioText(w.ratio(cellRuns, n, runsPerSecond, oursPGX, other)))
 		}
 		w.printf("\n")
 	}
@@ -187,6 +194,28 @@ func (w *report) runs() {
 	w.table(cellRuns, "statements a run, with BEGIN and COMMIT", sentStatements+perRun, w.Concurrent, plain)
 	w.table(cellRuns, "commits a run that wait for the disk", written+perRun, w.Concurrent, plain)
 	w.table(cellRuns, "bytes of WAL a run", wal+perRun, w.Concurrent, plain)
+	w.costs(cellRuns, "a run", "", w.Concurrent)
+}
+
+// costs writes tables of what processors and memory did, where that was counted.
+func (w *report) costs(cell, of, suffix string, concurrent []int) {
+	for _, c := range []struct{ title, name string }{
+		{"client CPU " + of + ", µs" + suffix, clientCPU + perRun},
+		{"server CPU " + of + ", µs" + suffix, serverCPU + perRun},
+		{"memory, MB" + suffix, peakMB},
+	} {
+		if w.counted(cell, c.name) {
+			w.table(cell, c.title, c.name, concurrent, plain)
+		}
+	}
+}
+
+// counted tells whether a cell has a value of that name.
+func (w *report) counted(cell, name string) bool {
+	return slices.ContainsFunc(w.Samples, func(s sample) bool {
+		_, has := s.Values[name]
+		return has && s.Cell == cell
+	})
 }
 
 func join(numbers []int) string {

@@ -21,6 +21,20 @@ func (w *report) queue() {
 		}
 	}
 	w.printf("\n")
+	w.queueCosts()
+}
+
+// queueCosts writes what processors and memory did, where that was counted.
+func (w *report) queueCosts() {
+	if !w.counted(cellQueue, serverCPU+perRun) {
+		return
+	}
+	w.printf("| a queued run costs | client CPU, both processes, µs | server CPU, µs | memory of the larger process, MB |\n|---|---|---|---|\n")
+	for _, name := range everyQueue() {
+		value := func(of string) string { return plain(w.of(cellQueue, name, 0, of)) }
+		w.printf("| %s | %s | %s | %s |\n", name, value(clientCPU+perRun), value(serverCPU+perRun), value(peakMB))
+	}
+	w.printf("\n")
 }
 
 // A variant is a queue with a limit or partitions.
@@ -131,7 +145,16 @@ func (w *report) scaling() {
 		"in each, there are %s runs in all.\n\n",
 		w.Processors, scalingTakes, scalingSlots, scalingSlots/scalingTakes.Seconds(), fleetLimit, fleetLimit/scalingTakes.Seconds(),
 		thousands(float64(w.PerWorker)), queueSlots, thousands(float64(w.Backlog)))
-	w.printf("| runs/s, by how many processes execute them | %s |\n|---|%s\n", join(w.Processes), strings.Repeat("---|", len(w.Processes)))
+	w.byProcesses("runs/s, by how many processes execute them", runsPerSecond, spread)
+	w.byProcesses("server CPU a run, µs", serverCPU+perRun, plain)
+	w.byProcesses("client CPU a run, all processes, µs", clientCPU+perRun, plain)
+}
+
+func (w *report) byProcesses(title, name string, format func([]float64) string) {
+	if !w.counted(cellScaling, name) && !w.counted(cellCrowd, name) {
+		return
+	}
+	w.printf("| %s | %s |\n|---|%s\n", title, join(w.Processes), strings.Repeat("---|", len(w.Processes)))
 	for _, row := range []struct{ cell, name, title string }{
 		{cellScaling, oursPGX, oursPGX + ", steps of 20 ms"},
 		{cellScaling, riverPGX, riverPGX + ", steps of 20 ms"},
@@ -141,9 +164,9 @@ func (w *report) scaling() {
 	} {
 		texts, measured := "", false
 		for _, n := range w.Processes {
-			all := w.of(row.cell, row.name, n, runsPerSecond)
+			all := w.of(row.cell, row.name, n, name)
 			measured = measured || len(all) > 0
-			texts += " " + spread(all) + " |"
+			texts += " " + format(all) + " |"
 		}
 		if measured {
 			w.printf("| %s |%s\n", row.title, texts)

@@ -44,6 +44,7 @@ func (w *report) children() {
 	w.table(cellChildren, "statements a parent and its children, with BEGIN and COMMIT", sentStatements+perRun, w.Waiting, plain)
 	w.table(cellChildren, "commits a parent and its children that wait for the disk", written+perRun, w.Waiting, plain)
 	w.table(cellChildren, "bytes of WAL a parent and its children", wal+perRun, w.Waiting, plain)
+	w.costs(cellChildren, "a parent and its children", ", with children", w.Waiting)
 }
 
 func (w *report) signals() {
@@ -61,6 +62,7 @@ func (w *report) signals() {
 	w.table(cellSignals, "statements a run with a signal, with BEGIN and COMMIT", sentStatements+perRun, w.Waiting, plain)
 	w.table(cellSignals, "commits a run with a signal that wait for the disk", written+perRun, w.Waiting, plain)
 	w.table(cellSignals, "bytes of WAL a run with a signal", wal+perRun, w.Waiting, plain)
+	w.costs(cellSignals, "a run with a signal", ", with signals", w.Waiting)
 }
 
 // ratios writes a row for each peer, and one for the better of them.

@@ -22,35 +22,38 @@ const (
 func (p plan) rounds() []round {
 	all := p.wholeRuns()
 	all = append(all,
-		round{cell: cellSteps, contestants: []string{oursPGX, singlePGX, oursPQFast, singlePQ, oursPQ, dbosGo}},
-		round{cell: cellQueue, contestants: everyQueue()},
-		round{cell: cellMemory, contestants: []string{oursPGX}},
-		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
+		round{cell: cellSteps, contestants: []string{oursPGX, singlePGX, oursPQFast, singlePQ, oursPQ, dbosGo}, repetitions: 3},
+		round{cell: cellQueue, contestants: everyQueue(), repetitions: 3},
+		round{cell: cellMemory, contestants: []string{oursPGX}, repetitions: 3},
+		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}, repetitions: 3},
 	)
 	for _, cell := range []string{cellChildren, cellSignals} {
 		for _, n := range p.waiting {
-			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}})
+			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}, repetitions: 3})
 		}
 	}
-	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
+	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}, repetitions: 3})
 	all = append(all, p.queues()...)
 	all = append(all, p.largeResults()...)
 	for i := range all {
-		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return !strings.Contains(c, p.contestant) })
+		all[i].contestants = slices.DeleteFunc(all[i].contestants, func(c string) bool { return p.contestant != nil && !p.contestant.MatchString(c) })
 	}
 	return slices.DeleteFunc(all, func(r round) bool { return p.only != "" && !slices.Contains(strings.Split(p.only, ","), r.cell) })
 }
 
+// lessOften are contestants whose whole runs are repeated less often: what they have is far from what others have, or like it.
+var lessOften = []string{singlePQ, goWork}
+
 func (p plan) wholeRuns() []round {
 	var all []round
 	for _, n := range p.concurrent {
-		r := round{cell: cellRuns, concurrent: n}
+		often := round{cell: cellRuns, concurrent: n}
 		for _, c := range contestants {
-			if c.open != nil {
-				r.contestants = append(r.contestants, c.name)
+			if c.open != nil && !slices.Contains(lessOften, c.name) {
+				often.contestants = append(often.contestants, c.name)
 			}
 		}
-		all = append(all, r)
+		all = append(all, often, round{cell: cellRuns, concurrent: n, contestants: slices.Clone(lessOften), repetitions: 2})
 	}
 	return all
 }
@@ -70,11 +73,11 @@ func everyQueue() []string {
 func (p plan) queues() []round {
 	ours := []string{oursPGX, oursPQFast}
 	all := []round{
-		{cell: cellNamed, contestants: []string{oursPGX, oursPQFast, oursPQ}, repetitions: 3},
-		{cell: cellSlots, contestants: []string{oursPGX}, repetitions: 3},
-		{cell: cellLimit, contestants: everyQueue(), repetitions: 3},
-		{cell: cellPartitions, contestants: append(slices.Clone(ours), dbosGo), repetitions: 3},
-		{cell: cellBoth, contestants: append(slices.Clone(ours), dbosGo), repetitions: 3},
+		{cell: cellNamed, contestants: []string{oursPGX, oursPQFast, oursPQ}, repetitions: 2},
+		{cell: cellSlots, contestants: []string{oursPGX}, repetitions: 2},
+		{cell: cellLimit, contestants: everyQueue(), repetitions: 2},
+		{cell: cellPartitions, contestants: append(slices.Clone(ours), dbosGo), repetitions: 2},
+		{cell: cellBoth, contestants: append(slices.Clone(ours), dbosGo), repetitions: 2},
 	}
 	latency := round{cell: cellLatency, repetitions: 2}
 	for _, c := range correspondents {
@@ -85,6 +88,7 @@ func (p plan) queues() []round {
 		all = append(all,
 			round{cell: cellScaling, concurrent: n, contestants: []string{oursPGX, riverPGX}, repetitions: 2},
 			round{cell: cellScalingLimit, concurrent: n, contestants: []string{oursPGX}, repetitions: 2},
+			round{cell: cellFleet, concurrent: n, contestants: []string{oursPQ, oursPGX}, repetitions: 2},
 		)
 		if i == 0 || i == len(p.processes)-1 {
 			all = append(all,
@@ -103,6 +107,8 @@ func (r round) workers(contestant string) int {
 		return 1
 	case cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit:
 		return r.concurrent
+	case cellFleet:
+		return r.concurrent - 1
 	case cellLatency:
 		if correspondentNamed(contestant).openWorker != nil {
 			return 1
@@ -116,6 +122,8 @@ func (p plan) count(r round, contestant string) int {
 	switch r.cell {
 	case cellSteps:
 		return p.steps
+	case cellFleet: // as many as the window brings
+		return 0
 	case cellQueue, cellCrowd, cellCrowdLimit:
 		return p.backlog
 	case cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth:

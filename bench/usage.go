@@ -10,9 +10,9 @@ import (
 
 // The names of what processes take.
 const (
-	clientCPU = "client CPU µs" // of this process, user and system
+	clientCPU = "client CPU µs" // of this process and of those that work for it, user and system
 	serverCPU = "server CPU µs" // of the server's backends for this database, where they can be seen
-	peakMB    = "peak MB"       // of this process, resident
+	peakMB    = "peak MB"       // resident, of the process that has most
 )
 
 // usage returns what this process and its backends have taken until now.
@@ -21,7 +21,7 @@ func (c counters) usage(ctx context.Context) (values, error) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		return nil, err
 	}
-	v := values{clientCPU: microseconds(own.Utime) + microseconds(own.Stime)}
+	v := values{clientCPU: processorTime(&own)}
 	rows, err := c.db.QueryContext(ctx, "SELECT /* bench */ pid FROM pg_stat_activity WHERE datname = current_database()")
 	if err != nil {
 		return nil, err
@@ -35,6 +35,19 @@ func (c counters) usage(ctx context.Context) (values, error) {
 		v[serverCPU] += ofProcess(pid)
 	}
 	return v, rows.Err()
+}
+
+// processorTime returns the microseconds that a process has run.
+func processorTime(u *syscall.Rusage) float64 { return microseconds(u.Utime) + microseconds(u.Stime) }
+
+// add adds what another process has taken in all for n runs, where this is counted. Nobody knows what it took for those of a window: 0.
+func (v values) add(other *syscall.Rusage, n int) {
+	if _, counted := v[clientCPU+perRun]; counted && other != nil {
+		if n > 0 {
+			v[clientCPU+perRun] += processorTime(other) / float64(n)
+		}
+		v[peakMB] = max(v[peakMB], resident(other))
+	}
 }
 
 func microseconds(t syscall.Timeval) float64 { return float64(t.Sec)*1e6 + float64(t.Usec) }
@@ -60,5 +73,7 @@ func ofProcess(pid int) float64 {
 func peak() float64 {
 	var own syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	return float64(own.Maxrss) * 1024 / 1e6 // Linux counts in kilobytes
+	return resident(&own)
 }
+
+func resident(u *syscall.Rusage) float64 { return float64(u.Maxrss) * 1024 / 1e6 } // Linux counts in kilobytes

@@ -122,10 +122,8 @@ func runOperations(ctx context.Context, t task, do operation) (values, error) {
 		return nil, err
 	}
 	v := percentiles(took)
-	v[runsPerSecond] = float64(len(took)) / elapsed.Seconds()
-	for name, n := range after {
-		v[name+perRun] = (n - before[name]) / float64(len(took))
-	}
+	v[runsPerSecond], v[peakMB] = float64(len(took))/elapsed.Seconds(), peak()
+	v.perRun(before, after, len(took))
 	return v, nil
 }
 

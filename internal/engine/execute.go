@@ -74,7 +74,8 @@ func (w *worker) executeOne(ctx context.Context, runID string) (*execution, erro
 	x.stop = stop
 	env := *w.env
 	env.Draining = draining.Done()
-	w.executeIn(under, &env, hold, *claimed, histories[runID], func() {
+	noSlot := func() {}
+	w.executeIn(under, &env, hold, *claimed, histories[runID], noSlot, func() {
 		undrain()
 		drain()
 		stop(nil)

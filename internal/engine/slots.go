@@ -14,6 +14,7 @@ type slots struct {
 	more   bool // others may wait, how many nobody knows
 	hints  int  // how often that was said, ever
 	look   bool // the next claim is to find out
+	sent   int  // slots that the claim has which is under way
 
 	queuesOnly bool // no run without a queue begins here
 	queues     bool // a queue is due, and there was no slot for it
@@ -26,6 +27,9 @@ func newSlots(n int) slots {
 
 // due is how many runs are known to wait.
 func (s *slots) due() int { return s.raised - s.met }
+
+// unclaimed is how many runs are known to wait that the claim which is under way has no slots for.
+func (s *slots) unclaimed() int { return max(s.due()-s.sent, 0) }
 
 // hint says that others may wait.
 func (s *slots) hint() {
@@ -47,7 +51,7 @@ func (s *slots) forClaim() int {
 	if s.look && n == 0 {
 		s.more = true // perhaps: what comes free next is for them
 	}
-	s.look = false
+	s.look, s.sent = false, n
 	return n
 }
 
@@ -87,7 +91,7 @@ func (s *slots) share(n int, queues, contested bool) int {
 
 // forStart takes a slot for a run without a queue that starts here, if there is one that no other run waits for.
 func (s *slots) forStart() bool {
-	taken := s.due()
+	taken := s.unclaimed()
 	if s.queues {
 		taken++
 	}
@@ -114,6 +118,7 @@ func (s *slots) give(n int) { s.free += n }
 // since, or were said to wait since, can wait. If none was, and the claim had more slots than runs were known to wait, there may be
 // more of those.
 func (s *slots) claimed(asked slots, took, found int) {
+	s.sent = 0
 	if found < took {
 		s.met, s.more = asked.raised, s.hints != asked.hints
 		return

@@ -59,6 +59,30 @@ func TestSlotsAfterAClaim(t *testing.T) {
 	}
 }
 
+// Runs that a claim has slots for already need no other: one that starts here takes the next. When the claim is answered without them, or
+// more come, they wait again.
+func TestSlotWhileAClaimIsUnderWay(t *testing.T) {
+	t.Parallel()
+	s := slots{free: 1, raised: 1}
+	asked := s
+	if s.forClaim() != 1 {
+		t.Fatal("no slot for the claim")
+	}
+	s.give(1)
+	if more := s; func() bool { more.raised++; return more.forStart() }() {
+		t.Error("a run that starts here took the slot of one that waits")
+	}
+	if !s.forStart() {
+		t.Error("a run whose slot is taken took another one")
+	}
+	s.give(1)
+	s.claimed(asked, 1, 0)
+	s.raised++
+	if s.forStart() {
+		t.Error("a run that starts here took the slot of one that was not claimed")
+	}
+}
+
 // A look that finds no slot is not forgotten: what comes free next is for a claim.
 func TestLookWithoutASlot(t *testing.T) {
 	t.Parallel()

@@ -219,15 +219,26 @@ func (w *worker) give(n int) {
 
 // execute executes a run in a slot that was taken for it.
 func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
-	w.executeIn(lease, w.env, hold, claimed, history, func() { w.give(1) })
+	var given atomic.Bool
+	give := func() {
+		if given.CompareAndSwap(false, true) {
+			w.give(1)
+		}
+	}
+	w.executeIn(lease, w.env, hold, claimed, history, give, give)
 }
 
-// executeIn executes a run, and calls left when no code of it goes on here any more.
+// executeIn executes a run, and calls left when no code of it goes on here any more. If it ends in good order, done is called first, before
+// anybody is told: whoever starts another run then finds its slot free, and need not have it claimed.
 func (w *worker) executeIn(
-	lease context.Context, env *run.Env, hold *write.Hold, claimed store.ClaimedRun, history store.History, left func(),
+	lease context.Context, env *run.Env, hold *write.Hold, claimed store.ClaimedRun, history store.History, done, left func(),
 ) {
 	holds := w.engine.holds
-	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
+	var r *run.Run
+	r = run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
+		if final != nil && r.Returned() {
+			done()
+		}
 		holds.Settle(hold, final)
 		w.left(claimed.Queue)
 		if final != nil {

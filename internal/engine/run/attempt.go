@@ -267,7 +267,7 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 	}
 	var before *store.Step
 	if a.recorded != nil {
-		before = &a.recorded.Step
+		before = &store.Step{Attempts: a.recorded.Attempts}
 	}
 	a.remember(newRecord(row.Step(before)))
 	event := write.Event{Kind: write.StepFailed, Attempt: a.number, Attempts: row.Policy.MaxAttempts, Took: row.Took, Err: row.Err}

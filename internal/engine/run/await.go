@@ -264,9 +264,9 @@ func (s *step) close(a *attempt, row *store.Take) error {
 		s.remember(recorded)
 		return nil
 	default:
-		recorded := newRecord(row.Step())
-		recorded.Request = s.request()
-		s.remember(recorded)
+		taken := row.Step()
+		taken.Request = s.request()
+		s.remember(newRecord(taken))
 		return nil
 	}
 }

@@ -58,7 +58,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 	if err := s.callChildren(ctx, c, oneChild); err != nil {
 		return Child{}, err
 	}
-	recorded := s.recorded.Step
+	recorded := s.recorded
 	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result, Step: s.key}
 	if recorded.Status == store.StepFailed {
 		child.Status, child.Output = store.RunFailed, nil

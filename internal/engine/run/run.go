@@ -85,18 +85,6 @@ type Run struct {
 	stuck    reports            // of a function that outlives the run
 }
 
-// A record is a step as loaded or written. Frames of a step's call chain hold pointers to it: stacks of many runs are memory.
-type record struct {
-	store.Step
-	at time.Time // when it was loaded or written: its WakeIn counts from then
-}
-
-func newRecord(step store.Step) *record { return &record{Step: step, at: time.Now()} }
-
-func (r *record) hasEnded() bool {
-	return r.Status == store.StepSucceeded || r.Status == store.StepFailed
-}
-
 // New returns a run that was claimed, with what is recorded of it. settled is called once, when the run is over here: it has finished,
 // or goes on elsewhere if final is nil. The function may outlive that.
 func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, settled func(final *store.Run)) *Run {
@@ -109,9 +97,9 @@ func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, s
 	}
 	now := time.Now()
 	records := make([]record, len(history.Steps))
-	for i, step := range history.Steps {
-		records[i] = record{Step: step, at: now}
-		r.recorded[step.Name] = &records[i]
+	for i := range history.Steps {
+		records[i] = recordOf(&history.Steps[i], now)
+		r.recorded[records[i].Name] = &records[i]
 	}
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))
 	return r
@@ -166,6 +154,13 @@ func (r *Run) settle(final *store.Run) bool {
 		r.settled(final)
 	}
 	return !over
+}
+
+// Returned reports whether the newest call of the function has returned.
+func (r *Run) Returned() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.call != nil && r.call.closed
 }
 
 // Execute calls the function until it ends, parks, is blocked or is lost, and writes what became of it. left is called when no

@@ -103,7 +103,7 @@ func (s *step) perform(ctx context.Context, o *Options, once try) error {
 
 // outcome is what a step returns: the same the first time and in every replay.
 func (s *step) outcome() (json.RawMessage, error) {
-	step := &s.recorded.Step
+	step := s.recorded
 	if step.Status != store.StepFailed {
 		return step.Result, nil
 	}

@@ -2,6 +2,7 @@ package write
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 
@@ -10,8 +11,9 @@ import (
 
 // A Writer sends the rows that all runs of this process write. While one statement is under way the next one gathers, and
 // takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit. There is no timer:
-// a row that comes when nothing is under way is sent at once, by itself. When many wait, a second statement goes beside the
-// first. A row with a large payload goes alone, see isLarge.
+// a row that comes when nothing is under way is sent at once, by itself. Before the next batch is taken, those whose rows were
+// written may go on: their next rows go with it. When many wait, a second statement goes beside the first. A row with a large
+// payload goes alone, see isLarge.
 //
 // Nothing queues without a bound: whoever writes waits for its own row. No statement is waited for longer than the timeout;
 // then its callers are told so, and it is left behind: what it would still write is guarded like any other write. No row waits
@@ -102,6 +104,9 @@ func (w *Writer) flush() {
 	for batch := w.next(); len(batch) > 0; batch = w.next() {
 		if !w.send(batch) {
 			return
+		}
+		if len(batch) > 1 {
+			runtime.Gosched() // those who were told just now may have their next rows, which costs no more time than making them
 		}
 	}
 	w.flushes.Done()
