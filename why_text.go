@@ -20,10 +20,10 @@ func (y Why) String() string {
 	case WhyLeaseEnded:
 		text += y.leaseEndedText()
 	case WhyAsleep, WhyRetry, WhySignal, WhyChildren, WhyDelayed, WhyBlocked:
-		text += y.waitText()
 		if y.Worker.ID != "" {
-			return text + " in worker " + y.Worker.String()
+			return text + " in worker " + y.Worker.String() + y.waitText()
 		}
+		text += y.waitText()
 	default:
 		text += fmt.Sprintf(" and has waited to be claimed for %s", span(y.Now.Sub(y.Since))) + y.unclaimedText()
 	}
