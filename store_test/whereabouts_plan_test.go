@@ -52,7 +52,11 @@ func TestWhereaboutsAmongManyRuns(t *testing.T) {
 	for n := range 20 {
 		kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: fmt.Sprint("w", n), Workflows: []string{"w"}}, time.Hour))
 	}
-	text := statement(t, counter, "whereabouts", func() error { _, err := st.Whereabouts(t.Context(), "unknown"); kit.WantIs(t, err, store.ErrRunNotFound); return nil })
+	text := statement(t, counter, "whereabouts", func() error {
+		_, err := st.Whereabouts(t.Context(), "unknown")
+		kit.WantIs(t, err, store.ErrRunNotFound)
+		return nil
+	})
 	conn, err := b.side.Conn(t.Context())
 	kit.Must(t, err)
 	defer conn.Close()
