@@ -23,9 +23,7 @@ func TestWhyRetry(t *testing.T) {
 	})
 	b := whyBench(t, unchanged, w)
 	got := b.why(started(w.Start(t.Context(), b.svc, 1))(t), workflow.WhyRetry)
-	for got.Attempt < 4 {
-		got = b.why(got.RunID, workflow.WhyRetry)
-	}
+	kit.Until(t, "the fourth attempt waits", func() bool { got = b.why(got.RunID, workflow.WhyRetry); return got.Attempt == 4 })
 	got = b.parkedWhy(got)
 	b.wantWhy(got, workflow.Why{
 		Code: workflow.WhyRetry, Step: "pay", Attempt: 4, MaxAttempts: 5, Until: got.Now.Add(time.Hour),
