@@ -43,6 +43,7 @@ func New(config Config) (*Service, error) {
 		BlockedFor: config.BlockedFor, MaxSteps: config.MaxSteps, Version: config.Version, Serve: config.Serve, Logger: config.Logger,
 		Dispatcher: config.Dispatcher, Redispatch: config.RedispatchAfter,
 		Notifier: config.Notifier, Schema: config.Schema,
+		Says: func(w store.Whereabouts) string { return whyOf(w).String() },
 	})
 	return &Service{State: State{store: st, shared: &shared{config: config, pool: st, engine: eng}}, db: db, owned: owned}, nil
 }

@@ -363,7 +363,7 @@ func TestResultSaysWhatHasToCome(t *testing.T) {
 	kit.Work(t, b.svc)
 	for long, words := range map[time.Duration][]string{
 		0:         {"suspended", "it waits for signal:number"},
-		time.Hour: {"suspended", "it waits for signal:number, step:number, until 59m"},
+		time.Hour: {"suspended", "it waits for signal:number, step:number, until 20", "Z (in 59m"},
 	} {
 		handle, err := w.Start(t.Context(), b.svc, long)
 		kit.Must(t, err)

@@ -38,6 +38,14 @@ type StepInFlight struct {
 	PID    int
 }
 
+// saidRecorded is whether an outcome of a step was recorded after a worker said that it was in flight.
+const saidRecorded = `LEFT JOIN LATERAL (
+	    SELECT true AS recorded
+	    FROM {schema}.workflow_steps
+	    WHERE run_id = said.run_id AND step_name = said.step AND status <> 'running' AND updated_at > said.since
+	    OFFSET 0
+	) AS step ON true`
+
 // What a worker said with its last heartbeat may be over by now: the run has another owner, or an outcome of the step was
 // recorded after the attempt began. (A row with the status running is the mark that the attempt itself has made.) Such
 // steps are few, so the limit only bounds a disaster.
@@ -51,12 +59,7 @@ var stepsInFlight = pg.DefineRead("steps_in_flight", `
 	    WHERE id = said.run_id AND owner = worker.id
 	    OFFSET 0
 	) AS run
-	LEFT JOIN LATERAL (
-	    SELECT true AS recorded
-	    FROM {schema}.workflow_steps
-	    WHERE run_id = said.run_id AND step_name = said.step AND status <> 'running' AND updated_at > said.since
-	    OFFSET 0
-	) AS step ON true
+	`+saidRecorded+`
 	WHERE worker.{alive} AND ($1::text IS NULL OR said.run_id = $1) AND step.recorded IS NULL
 	ORDER BY said.since, said.run_id, said.step
 	LIMIT 1000`)

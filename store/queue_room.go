@@ -10,6 +10,20 @@ const queueClock = `clock AS (
 	    FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us OFFSET 0) AS now
 	)`
 
+// queueRate is what lies between two starts of a queue's rate.
+const queueRate = `CROSS JOIN LATERAL (
+	            -- Microseconds from one start to the next, rounded up.
+	            SELECT (queue.rate_window * 1000 + queue.rate_count - 1) / queue.rate_count AS every
+	        ) AS rate`
+
+// freeAt is a turn's free_at as it holds by the queue's rate of now.
+const freeAt = `CASE
+	                   -- What lies so far ahead was made by a slower rate, or before the clock was moved back: one run may begin now.
+	                   WHEN turn.free_at > clock.us + rate.every * queue.rate_burst + 1000000
+	                   THEN clock.us + rate.every * (queue.rate_burst - 1)
+	                   ELSE turn.free_at
+	               END`
+
 // queueRoom is how many runs of a queue may begin now on a worker ($1), limit at most, and the turn that this was read at; if a partition
 // is given, so many runs of that. No row: there is no such queue. What counts is what the rows of runs say, so that nothing has to be
 // given back; and no more is counted than the limit. free_at is what the generic cell rate algorithm calls the theoretical arrival time.
@@ -27,11 +41,7 @@ func queueRoom(queue, limit, partition string) string {
 	           END), 0) AS n
 	    FROM (
 	        SELECT queue.name, queue.max_per_partition, turn.seq, clock.us, rate.every, rate.every * (queue.rate_burst - 1) AS spare,
-	               -- What lies so far ahead was made by a slower rate, or before the clock was moved back: one run may begin now.
-	               CASE WHEN turn.free_at > clock.us + rate.every * queue.rate_burst + 1000000
-	                    THEN clock.us + rate.every * (queue.rate_burst - 1)
-	                    ELSE turn.free_at
-	               END AS free_at,
+	               ` + freeAt + ` AS free_at,
 	               CASE WHEN queue.paused_at IS NULL THEN least(
 	                   queue.max_running - CASE WHEN queue.max_running IS NOT NULL THEN (
 	                       SELECT count(*)
@@ -56,10 +66,7 @@ func queueRoom(queue, limit, partition string) string {
 	            WHERE queue = queue.name
 	            OFFSET 0
 	        ) AS turn
-	        CROSS JOIN LATERAL (
-	            -- Microseconds from one start to the next, rounded up.
-	            SELECT (queue.rate_window * 1000 + queue.rate_count - 1) / queue.rate_count AS every
-	        ) AS rate
+	        ` + queueRate + `
 	        WHERE queue.name = ` + queue + `
 	        OFFSET 0 -- counted once, however often the count is used
 	    ) AS queue

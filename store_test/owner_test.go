@@ -317,7 +317,7 @@ func TestWhereabouts(t *testing.T) {
 		kit.WantIs(t, err, workflow.ErrRunNotFound)
 		id := b.newRun(t)
 		got, err := st.Whereabouts(t.Context(), id)
-		if err != nil || got.Status != workflow.RunPending || got.Workers != 0 || got.Serving != 0 || got.WakeIn == nil || *got.WakeIn > 0 {
+		if err != nil || got.Status != workflow.RunPending || got.Workers != 0 || got.Serving != 0 || !got.MayBeClaimed() {
 			t.Errorf("pending: %+v, %v", got, err)
 		}
 		kit.Must(t, st.RegisterWorker(t.Context(), store.Worker{ID: "other", Workflows: []string{"v"}}, lease))
@@ -325,9 +325,10 @@ func TestWhereabouts(t *testing.T) {
 		claim(t, st, "me")
 		got, err = st.Whereabouts(t.Context(), id)
 		want := store.Whereabouts{
-			Status: workflow.RunRunning, Workflow: "w", Owner: "me", OwnerHost: "here", OwnerPID: 42, OwnerAlive: true, Workers: 2, Serving: 1,
+			ID: id, Now: got.Now, Status: workflow.RunRunning, Workflow: "w", Workers: 2, Serving: 1,
+			Owner: store.Owner{ID: "me", Host: "here", PID: 42, Version: "v1", LeaseUntil: got.Owner.LeaseUntil},
 		}
-		if err != nil || !cmp.Equal(want, got) {
+		if err != nil || !cmp.Equal(want, got) || !got.Owner.LeaseUntil.After(got.Now) {
 			t.Errorf("owned: %+v, %v, want %+v", got, err, want)
 		}
 	})

@@ -125,7 +125,7 @@ func TestEndOverdue(t *testing.T) {
 // Whoever asks where a run is learns of its queue.
 func TestWhereaboutsOfAQueuedRun(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
-		q := onQueue(t, access, store.Queue{MaxRunning: 2})
+		q := onQueue(t, access, store.Queue{MaxRunning: 2, MaxPerPartition: 1})
 		place := store.Place{Queue: "q", Priority: 1, Partition: "p"}
 		ids := q.add(3, place)
 		q.add(1, store.Place{Priority: 1})
@@ -134,7 +134,23 @@ func TestWhereaboutsOfAQueuedRun(t *testing.T) {
 		kit.Must(t, q.st.RegisterWorker(t.Context(), store.Worker{ID: "elsewhere", Workflows: []string{"w"}, Queues: []string{"", "other"}}, lease))
 		got, err := q.st.Whereabouts(t.Context(), ids[2])
 		kit.Must(t, err)
-		want := &store.QueueRoom{Queue: store.Queue{Name: "q", MaxRunning: 2}, Paused: true, Running: 2, InPartition: 1}
+		first := func(room *store.QueueRoom) (ids []string) {
+			for _, run := range room.Running.First {
+				ids = append(ids, run.RunID)
+			}
+			return ids
+		}
+		if got.Room == nil {
+			t.Fatalf("it has no room: %+v", got)
+		}
+		running := kit.Column[string](t, q.side, `SELECT id FROM workflows.workflow_runs WHERE status = 'running' ORDER BY updated_at, id`)
+		want := &store.QueueRoom{
+			Queue: store.Queue{Name: "q", MaxRunning: 2, MaxPerPartition: 1}, PausedAt: got.Room.PausedAt,
+			Running: store.Crowd{Count: 2, First: got.Room.Running.First}, InPartition: store.Crowd{Count: 1, First: got.Room.InPartition.First},
+		}
+		if diff := cmp.Diff(running, first(got.Room)); diff != "" || len(got.Room.InPartition.First) != 1 || got.Room.PausedAt.IsZero() {
+			t.Errorf("%+v, and who fills it (-want +got):\n%s", got.Room, diff)
+		}
 		if diff := cmp.Diff(want, got.Room); diff != "" || got.Place != place || got.Workers != 2 || got.Serving != 1 || got.Dispatched {
 			t.Errorf("%+v (-want +got):\n%s", got, diff)
 		}

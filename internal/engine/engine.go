@@ -65,6 +65,7 @@ type Config struct {
 	Version      string
 	Serve        []string // queues whose runs are executed here, [NoQueue] for runs without one; none: all of them
 	Logger       *slog.Logger
+	Says         write.Says    // what a run waits for whose result has not come in time
 	Dispatcher   Dispatcher    // nil: runs are claimed
 	Redispatch   time.Duration // after which a run of which nothing came is announced again
 
@@ -118,7 +119,7 @@ func New(st *store.Store, config Config) *Engine {
 		host:    host, pid: os.Getpid(), bodies: make(map[string]run.Body), stop: func() {},
 	}
 	e.joinOthers(config.Notifier, config.Schema)
-	e.awaits = write.NewAwaiter(st, holds, e.ears)
+	e.awaits = write.NewAwaiter(st, holds, e.ears, config.Says)
 	return e
 }
 

@@ -32,6 +32,9 @@ type Ears interface {
 	Hears() bool
 }
 
+// Says tells in a sentence what a run waits for.
+type Says func(store.Whereabouts) string
+
 // An Awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query. All others are
 // looked up when somebody begins to wait for them and when they are heard of, those of many callers in one statement, and share one
 // poll, which is rare while others are heard. Its goroutine lives while there is somebody to tell.
@@ -39,6 +42,7 @@ type Awaiter struct {
 	store *store.Store
 	holds *Holds
 	ears  Ears
+	says  Says
 
 	mu      sync.Mutex
 	waiting map[string]map[chan answer]source // by run id
@@ -66,9 +70,9 @@ type answer struct {
 }
 
 // NewAwaiter returns an awaiter that knows of the runs that this process holds, and hears of others while somebody waits.
-func NewAwaiter(st *store.Store, holds *Holds, ears Ears) *Awaiter {
+func NewAwaiter(st *store.Store, holds *Holds, ears Ears, says Says) *Awaiter {
 	return &Awaiter{
-		store: st, holds: holds, ears: ears, waiting: make(map[string]map[chan answer]source),
+		store: st, holds: holds, ears: ears, says: says, waiting: make(map[string]map[chan answer]source),
 		hurry: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
@@ -129,7 +133,7 @@ func (a *Awaiter) explain(ctx context.Context, id string) error {
 		defer cancel()
 		where, err := a.store.Whereabouts(look, id)
 		if err == nil {
-			return fmt.Errorf("%w: %s", cause, describe(where))
+			return fmt.Errorf("%w: %s", cause, a.says(where))
 		}
 		trouble = err
 	}
