@@ -73,9 +73,7 @@ ON CONFLICT (id) DO NOTHING`,
 	placedStarts = kind{
 		name: "start_placed_run", op: "create run", given: "placed", runID: "id",
 		fields:  startFields + ", unique_key text, " + placeFields,
-		written: "placed_started", key: "id", write: startText("placed AS start",
-			", unique_key, queue, priority, partition_key, dispatched_at", `,
-       start.unique_key, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`),
+		written: "placed_started", key: "id", write: placedStartText("placed AS start"),
 		// The id or the key may be there.
 		alone: `
 WHERE {gate}
@@ -85,6 +83,11 @@ ON CONFLICT DO NOTHING`,
 )
 
 const startFields = "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint"
+
+func placedStartText(from string) string {
+	return startText(from, ", unique_key, queue, priority, partition_key, dispatched_at", `,
+       start.unique_key, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`)
+}
 
 // As for a claim, only a worker with a lease may own the run. Else the run waits for a claim, at an epoch beyond the one under
 // which its starter, which does not know yet, takes it for its own.

@@ -64,7 +64,7 @@ func (d *duty) turn(ctx context.Context) error {
 // duties of a worker. expiry tells when the next lease of another worker ends: its runs are taken over then, not a heartbeat
 // later.
 func (w *worker) duties(expiry <-chan time.Duration) []*duty {
-	orphans, sweeper := &orphans{worker: w}, &sweeper{worker: w}
+	orphans, sweeper, timekeeper := &orphans{worker: w}, &sweeper{worker: w}, newTimekeeper(w)
 	return []*duty{
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
@@ -72,6 +72,11 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.rarely(w.lookForNews)},
 		{name: "sweep children", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: sweeper.sweep},
 		{name: "end overdue runs", every: w.config.Heartbeat, bound: w.config.Timeout, do: w.endOverdue},
+		{
+			name: "start runs of schedules", every: ticksEvery * w.config.PollInterval, bound: w.config.Timeout,
+			early: timekeeper.early, do: timekeeper.tick,
+		},
+		{name: "look for unserved schedules", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: timekeeper.reportUnserved},
 		{name: "look for unserved runs", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
 }

@@ -45,3 +45,8 @@ func Due(times Times, next, now time.Time) (newest time.Time, before int64, foll
 		newest, before = following, before+1
 	}
 }
+
+// RunID is the id of a tick's run: the schedule's name and the tick in UTC, with its milliseconds if there are any.
+func RunID(schedule string, at time.Time) string {
+	return schedule + "/" + at.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano)
+}
