@@ -71,7 +71,7 @@ func ExampleState_ListSchedules() {
 	schedules, err := svc.ListSchedules(ctx)
 	must(err)
 	for _, s := range schedules {
-		fmt.Println(s.Name, "paused:", !s.PausedAt.IsZero(), "started:", s.Started, "missed:", s.Skipped.Missed, "overlapped:", s.Skipped.Overlapped)
+		fmt.Println(s.Name, "paused:", !s.PausedAt.IsZero(), "started:", s.Started, "missed:", s.Skipped.Missed)
 	}
-	// Output: backups paused: true started: 1 missed: 0 overlapped: 0
+	// Output: backups paused: true started: 1 missed: 0
 }

@@ -36,8 +36,8 @@ type Schedule struct {
 	// image without one (scratch, distroless/static) gets it by importing time/tzdata. Defaults to UTC.
 	Zone string
 
-	// CatchUp is how old the newest of missed ticks may be and still be run. A tick of less than a minute ago has not been missed. Defaults to 0:
-	// a missed tick is counted, and not run.
+	// CatchUp is how old the newest of missed ticks may be and still be run. A tick of less than a minute ago has not been missed.
+	// Defaults to 0: a missed tick is counted, and not run.
 	CatchUp time.Duration
 
 	// Overlap is what a tick does while the last run of the schedule is not finished. Defaults to OverlapSkip.
@@ -86,9 +86,9 @@ type ScheduleState struct {
 	UpdatedAt time.Time // when it was set last, or paused or resumed
 }
 
-// SetSchedule makes the schedule be as given, with this workflow, input and options: it is created if it is not there, and else all of it is
-// replaced. If its times stay (Cron, Every, Zone), so does its next tick, also one that has been missed; else the next is the first one from
-// now on. It does not resume a paused schedule. The options hold for each run; [WithDelay] is refused, as Cron and Jitter say when.
+// SetSchedule makes the schedule be as given, with this workflow, input and options: it is created if it is not there, and else all of it
+// is replaced. If its times stay (Cron, Every, Zone), so does its next tick, also one that has been missed; else the next is the first one
+// from now on. It does not resume a paused schedule. The options hold for each run; [WithDelay] is refused, as Cron and Jitter say when.
 //
 // In a transaction ([Service.In]) it holds from the commit on. A transaction that has set a schedule and stays open holds up its ticks.
 // Whoever sets a schedule waits for another transaction that has: in a transaction for Config.LockTimeout, then ErrLockTimeout, and on the
@@ -99,8 +99,8 @@ func (w *Workflow[In, Out]) SetSchedule(ctx context.Context, on Session, schedul
 	return s.writeSchedule(ctx, "set schedule", schedule, w.name, in, options, s.store.SetSchedule)
 }
 
-// EnsureSchedule creates the schedule if there is none of its name; else it changes nothing, whatever that is. Call it when a program starts:
-// it does not undo what an operator has set meanwhile. Otherwise it is [Workflow.SetSchedule].
+// EnsureSchedule creates the schedule if there is none of its name; else it changes nothing, whatever that is. Call it when a program
+// starts: it does not undo what an operator has set meanwhile. Otherwise it is [Workflow.SetSchedule].
 func (w *Workflow[In, Out]) EnsureSchedule(ctx context.Context, on Session, schedule Schedule, in In, options ...RunOption) error {
 	s := on.state()
 	return s.writeSchedule(ctx, "ensure schedule", schedule, w.name, in, options, s.store.EnsureSchedule)
@@ -165,8 +165,8 @@ func (s State) turnSchedule(ctx context.Context, op, name string, turn func(cont
 	return turn(ctx, name)
 }
 
-// TriggerSchedule starts a run of the schedule now, also while that is paused, and returns its id. Its ticks stay as they are. With OverlapSkip
-// it is ErrScheduleBusy while the last run is not finished; OverlapCancelOther cancels that. ErrScheduleNotFound; it waits as
+// TriggerSchedule starts a run of the schedule now, also while that is paused, and returns its id. Its ticks stay as they are. With
+// OverlapSkip it is ErrScheduleBusy while the last run is not finished; OverlapCancelOther cancels that. ErrScheduleNotFound; it waits as
 // [Workflow.SetSchedule] does. In a transaction the run exists if and only if that commits.
 func (s State) TriggerSchedule(ctx context.Context, name string) (runID string, err error) {
 	if err := s.readySchedule(ctx, "trigger schedule", name); err != nil {
@@ -260,7 +260,8 @@ func (s Schedule) validate() error {
 		value time.Duration
 	}{{"Every", s.Every}, {"CatchUp", s.CatchUp}, {"Jitter", s.Jitter}} {
 		if field.value < 0 || field.value > maxScheduleTime || field.value%time.Millisecond != 0 {
-			return fmt.Errorf("%w: Schedule.%s is %s: use whole milliseconds, at most %s", ErrInvalidArgument, field.name, field.value, maxScheduleTime)
+			return fmt.Errorf("%w: Schedule.%s is %s: use whole milliseconds, at most %s",
+				ErrInvalidArgument, field.name, field.value, maxScheduleTime)
 		}
 	}
 	return nil

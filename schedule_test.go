@@ -34,7 +34,8 @@ func (b *bench) ticked(name string, ago time.Duration) workflow.ScheduleState {
 	b.t.Helper()
 	b.due(name, ago)
 	kit.Until(b.t, "the tick has been seen to", func() bool {
-		return kit.One[bool](b.t, b.db, `SELECT next_at > extract(epoch FROM now()) * 1000 FROM workflows.workflow_schedules WHERE name = $1`, name)
+		return kit.One[bool](b.t, b.db, `
+			SELECT next_at > extract(epoch FROM now()) * 1000 FROM workflows.workflow_schedules WHERE name = $1`, name)
 	})
 	return b.schedule(name)
 }
@@ -69,7 +70,8 @@ func TestScheduleIsAsItWasSet(t *testing.T) {
 		w := nightly(nil)
 		b.ensure(workflow.Queue{Name: "night"})
 		full := workflow.Schedule{
-			Name: "a", Cron: "30 2 * * MON-FRI", Zone: "Europe/Berlin", CatchUp: time.Hour, Overlap: workflow.OverlapCancelOther, Jitter: time.Minute,
+			Name: "a", Cron: "30 2 * * MON-FRI", Zone: "Europe/Berlin",
+			CatchUp: time.Hour, Overlap: workflow.OverlapCancelOther, Jitter: time.Minute,
 		}
 		kit.Must(t, w.EnsureSchedule(ctx, b.svc, full, 7, workflow.WithQueue("night"), workflow.WithPriority(workflow.PriorityLow),
 			workflow.WithPartition("p"), workflow.WithDeadline(time.Hour)))
@@ -103,7 +105,7 @@ func TestScheduleIsAsItWasSet(t *testing.T) {
 		if next := got[1].NextAt.UTC(); !next.Equal(next.Truncate(2*time.Hour)) || time.Until(next) > 2*time.Hour+time.Minute {
 			t.Errorf("next tick of b is %s", next)
 		}
-		if got[0].PausedAt != (time.Time{}) || got[1].PausedAt.IsZero() || got[1].CreatedAt.IsZero() || got[1].UpdatedAt.Before(got[1].CreatedAt) {
+		if !got[0].PausedAt.IsZero() || got[1].PausedAt.IsZero() || got[1].CreatedAt.IsZero() || got[1].UpdatedAt.Before(got[1].CreatedAt) {
 			t.Errorf("paused, created, updated: %+v", got)
 		}
 		kit.Must(t, b.svc.ResumeSchedule(ctx, "b"))
@@ -184,7 +186,8 @@ func TestTicks(t *testing.T) {
 		if run.Queue != "night" || run.Priority != workflow.PriorityHigh || run.Partition != "p" || string(run.Output) != "5" {
 			t.Errorf("its run: %+v", run)
 		}
-		if deadline := kit.One[int64](t, b.db, `SELECT deadline_at - created_at FROM workflows.workflow_runs WHERE id = $1`, run.ID); deadline != 3600e3 {
+		deadline := kit.One[int64](t, b.db, `SELECT deadline_at - created_at FROM workflows.workflow_runs WHERE id = $1`, run.ID)
+		if deadline != time.Hour.Milliseconds() {
 			t.Errorf("its deadline is after %d ms", deadline)
 		}
 
@@ -238,8 +241,9 @@ func TestOverlap(t *testing.T) {
 		kit.Must(t, tx.Commit())
 		b.svc.Wake()
 		b.waiting(id, "signal:release")
-		if runs := b.runsOf(string(workflow.OverlapCancelOther)); !cmp.Equal(runs, []string{"1 cancelled", "1 cancelled", "1 cancelled", "1 suspended"}) {
-			t.Errorf("triggered: %q", runs)
+		want := []string{"1 cancelled", "1 cancelled", "1 cancelled", "1 suspended"}
+		if diff := cmp.Diff(want, b.runsOf(string(workflow.OverlapCancelOther))); diff != "" {
+			t.Errorf("triggered (-want +got):\n%s", diff)
 		}
 		last := b.schedule(string(workflow.OverlapSkip))
 		kit.Must(t, b.svc.Cancel(t.Context(), last.LastRunID))
@@ -351,8 +355,9 @@ func TestScheduleIsRefused(t *testing.T) {
 		{"Schedule.Jitter", with(func(s *workflow.Schedule) { s.Jitter = 400 * 24 * time.Hour })},
 		{"Schedule.Overlap", with(func(s *workflow.Schedule) { s.Overlap = "both" })},
 	} {
-		for _, set := range []func(context.Context, workflow.Session, workflow.Schedule, int, ...workflow.RunOption) error{w.SetSchedule, w.EnsureSchedule} {
-			err := set(t.Context(), b.svc, test.schedule, 1)
+		for _, err := range []error{
+			w.SetSchedule(t.Context(), b.svc, test.schedule, 1), w.EnsureSchedule(t.Context(), b.svc, test.schedule, 1),
+		} {
 			kit.WantIs(t, err, workflow.ErrInvalidArgument)
 			if !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%+v: %v, want %q", test.schedule, err, test.want)

@@ -109,7 +109,8 @@ func (f *fleet) checkTicks(seconds, begun, jumps int) {
 	// From the first tick to the next one each is accounted for; back and ahead the clock jumped.
 	passed := f.count(`SELECT sum(next_at / 1000 - 86400) FROM workflows.workflow_schedules WHERE name LIKE 'second%'`) - begun +
 		seconds*(7200*jumps-5)
-	accounted := f.count(`SELECT sum(started + missed + overlapped + paused + taken) FROM workflows.workflow_schedules WHERE name LIKE 'second%'`)
+	accounted := f.count(`
+		SELECT sum(started + missed + overlapped + paused + taken) FROM workflows.workflow_schedules WHERE name LIKE 'second%'`)
 	if passed != accounted {
 		f.t.Errorf("%d ticks of each second have passed, %d are accounted for", passed, accounted)
 	}

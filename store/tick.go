@@ -210,8 +210,10 @@ func (s *Store) tick(ctx context.Context, t Tick) (Ticked, error) {
 	var dispatched fields
 	t.Dispatched.fill(&dispatched)
 	var rows []tickedRow
-	err := s.db.List(ctx, &rows, tickSchedule, t.Schedule.Name, instant(t.Schedule.NextAt), text(t.Schedule.LastRunID), t.Schedule.Paused,
-		instant(t.At), t.RunID, t.Delay.Milliseconds(), text(t.Version), dispatched.arguments[0], instant(t.Following), t.Missed, t.Paused, t.ByHand)
+	err := s.db.List(ctx, &rows, tickSchedule,
+		t.Schedule.Name, instant(t.Schedule.NextAt), text(t.Schedule.LastRunID), t.Schedule.Paused,
+		instant(t.At), t.RunID, t.Delay.Milliseconds(), text(t.Version), dispatched.arguments[0],
+		instant(t.Following), t.Missed, t.Paused, t.ByHand)
 	if err != nil {
 		return Ticked{}, err
 	}

@@ -199,7 +199,8 @@ func TestTickPlans(t *testing.T) {
 	kit.Must(t, err)
 	defer func() { kit.Must(t, conn.Close()) }()
 	kit.Exec(t, conn, "SET plan_cache_mode = force_generic_plan")
-	const look, tick = "EXECUTE due_schedules (100, '{}')", "EXECUTE tick_schedule ('s77', %s, 'done77', false, 1, 's77/1', 0, NULL, NULL, 9, 0, 0, false)"
+	const look = "EXECUTE due_schedules (100, '{}')"
+	const tick = "EXECUTE tick_schedule ('s77', %s, 'done77', false, 1, 's77/1', 0, NULL, NULL, 9, 0, 0, false)"
 	for name, text := range texts {
 		kit.Exec(t, conn, "PREPARE "+name+" AS "+text)
 	}
@@ -207,7 +208,8 @@ func TestTickPlans(t *testing.T) {
 	kit.Exec(t, conn, "EXPLAIN "+fmt.Sprintf(tick, "7"))
 	kit.Exec(t, b.side, full)
 	kit.Exec(t, b.side, `
-		INSERT INTO workflows.workflow_schedules (created_at, updated_at, catch_up, jitter, name, workflow, every, zone, overlap, input, next_at, last_run_id)
+		INSERT INTO workflows.workflow_schedules
+		    (created_at, updated_at, catch_up, jitter, name, workflow, every, zone, overlap, input, next_at, last_run_id)
 		SELECT 0, 0, 0, 0, 's' || n, 'w', 1000, '', 'skip', '1', 9000000000000 + n, 'done' || n FROM generate_series(1, 5000) AS n`)
 	for _, analysed := range []bool{false, true} {
 		if analysed {
@@ -216,7 +218,11 @@ func TestTickPlans(t *testing.T) {
 		for _, test := range []struct {
 			name, execute string
 			pages, wal    int
-		}{{"a look", look, 8, 0}, {"a tick", fmt.Sprintf(tick, "9000000000077"), 80, 3000}, {"a tick that was another's", fmt.Sprintf(tick, "5"), 10, 0}} {
+		}{
+			{"a look", look, 8, 0},
+			{"a tick", fmt.Sprintf(tick, "9000000000077"), 80, 3000},
+			{"a tick that was another's", fmt.Sprintf(tick, "5"), 10, 0},
+		} {
 			got := leastOf(t, conn, test.execute, test.pages, test.wal)
 			t.Logf("%s, analysed %t: %d pages, %d bytes of WAL", test.name, analysed, got.pages, got.wal)
 			if got.pages > test.pages || got.wal > test.wal || got.xid != (test.wal > 0) || len(got.plan.scans()) > 0 {

@@ -12,6 +12,7 @@
 //	run     one run: its function, its steps, its waits
 //	write   rows on their way, what is held here, who is told
 //	notify  hints to other processes, and theirs
+//	tick    when a schedule is due
 //
 // This floor:
 //
@@ -29,6 +30,7 @@
 //	lease.go       the right to own runs, and its watchdog
 //	heartbeat.go   renews it, and stops what was lost
 //	duty.go        tasks of the fleet
+//	schedules.go   starts runs of schedules (its plan pure)
 //	dispatch*.go   tells the application's own queue of runs
 //	execute.go     executes a run that it has brought
 //	notices.go     what this process tells others, and hears of them

@@ -41,7 +41,8 @@ func Cron(expression, zone string) (Times, error) {
 	if err != nil {
 		return nil, err
 	}
-	times := wall{expression: parsed, location: location, clock: fields[0] == "@hourly" || len(fields) > 1 && strings.HasPrefix(fields[1], "*")}
+	times := wall{expression: parsed, location: location}
+	times.clock = fields[0] == "@hourly" || len(fields) > 1 && strings.HasPrefix(fields[1], "*")
 	if times.Next(time.Unix(0, 0)).IsZero() {
 		return nil, errors.New("there is no such date")
 	}
