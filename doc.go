@@ -119,6 +119,8 @@
 // with one that failed or was cancelled, from its last good step. Cancel takes along the runs that it has called or spawned, but for
 // those with [Abandon], and Resume those that it still waits for.
 //
+// Finished runs stay until somebody deletes them: [Service.Prune] those that ended long ago, or the workers, with [Config].Retention.
+//
 // # Looking at it
 //
 // [State.GetRun], [State.ListRuns], [State.ListSteps] and [State.ListSignals], which a Service has too, read what is recorded,

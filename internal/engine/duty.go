@@ -65,7 +65,7 @@ func (d *duty) turn(ctx context.Context) error {
 // later.
 func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 	orphans, sweeper, timekeeper := &orphans{worker: w}, &sweeper{worker: w}, newTimekeeper(w)
-	return []*duty{
+	all := []*duty{
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
@@ -79,6 +79,10 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 		{name: "look for unserved schedules", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: timekeeper.reportUnserved},
 		{name: "look for unserved runs", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
+	if w.config.Retention > 0 {
+		all = append(all, &duty{name: "prune runs", every: 12 * w.config.Heartbeat, bound: pruneBound, do: (&pruner{worker: w}).prune})
+	}
+	return all
 }
 
 // takeOver makes the runs of dead workers claimable.

@@ -30,6 +30,7 @@
 //	lease.go       the right to own runs, and its watchdog
 //	heartbeat.go   renews it, and stops what was lost
 //	duty.go        tasks of the fleet
+//	prune.go       deletes runs that ended long ago
 //	schedules.go   starts runs of schedules (its plan pure)
 //	dispatch*.go   tells the application's own queue of runs
 //	execute.go     executes a run that it has brought
@@ -69,6 +70,8 @@ type Config struct {
 	Logger       *slog.Logger
 	Dispatcher   Dispatcher    // nil: runs are claimed
 	Redispatch   time.Duration // after which a run of which nothing came is announced again
+
+	Retention time.Duration // finished runs go that ended longer ago; 0: none
 
 	Notifier notify.Notifier // nil: this process tells others nothing, and hears nothing
 	Schema   string          // after which the channel is named

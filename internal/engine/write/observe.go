@@ -41,6 +41,7 @@ const (
 	ScheduleUnreadable
 	ScheduleTicked
 	TicksMissed
+	RunsPruned
 	DispatchFailed
 	LeaseLost
 	NotificationsArrive
@@ -78,6 +79,7 @@ var kinds = [...]struct {
 	ScheduleUnreadable:  {slog.LevelWarn, "this worker cannot tell when a schedule is due, and leaves it to others"},
 	ScheduleTicked:      {slog.LevelDebug, "schedule started a run"},
 	TicksMissed:         {slog.LevelWarn, "ticks of a schedule have passed without a run"},
+	RunsPruned:          {slog.LevelInfo, "deleted runs that ended longer ago than they are kept"},
 	DispatchFailed:      {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
 	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
