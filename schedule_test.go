@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +203,28 @@ func TestTicks(t *testing.T) {
 			t.Errorf("four ticks later, the last of them caught up: %+v", got)
 		}
 	})
+}
+
+// A tick that is late by less than a minute was not missed; one that was is run if it is no older than CatchUp.
+func TestMissedTicks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := nightly(nil)
+	b.svc.Register(w)
+	kit.Work(t, b.svc)
+	for n, test := range []struct {
+		catchUp, late time.Duration
+		started       int64
+	}{
+		{0, 30 * time.Second, 1}, {0, 2 * time.Minute, 0}, {0, 24 * time.Hour, 0},
+		{time.Hour, 30 * time.Minute, 1}, {time.Hour, 2 * time.Hour, 0}, {time.Millisecond, 30 * time.Second, 1},
+	} {
+		schedule := workflow.Schedule{Name: fmt.Sprint(n), Cron: forever.Cron, CatchUp: test.catchUp}
+		kit.Must(t, w.SetSchedule(t.Context(), b.svc, schedule, 1))
+		if got := b.ticked(schedule.Name, test.late); got.Started != test.started || got.Skipped != (workflow.Skips{Missed: 1 - test.started}) {
+			t.Errorf("late by %s, to be caught up for %s: %+v", test.late, test.catchUp, got)
+		}
+	}
 }
 
 // What a tick does whose last run is not finished.
