@@ -35,9 +35,9 @@ func TestTickIsOne(t *testing.T) {
 	ticks := 60
 	switch {
 	case os.Getenv("PGTEST_SOAK") != "":
-		ticks = 10_000
+		ticks = 2000
 	case pgtest.Full():
-		ticks = 1000
+		ticks = 500
 	}
 	database := pgtest.New(t)
 	b := on(t, database, pgtest.PGX)
