@@ -119,6 +119,8 @@
 // with one that failed or was cancelled, from its last good step. Cancel takes along the runs that it has called or spawned, but for
 // those with [Abandon], and Resume those that it still waits for.
 //
+// [Service.CancelRuns], [Service.ResumeRuns] and [Service.DeleteRuns] do so with many runs, by a filter ([Bulk]).
+//
 // Finished runs stay until somebody deletes them: [Service.Prune] those that ended long ago, or the workers, with [Config].Retention.
 //
 // # Looking at it
