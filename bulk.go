@@ -106,5 +106,5 @@ func among(asked, eligible []RunStatus) ([]RunStatus, error) {
 // isEmpty reports whether the filter selects all runs.
 func (f RunFilter) isEmpty() bool {
 	return f.Workflow == "" && len(f.Statuses) == 0 && f.SuspendedFor == "" && f.Queue == "" && f.ParentID == "" &&
-		f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero()
+		len(f.Attributes) == 0 && f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero()
 }

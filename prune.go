@@ -21,6 +21,9 @@ type Prune struct {
 	// Workflow is that of the runs that go. Defaults to all workflows.
 	Workflow string
 
+	// Attributes are those that the runs that go all have ([WithAttributes]). Defaults to none: all runs.
+	Attributes map[string]string
+
 	// DryRun counts what would go, and deletes nothing.
 	DryRun bool
 
@@ -107,5 +110,10 @@ func (p Prune) request() (store.PruneRequest, error) {
 			return store.PruneRequest{}, err
 		}
 	}
-	return store.PruneRequest{Before: p.Before.UnixMilli(), Statuses: p.Statuses, Workflow: p.Workflow, Limit: p.Batch}, nil
+	if err := checkAttributes("Prune.Attributes", p.Attributes); err != nil {
+		return store.PruneRequest{}, fmt.Errorf("workflow: prune: %w", err)
+	}
+	return store.PruneRequest{
+		Before: p.Before.UnixMilli(), Statuses: p.Statuses, Workflow: p.Workflow, Attributes: p.Attributes, Limit: p.Batch,
+	}, nil
 }

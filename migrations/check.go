@@ -38,6 +38,7 @@ var required = []struct {
 	{6, "workflow_schedules", "created_at updated_at paused_at resumed_at next_at last_at every catch_up jitter deadline" +
 		" started missed overlapped paused taken" +
 		" priority name workflow cron zone overlap queue partition_key last_run_id input"},
+	{7, "workflow_attributes", "created_at run_id name value"},
 }
 
 // check compares the state with what its version promises.

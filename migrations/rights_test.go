@@ -17,7 +17,7 @@ var grants = []string{
 	`GRANT SELECT ON workflows.workflow_migrations, workflows.workflow_schema TO {role}`,
 	`GRANT SELECT, INSERT, UPDATE, DELETE ON workflows.workflow_runs, workflows.workflow_steps, workflows.workflow_signals,
 		workflows.workflow_workers, workflows.workflow_queues, workflows.workflow_queue_turns,
-		workflows.workflow_schedules TO {role}`,
+		workflows.workflow_schedules, workflows.workflow_attributes TO {role}`,
 }
 
 func TestRoleWithDMLOnly(t *testing.T) {

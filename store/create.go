@@ -23,13 +23,14 @@ type NewRun struct {
 	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun, nor on a queue
 	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
 	Place
+	Attributes Attributes
 	Unique     string // while a run of the workflow with this key is unfinished, there is no other; to be written alone; "": none
 	Dispatched Dispatched
 }
 
 // A run that has nothing but what every run has costs no more for the others.
 func (r NewRun) kind() int {
-	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim {
+	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim || len(r.Attributes) > 0 {
 		return placedStartKind
 	}
 	return startKind
@@ -55,6 +56,7 @@ func (r NewRun) fill(row *fields) {
 		row.null()
 	}
 	if r.kind() == placedStartKind {
+		row.json(r.Attributes.json())
 		row.textOrNull(r.Unique)
 		r.Place.fill(row, r.Dispatched)
 	}
@@ -72,13 +74,13 @@ ON CONFLICT (id) DO NOTHING`,
 	}
 	placedStarts = kind{
 		name: "start_placed_run", op: "create run", given: "placed", runID: "id",
-		fields:  startFields + ", unique_key text, " + placeFields,
+		fields:  startFields + ", attributes jsonb, unique_key text, " + placeFields,
 		written: "placed_started", key: "id", write: placedStartText("placed AS start"),
+		after: startAttributes,
 		// The id or the key may be there.
 		alone: `
 WHERE {gate}
 ON CONFLICT DO NOTHING`,
-		certain: true,
 	}
 )
 
@@ -119,8 +121,14 @@ func (s *Store) Gate(runID string) *lock.Key {
 // They are starts, as [kinds] defines them, that answer with the run.
 var (
 	createRun       = pg.Define("create_run", aloneText(starts)+"\nRETURNING "+runColumns)
-	createPlacedRun = pg.Define("create_run", aloneText(placedStarts)+"\nRETURNING "+runColumns)
+	createPlacedRun = pg.Define("create_run", createPlacedText(placedStarts))
 )
+
+func createPlacedText(k kind) string {
+	given, write := aloneClauses(k)
+	k.key = runColumns
+	return given + ", " + k.clause(write) + more(k.after) + "\nSELECT " + runColumns + "\nFROM " + k.written
+}
 
 // CreateRun inserts a pending run, or returns the one that has this id already, or is unfinished and has the same unique key, if
 // that has the same workflow and input; else ErrRunConflict.

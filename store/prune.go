@@ -21,11 +21,12 @@ type PruneKey struct {
 
 // A PruneRequest asks for runs that ended long ago.
 type PruneRequest struct {
-	Before   int64       // only runs that ended before, Unix milliseconds
-	Statuses []RunStatus // only these, which are terminal
-	Workflow string      // only runs of this workflow; "" for all
-	Limit    int         // runs to look at
-	At       PruneKey    // where to begin
+	Before     int64       // only runs that ended before, Unix milliseconds
+	Statuses   []RunStatus // only these, which are terminal
+	Workflow   string      // only runs of this workflow; "" for all
+	Attributes Attributes  // only runs that have all of these; none for all
+	Limit      int         // runs to look at
+	At         PruneKey    // where to begin
 }
 
 // A PruneStretch is what one look found.
@@ -55,6 +56,7 @@ func oldRuns(lock string) string {
 	          AND updated_at < $3::bigint
 	          AND status = ANY ($5::text[]) AND status NOT IN ('pending', 'running', 'suspended')
 	          AND ($6::text IS NULL OR workflow = $6::text)
+	          AND ` + hasAttributes("candidate.id", "$7", "$8") + `
 	          AND (SELECT true
 	               FROM {schema}.workflow_runs
 	               WHERE id = candidate.parent_id AND status IN ('pending', 'running', 'suspended')
@@ -123,13 +125,14 @@ func (s *Store) oldRuns(ctx context.Context, query *pg.Query, request PruneReque
 	for _, status := range request.Statuses {
 		statuses.Add(string(status))
 	}
+	names, values := request.Attributes.arrays()
 	var rows []struct {
 		CreatedAt int64  `db:"created_at"`
 		ID        string `db:"id"`
 		Old       bool   `db:"old"`
 	}
 	err := s.db.List(ctx, &rows, query, request.At.CreatedAt, request.At.ID, request.Before, int64(request.Limit),
-		statuses.Literal(), text(request.Workflow))
+		statuses.Literal(), text(request.Workflow), names, values)
 	if err != nil {
 		return PruneStretch{}, err
 	}
