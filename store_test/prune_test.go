@@ -35,14 +35,15 @@ func TestPrunePlans(t *testing.T) {
 	kit.Must(t, err)
 	defer func() { kit.Must(t, conn.Close()) }()
 	kit.Exec(t, conn, "SET plan_cache_mode = force_generic_plan")
-	const rows = "(0, '', 5000, 100, '{completed,failed,cancelled}', NULL)"
+	const rows = "(0, '', 5000, 100, '{completed,failed,cancelled}', NULL, NULL, NULL)"
 	tests := []struct {
 		name, execute string
 		pages, wal    int
 	}{
 		{"a look", "EXECUTE find_old_runs " + rows, 1000, 0},
+		{"a look by attributes", "EXECUTE find_old_runs (0, '', 5000, 100, '{completed,failed,cancelled}', NULL, '{a,b}', '{1,2}')", 2000, 0},
 		{"a look that locks", "EXECUTE lock_old_runs " + rows, 1100, 100_000},
-		{"a look that finds nothing", "EXECUTE lock_old_runs (0, '', 1, 100, '{completed,failed,cancelled}', NULL)", 10, 0},
+		{"a look that finds nothing", "EXECUTE lock_old_runs (0, '', 1, 100, '{completed,failed,cancelled}', NULL, NULL, NULL)", 10, 0},
 		{"a deletion", "EXECUTE delete_runs ('{done1,done2,done3,done4,done5,done6,done7,done8,done9,done10}', 1)", 100, 20_000},
 	}
 	for name, text := range texts {
