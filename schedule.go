@@ -15,7 +15,8 @@ import (
 // "nightly/2026-03-29T01:30:00Z". Any working process starts it, whether it knows the workflow or not.
 //
 // Of ticks that have passed while nobody worked, the newest is run if it is no older than CatchUp; the others are counted ([Skips]), as is
-// every tick that starts nothing. A tick is never late by more than a second or so while somebody works.
+// every tick that starts nothing. A tick is never late by more than a second or so while
+// somebody works, but for the first schedule of all, which is found within some seconds.
 type Schedule struct {
 	// Name tells schedules apart: at most 200 bytes, not empty.
 	Name string

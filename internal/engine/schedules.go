@@ -17,7 +17,7 @@ import (
 
 const (
 	// ticksEvery is how many polls pass between two looks for schedules that are due. Each look tells when the next one is, so only what
-	// others have set meanwhile is found that late.
+	// others have set meanwhile is found that late. While there is no schedule at all, a heartbeat passes between two looks.
 	ticksEvery = 4
 
 	// punctual is how late a tick may be without having been missed: as long as a worker needs that takes over from a dead one, and more.
@@ -32,6 +32,7 @@ const (
 type timekeeper struct {
 	worker   *worker
 	early    chan time.Duration // until the next tick
+	none     time.Time          // until then nobody looks: there was no schedule
 	aside    map[string]time.Time
 	told     map[string]bool // schedules that cannot be read here: once each
 	unserved map[store.UnservedSchedule]bool
@@ -45,10 +46,16 @@ func newTimekeeper(w *worker) *timekeeper {
 
 // tick starts what is due. One schedule's trouble is not another's.
 func (k *timekeeper) tick(ctx context.Context) error {
+	if time.Now().Before(k.none) {
+		return nil
+	}
 	maps.DeleteFunc(k.aside, func(_ string, since time.Time) bool { return time.Since(since) > asideFor })
 	due, err := k.worker.store.DueSchedules(ctx, slices.Collect(maps.Keys(k.aside)))
 	if err != nil {
 		return err
+	}
+	if len(due.Schedules) == 0 && due.NextIn == 0 && len(k.aside) == 0 {
+		k.none = time.Now().Add(k.worker.config.Heartbeat)
 	}
 	k.next(due)
 	rand.Shuffle(len(due.Schedules), func(i, j int) { // so that workers that look at once are not all at the same one
