@@ -228,11 +228,11 @@ func (w *worker) executeIn(
 ) {
 	holds := w.engine.holds
 	r := run.New(env, claimed, w.engine.body(claimed.Workflow), history, func(final *store.Run) {
+		if final != nil {
+			w.ended(final) // before its starter hears of it, who may resume the run and await it again: that is no answer to him
+		}
 		holds.Settle(hold, final)
 		w.left(claimed.Queue)
-		if final != nil {
-			w.ended(final)
-		}
 	})
 	if older := holds.Attach(hold, r.Owned(), r); older != nil {
 		older.Lose(store.ErrRunLost)
