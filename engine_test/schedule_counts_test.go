@@ -17,7 +17,7 @@ func TestStatementsOfAnIdleWorkerWithoutSchedules(t *testing.T) {
 		c.sofar()
 		c.forget()
 		kit.Work(t, c.svc)
-		kit.Until(t, "it has polled many times", func() bool { return c.sofar()["find_queues"] >= 200 && c.sofar()["due_schedules"] > 0 })
+		kit.Until(t, "it has polled many times", func() bool { return c.sofar()["claim_runs"] >= 200 && c.sofar()["due_schedules"] > 0 })
 		if got := c.sofar(); got["due_schedules"] > got["heartbeat"]+2 {
 			t.Errorf("%v; want a look for schedules with each heartbeat", got)
 		}
