@@ -105,6 +105,11 @@ type Config struct {
 	// by SQL. Defaults to none: workers claim runs.
 	Dispatcher Dispatcher
 
+	// Retention is how long finished runs are kept: those that ended longer ago are deleted by the workers, a thousand at a time, with their
+	// steps and signals; see [Service.Prune] for which stay, and to keep some elsewhere first. Each working process should have the same;
+	// the shortest decides. Defaults to 0: for ever.
+	Retention time.Duration
+
 	// RedispatchAfter is how long a run that the Dispatcher was told of waits before it is told again: messages may be lost. The time doubles
 	// with each, to an hour, so a queue that is slow does not fill with doubles. Defaults to 1 min.
 	RedispatchAfter time.Duration
@@ -208,7 +213,7 @@ func (c Config) validate() error {
 		{"PayloadLimit", int64(c.PayloadLimit)}, {"Concurrency", int64(c.Concurrency)},
 		{"PollInterval", int64(c.PollInterval)}, {"Lease", int64(c.Lease)}, {"Drain", int64(c.Drain)},
 		{"BlockedFor", int64(c.BlockedFor)}, {"ParkAfter", int64(c.ParkAfter)}, {"MaxSteps", int64(c.MaxSteps)},
-		{"RedispatchAfter", int64(c.RedispatchAfter)},
+		{"RedispatchAfter", int64(c.RedispatchAfter)}, {"Retention", int64(c.Retention)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("workflow: Config.%s is negative: use zero for the default", field.name)

@@ -92,6 +92,14 @@
 // notify/pgxnotify). With [Config].Dispatcher a job queue that the application has already brings runs to whoever calls
 // [Service.Execute].
 //
+// # Schedules
+//
+// A [Schedule] starts runs by the clock, by a cron expression in a time zone or in equal distances, in whatever process works then: one
+// run for each tick, also when the process dies that is about to start it. [Workflow.EnsureSchedule] makes one that is not there,
+// [Workflow.SetSchedule] changes one; [State.PauseSchedule], [State.TriggerSchedule] and [State.ListSchedules] are for whoever operates it.
+//
+//	err := report.EnsureSchedule(ctx, svc, workflow.Schedule{Name: "nightly", Cron: "30 2 * * *", Zone: "Europe/Berlin"}, input)
+//
 // # Rules for a workflow's function
 //
 // It is called again after a crash, a long wait or a deploy, and must then do the same between its steps: no clock, no random
@@ -110,6 +118,10 @@
 // [State.Cancel] and [Handle.Cancel] stop a run wherever it is executed, and [WithDeadline] does so in time. [State.Resume] goes on
 // with one that failed or was cancelled, from its last good step. Cancel takes along the runs that it has called or spawned, but for
 // those with [Abandon], and Resume those that it still waits for.
+//
+// [Service.CancelRuns], [Service.ResumeRuns] and [Service.DeleteRuns] do so with many runs, by a filter ([Bulk]).
+//
+// Finished runs stay until somebody deletes them: [Service.Prune] those that ended long ago, or the workers, with [Config].Retention.
 //
 // # Looking at it
 //

@@ -39,6 +39,13 @@ var (
 	// ErrQueueNotFound is returned when there is no queue of the given name: call SetQueue or EnsureQueue first, or mend the name.
 	ErrQueueNotFound = store.ErrQueueNotFound
 
+	// ErrScheduleNotFound is returned when there is no schedule of the given name.
+	ErrScheduleNotFound = store.ErrScheduleNotFound
+
+	// ErrScheduleBusy is returned by [State.TriggerSchedule] when the schedule's last run is not finished and its Overlap is OverlapSkip. Nothing
+	// was started; a transaction of the caller stays usable.
+	ErrScheduleBusy = store.ErrScheduleBusy
+
 	// ErrUniqueTaken is returned by [State.Resume] of a run whose key ([WithUnique]) another unfinished run of its workflow has
 	// meanwhile. A transaction of the application stays usable.
 	ErrUniqueTaken = store.ErrUniqueTaken

@@ -21,6 +21,7 @@ func TestWhatAnApplicationLinks(t *testing.T) {
 		"github.com/sqlworkflow/workflow": true,
 		"github.com/jmoiron/sqlx":         true,
 		"github.com/google/uuid":          true,
+		"github.com/netresearch/go-cron":  true,
 		"github.com/pressly/goose/v3":     true,
 		"github.com/mfridman/interpolate": true, // goose's, as the next ones
 		"github.com/sethvargo/go-retry":   true,

@@ -117,6 +117,9 @@ func (o startOptions) check() error {
 	if err := o.runOptions.check(); err != nil {
 		return err
 	}
+	if err := checkAttributes("attributes", o.attributes); err != nil {
+		return err
+	}
 	return o.unique.check("unique key", maxUniqueKey)
 }
 

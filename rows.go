@@ -82,21 +82,22 @@ func (r Run) DecodeOutput(v any) error {
 
 // RunFilter selects the runs of a list; the zero value selects all.
 type RunFilter struct {
-	Workflow      string        // only runs of this workflow; "" for all
-	Statuses      []RunStatus   // only runs with one of these; none for all
-	SuspendedFor  SuspendReason // only runs that are suspended for this reason; "" for all
-	ParentID      string        // only runs that this one has called or spawned; "" for all
-	Queue         string        // only runs in this queue; "" for all, and those in none
-	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
-	CreatedBefore time.Time     // only runs created before this time; zero for no bound
-	Limit         int           // runs a page. Defaults to 100; at most 1,000
-	Cursor        string        // RunPage.Next of the page before; "" for the first page
+	Workflow      string            // only runs of this workflow; "" for all
+	Statuses      []RunStatus       // only runs with one of these; none for all
+	SuspendedFor  SuspendReason     // only runs that are suspended for this reason; "" for all
+	ParentID      string            // only runs that this one has called or spawned; "" for all
+	Queue         string            // only runs in this queue; "" for all, and those in none
+	Attributes    map[string]string // only runs that have all of these ([WithAttributes]); none for all
+	CreatedFrom   time.Time         // only runs created at this time or later; zero for no bound
+	CreatedBefore time.Time         // only runs created before this time; zero for no bound
+	Limit         int               // runs a page. Defaults to 100; at most 1,000
+	Cursor        string            // RunPage.Next of the page before; "" for the first page
 }
 
 func (f RunFilter) stored() store.RunFilter {
 	return store.RunFilter{
 		Workflow: f.Workflow, Statuses: f.Statuses, SuspendedFor: f.SuspendedFor, ParentID: f.ParentID, Queue: f.Queue,
-		CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore, Limit: f.Limit, Cursor: f.Cursor,
+		Attributes: f.Attributes, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore, Limit: f.Limit, Cursor: f.Cursor,
 	}
 }
 
@@ -123,14 +124,15 @@ type StepKind = store.StepKind
 
 // The kinds of steps besides plain ones.
 const (
-	TxStep       StepKind = store.TxStep       // recorded in the transaction of its effects ([DoTx])
-	SleepStep    StepKind = store.SleepStep    // a wait ([Sleep])
-	SignalStep   StepKind = store.SignalStep   // a wait for a signal ([Signal.Wait])
-	PollStep     StepKind = store.PollStep     // a look for one ([Signal.Poll])
-	ApprovalStep StepKind = store.ApprovalStep // a wait for a decision ([Approval.Ask])
-	CallStep     StepKind = store.CallStep     // runs that it waits for ([Call], [CallAll])
-	SpawnStep    StepKind = store.SpawnStep    // a run that it only starts ([Spawn])
-	PatchStep    StepKind = store.PatchStep    // no unit of work: the run takes the new way of a change ([Patched])
+	TxStep         StepKind = store.TxStep         // recorded in the transaction of its effects ([DoTx])
+	SleepStep      StepKind = store.SleepStep      // a wait ([Sleep])
+	SignalStep     StepKind = store.SignalStep     // a wait for a signal ([Signal.Wait])
+	PollStep       StepKind = store.PollStep       // a look for one ([Signal.Poll])
+	ApprovalStep   StepKind = store.ApprovalStep   // a wait for a decision ([Approval.Ask])
+	CallStep       StepKind = store.CallStep       // runs that it waits for ([Call], [CallAll])
+	SpawnStep      StepKind = store.SpawnStep      // a run that it only starts ([Spawn])
+	AttributesStep StepKind = store.AttributesStep // sets attributes of the run, which are its result ([SetAttributes])
+	PatchStep      StepKind = store.PatchStep      // no unit of work: the run takes the new way of a change ([Patched])
 )
 
 // Step is one unit of work of a run. Times are the database's, to the millisecond.

@@ -134,7 +134,7 @@ func (s State) newRun(ctx context.Context, workflow string, input any, options [
 	}
 	return store.NewRun{
 		ID: o.runID, Workflow: workflow, Version: s.config.Version, Input: payload, Delay: o.delay, Deadline: o.deadline,
-		Place: o.place(), Unique: o.unique.text,
+		Place: o.place(), Attributes: o.attributes, Unique: o.unique.text,
 	}, err
 }
 
@@ -182,6 +182,9 @@ func checkFilter(filter *RunFilter) error {
 		if err := checkWorkflowName(filter.Workflow); err != nil {
 			return err
 		}
+	}
+	if err := checkAttributes("RunFilter.Attributes", filter.Attributes); err != nil {
+		return fmt.Errorf("workflow: %w", err)
 	}
 	if filter.ParentID != "" {
 		if err := checkRunID(filter.ParentID); err != nil {

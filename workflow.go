@@ -111,9 +111,10 @@ type RunOption interface {
 type (
 	startOptions struct {
 		runOptions
-		chosen bool
-		runID  string
-		unique given
+		chosen     bool
+		runID      string
+		unique     given
+		attributes map[string]string
 	}
 	runOptions struct {
 		delay, deadline  time.Duration

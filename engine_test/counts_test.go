@@ -310,6 +310,7 @@ func TestStatementsOfAHeartbeat(t *testing.T) {
 		}
 		expected := []string{
 			"start_run", "register_worker", "claim_runs", "find_queues", "heartbeat", "find_orphans", "owned_runs", "find_overdue", "unserved_workflows", "unserved_queues",
+			"due_schedules", "unserved_schedules",
 		}
 		for label := range got {
 			if !slices.Contains(expected, label) {

@@ -111,6 +111,7 @@ var (
 	ofTheLease = map[string]bool{
 		"heartbeat": true, "find_orphans": true, "take_over": true, "forget_workers": true, "owned_runs": true,
 		"unserved_workflows": true, "unserved_queues": true, "wake_seqs": true, "find_stranded": true, "find_queues": true, "find_overdue": true,
+		"due_schedules": true, "unserved_schedules": true,
 	}
 	looking = map[string]bool{"find_orphans": true, "take_over": true, "claim_runs": true, "claim_queue": true, "claim_partitions": true}
 )

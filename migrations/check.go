@@ -35,6 +35,10 @@ var required = []struct {
 	{5, "workflow_queues", "created_at updated_at paused_at rate_window rate_count rate_burst max_running max_per_worker" +
 		" max_per_partition name"},
 	{5, "workflow_queue_turns", "seq free_at queue"},
+	{6, "workflow_schedules", "created_at updated_at paused_at resumed_at next_at last_at every catch_up jitter deadline" +
+		" started missed overlapped paused taken" +
+		" priority name workflow cron zone overlap queue partition_key last_run_id input"},
+	{7, "workflow_attributes", "created_at run_id name value"},
 }
 
 // check compares the state with what its version promises.

@@ -20,13 +20,16 @@ INSERT INTO workflows.workflow_steps (run_id, step_name, status, updated_at) VAL
 INSERT INTO workflows.workflow_signals (seq, sent_at, run_id, name, payload) VALUES (1, 0, 'r', 'n', '{}');
 INSERT INTO workflows.workflow_queues (created_at, updated_at, name) VALUES (0, 0, 'q');
 INSERT INTO workflows.workflow_queue_turns (seq, queue) VALUES (0, 'q');
+INSERT INTO workflows.workflow_schedules (created_at, updated_at, catch_up, jitter, name, workflow, every, zone, overlap, input)
+VALUES (0, 0, 0, 0, 's', 'w', 1, '', 'skip', '1');
+INSERT INTO workflows.workflow_attributes (created_at, run_id, name, value) VALUES (0, 'r', 'n', 'v');
 INSERT INTO workflows.workflow_workers (id, expires_at) VALUES ('w', 0)`)
 	tables := strings.Fields(kit.One[string](t, db, `
-SELECT string_agg(c.oid::regclass::text || '.' || a.attname, ' ' ORDER BY c.relname DESC) -- steps before runs
+SELECT string_agg(c.oid::regclass::text || '.' || a.attname, ' ' ORDER BY c.relname = 'workflow_runs', c.relname DESC) -- runs last
 FROM pg_class AS c
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = 2
 WHERE c.relnamespace = 'workflows'::regnamespace AND c.relkind = 'r'`))
-	if len(tables) != 8 {
+	if len(tables) != 10 {
 		t.Fatalf("tables = %v", tables)
 	}
 	for _, name := range tables {

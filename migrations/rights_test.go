@@ -16,7 +16,8 @@ var grants = []string{
 	`GRANT USAGE ON SCHEMA workflows TO {role}`,
 	`GRANT SELECT ON workflows.workflow_migrations, workflows.workflow_schema TO {role}`,
 	`GRANT SELECT, INSERT, UPDATE, DELETE ON workflows.workflow_runs, workflows.workflow_steps, workflows.workflow_signals,
-		workflows.workflow_workers, workflows.workflow_queues, workflows.workflow_queue_turns TO {role}`,
+		workflows.workflow_workers, workflows.workflow_queues, workflows.workflow_queue_turns,
+		workflows.workflow_schedules, workflows.workflow_attributes TO {role}`,
 }
 
 func TestRoleWithDMLOnly(t *testing.T) {

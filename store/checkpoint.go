@@ -26,10 +26,16 @@ type Checkpoint struct {
 	Took   time.Duration // since the attempt began
 	Result json.RawMessage
 	WakeIn *time.Duration // of a sleep
-	Again  bool           // the step may have a row already: it is to be written alone
+	Again  bool           // the step may have a row already, or sets attributes: it is to be written alone
 }
 
-func (*Checkpoint) kind() int   { return checkpointKind }
+func (c *Checkpoint) kind() int {
+	if c.Kind == AttributesStep {
+		return attributesKind
+	}
+	return checkpointKind
+}
+
 func (c *Checkpoint) size() int { return len(c.Result) }
 
 func (c *Checkpoint) fill(row *fields) {
@@ -41,6 +47,24 @@ func (c *Checkpoint) fill(row *fields) {
 	row.number(c.Took.Milliseconds())
 	row.json(c.Result)
 	row.duration(c.WakeIn)
+}
+
+var checkpoints = kind{
+	name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
+	fields:  "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",
+	written: "recorded", key: "run_id, step_name", write: `
+INSERT INTO {schema}.workflow_steps AS step
+    (run_id, step_name, status, result, updated_at, kind, seq, started_at, wake_at)
+SELECT step.run_id, step.step_name, 'succeeded', step.result, clock.ms, step.kind, step.seq, clock.ms - step.took,
+       clock.ms + step.wake_in
+FROM clock
+CROSS JOIN step
+` + guard("step", "run_id", "FOR SHARE"),
+	alone: `
+ON CONFLICT (run_id, step_name) DO UPDATE
+SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
+    kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = EXCLUDED.started_at, wake_at = EXCLUDED.wake_at
+WHERE step.status <> 'succeeded'`,
 }
 
 // Step returns the step as the checkpoint writes it, but for its times, which are the database's.

@@ -23,13 +23,14 @@ type NewRun struct {
 	Owner    string        // the worker that starts it at once, under epoch 1; "": whoever claims it. Not for CreateRun, nor on a queue
 	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
 	Place
+	Attributes Attributes
 	Unique     string // while a run of the workflow with this key is unfinished, there is no other; to be written alone; "": none
 	Dispatched Dispatched
 }
 
 // A run that has nothing but what every run has costs no more for the others.
 func (r NewRun) kind() int {
-	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim {
+	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim || len(r.Attributes) > 0 {
 		return placedStartKind
 	}
 	return startKind
@@ -55,6 +56,7 @@ func (r NewRun) fill(row *fields) {
 		row.null()
 	}
 	if r.kind() == placedStartKind {
+		row.json(r.Attributes.json())
 		row.textOrNull(r.Unique)
 		r.Place.fill(row, r.Dispatched)
 	}
@@ -72,19 +74,22 @@ ON CONFLICT (id) DO NOTHING`,
 	}
 	placedStarts = kind{
 		name: "start_placed_run", op: "create run", given: "placed", runID: "id",
-		fields:  startFields + ", unique_key text, " + placeFields,
-		written: "placed_started", key: "id", write: startText("placed AS start",
-			", unique_key, queue, priority, partition_key, dispatched_at", `,
-       start.unique_key, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`),
+		fields:  startFields + ", attributes jsonb, unique_key text, " + placeFields,
+		written: "placed_started", key: "id", write: placedStartText("placed AS start"),
+		after: startAttributes,
 		// The id or the key may be there.
 		alone: `
 WHERE {gate}
 ON CONFLICT DO NOTHING`,
-		certain: true,
 	}
 )
 
 const startFields = "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint"
+
+func placedStartText(from string) string {
+	return startText(from, ", unique_key, queue, priority, partition_key, dispatched_at", `,
+       start.unique_key, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`)
+}
 
 // As for a claim, only a worker with a lease may own the run. Else the run waits for a claim, at an epoch beyond the one under
 // which its starter, which does not know yet, takes it for its own.
@@ -116,8 +121,14 @@ func (s *Store) Gate(runID string) *lock.Key {
 // They are starts, as [kinds] defines them, that answer with the run.
 var (
 	createRun       = pg.Define("create_run", aloneText(starts)+"\nRETURNING "+runColumns)
-	createPlacedRun = pg.Define("create_run", aloneText(placedStarts)+"\nRETURNING "+runColumns)
+	createPlacedRun = pg.Define("create_run", createPlacedText(placedStarts))
 )
+
+func createPlacedText(k kind) string {
+	given, write := aloneClauses(k)
+	k.key = runColumns
+	return given + ", " + k.clause(write) + more(k.after) + "\nSELECT " + runColumns + "\nFROM " + k.written
+}
 
 // CreateRun inserts a pending run, or returns the one that has this id already, or is unfinished and has the same unique key, if
 // that has the same workflow and input; else ErrRunConflict.

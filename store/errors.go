@@ -24,6 +24,12 @@ var (
 	// ErrQueueNotFound is returned when no queue has the given name. SetQueue and EnsureQueue make one.
 	ErrQueueNotFound = errors.New("queue not found: call SetQueue or EnsureQueue first")
 
+	// ErrScheduleNotFound is returned when no schedule has the given name.
+	ErrScheduleNotFound = errors.New("schedule not found")
+
+	// ErrScheduleBusy is returned when a schedule that does not start a run beside its last one is to start one before that is finished.
+	ErrScheduleBusy = errors.New("the schedule's last run is not finished")
+
 	// ErrQueueFull is returned when a limit or a pause of its queue keeps a run from being executed now.
 	ErrQueueFull = errors.New("a limit or a pause of the run's queue holds it back")
 

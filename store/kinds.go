@@ -37,9 +37,10 @@ const (
 	takeKind
 	parkKind
 	endKind
-	childEndKind // after what the parent does
-	markKind     // goes alone
-	signalKind   // goes with its like
+	childEndKind   // after what the parent does
+	markKind       // goes alone
+	attributesKind // goes alone
+	signalKind     // goes with its like
 )
 
 var kinds = []kind{
@@ -47,23 +48,7 @@ var kinds = []kind{
 	placedStartKind: placedStarts,
 	scheduleKind:    schedules,
 	fanOutKind:      fansOut,
-	checkpointKind: {
-		name: "checkpoint_step", op: "checkpoint step", given: "step", runID: "run_id",
-		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, result jsonb, wake_in bigint",
-		written: "recorded", key: "run_id, step_name", write: `
-INSERT INTO {schema}.workflow_steps AS step
-    (run_id, step_name, status, result, updated_at, kind, seq, started_at, wake_at)
-SELECT step.run_id, step.step_name, 'succeeded', step.result, clock.ms, step.kind, step.seq, clock.ms - step.took,
-       clock.ms + step.wake_in
-FROM clock
-CROSS JOIN step
-` + guard("step", "run_id", "FOR SHARE"),
-		alone: `
-ON CONFLICT (run_id, step_name) DO UPDATE
-SET status = EXCLUDED.status, result = EXCLUDED.result, error = NULL, updated_at = EXCLUDED.updated_at,
-    kind = EXCLUDED.kind, seq = EXCLUDED.seq, started_at = EXCLUDED.started_at, wake_at = EXCLUDED.wake_at
-WHERE step.status <> 'succeeded'`,
-	},
+	checkpointKind:  checkpoints,
 	failureKind: {
 		name: "record_failure", op: "record failure of step", given: "failure", runID: "run_id",
 		fields: "run_id text, epoch bigint, step_name text, kind text, seq int, took bigint, status text, error jsonb, " +
@@ -140,8 +125,9 @@ CROSS JOIN finish
 ON CONFLICT (id) DO UPDATE
 SET ` + ends("EXCLUDED.status", "EXCLUDED.output", "EXCLUDED.error", "EXCLUDED.updated_at"),
 	},
-	childEndKind: childEnds,
-	signalKind:   signals("FOR NO KEY UPDATE SKIP LOCKED"),
+	childEndKind:   childEnds,
+	attributesKind: attributeSteps(),
+	signalKind:     signals("FOR NO KEY UPDATE SKIP LOCKED"),
 	markKind: {
 		name: "mark_step", op: "mark step", given: "step", runID: "run_id",
 		fields:  "run_id text, epoch bigint, step_name text, kind text, seq int",

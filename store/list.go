@@ -17,6 +17,7 @@ type RunFilter struct {
 	SuspendedFor  SuspendReason // only runs that are suspended for this reason; "" for all
 	Queue         string        // only runs of this queue; "" for all
 	ParentID      string        // only runs that this one has started; "" for all
+	Attributes    Attributes    // only runs that have all of these; none for all
 	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
 	CreatedBefore time.Time     // only runs created before this time; zero for no bound
 	Limit         int           // runs a page. Defaults to 100; at most 1,000
@@ -31,7 +32,7 @@ type RunPage struct {
 
 // Keyset paging: the next page starts after the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
-var listRuns = pg.DefineRead("list_runs", listRunsFrom("{schema}.workflow_runs"))
+var listRuns = pg.DefineRead("list_runs", listRunsFrom("{schema}.workflow_runs")+newestFirst)
 
 // The children of a run are few among all runs, and have an index of their own. OFFSET 0 keeps a plan from asking others too.
 var listChildren = pg.DefineRead("list_children", listRunsFrom(`(
@@ -39,22 +40,73 @@ var listChildren = pg.DefineRead("list_children", listRunsFrom(`(
 	    FROM {schema}.workflow_runs
 	    WHERE parent_id = $10
 	    OFFSET 0
-	) AS child`))
+	) AS child`)+`
+	  AND `+hasAttributes("child.id", "$11", "$12")+newestFirst)
 
 func listRunsFrom(runs string) string {
 	return `
 	SELECT ` + runColumns + `
 	FROM ` + runs + `
-	WHERE (created_at, id) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
+	WHERE ` + created("id") + `
+	  AND ` + listed
+}
+
+// created is whether a row is of the page, or after it, and of the time that is asked for.
+func created(id string) string {
+	return `(created_at, ` + id + `) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
 	  AND created_at >= coalesce($3::bigint, '-9223372036854775808')
-	  AND created_at < coalesce($4::bigint, 9223372036854775807)
-	  AND ($5::text IS NULL OR workflow = $5)
+	  AND created_at < coalesce($4::bigint, 9223372036854775807)`
+}
+
+const listed = `($5::text IS NULL OR workflow = $5)
 	  AND ($6::text[] IS NULL OR status = ANY ($6))
 	  AND ($7::text IS NULL OR suspended_for = $7)
-	  AND ($9::text IS NULL OR queue = $9)
+	  AND ($9::text IS NULL OR queue = $9)`
+
+const newestFirst = `
 	ORDER BY created_at DESC, id DESC
 	LIMIT $8::bigint`
-}
+
+// The runs that have an attribute are read from the newest on, in the order of their index. Of several attributes that one leads which the
+// fewest runs have, as far as that is counted; the others are looked up for each of its runs.
+var listByAttributes = pg.DefineRead("list_runs_by_attributes", `
+	WITH rarest AS MATERIALIZED (
+	    SELECT name, value
+	    FROM unnest((SELECT $10::text[]), (SELECT $11::text[])) AS wanted (name, value)
+	    CROSS JOIN LATERAL (
+	        SELECT count(*) AS runs
+	        FROM (
+	            SELECT
+	            FROM {schema}.workflow_attributes
+	            WHERE name = wanted.name AND value = wanted.value
+	            LIMIT $12::bigint
+	        ) AS few
+	    ) AS counted
+	    ORDER BY runs
+	    LIMIT 1
+	)
+	SELECT run.*
+	FROM (
+	    SELECT created_at, run_id
+	    FROM {schema}.workflow_attributes
+	    WHERE name = (SELECT name FROM rarest) AND value = (SELECT value FROM rarest)
+	      AND `+created("run_id")+`
+	    ORDER BY created_at DESC, run_id DESC
+	    OFFSET 0
+	) AS attribute
+	CROSS JOIN LATERAL (
+	    SELECT `+runColumns+`
+	    FROM {schema}.workflow_runs
+	    WHERE id = attribute.run_id
+	      AND `+listed+`
+	    OFFSET 0
+	) AS run
+	WHERE `+hasAttributes("attribute.run_id", "$10", "$11")+`
+	ORDER BY attribute.created_at DESC, attribute.run_id DESC
+	LIMIT $8::bigint`)
+
+// rareRuns is how many runs of each attribute are counted to find out which has the fewest.
+const rareRuns = 1000
 
 // ListRuns returns a page of runs, newest first.
 func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) {
@@ -74,8 +126,14 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 		at, id, ceiling(filter.CreatedFrom), ceiling(filter.CreatedBefore), text(filter.Workflow), chosen,
 		text(string(filter.SuspendedFor)), int64(filter.Limit) + 1, text(filter.Queue),
 	}
-	if filter.ParentID != "" {
-		query, args = listChildren, append(args, filter.ParentID)
+	names, values := filter.Attributes.arrays()
+	switch {
+	case filter.ParentID != "":
+		query, args = listChildren, append(args, filter.ParentID, names, values)
+	case len(filter.Attributes) == 1:
+		query, args = listByAttributes, append(args, names, values, int64(0)) // there is no other
+	case names != nil:
+		query, args = listByAttributes, append(args, names, values, int64(rareRuns))
 	}
 	var rows []runRow
 	if err := s.db.List(ctx, &rows, query, args...); err != nil {

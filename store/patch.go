@@ -24,6 +24,8 @@ func (k StepKind) Describe() string {
 		return "a start of other runs"
 	case PatchStep:
 		return "the marker of a patch"
+	case AttributesStep:
+		return "a setting of attributes"
 	default:
 		return "a step of kind " + string(k)
 	}

@@ -84,7 +84,7 @@ var setQueue = pg.Define("set_queue", insertQueue+`
 
 // SetQueue makes a queue, or changes all limits of one. Whether it is paused stays.
 func (s *Store) SetQueue(ctx context.Context, q Queue) error {
-	_, err := s.writeQueue(ctx, setQueue, q.arguments()...)
+	_, err := s.writeSetting(ctx, setQueue, q.arguments()...)
 	return pg.Problem(fmt.Sprintf("set queue %q", q.Name), err)
 }
 
@@ -95,7 +95,7 @@ var ensureQueue = pg.Define("ensure_queue", insertQueue+`
 func (s *Store) EnsureQueue(ctx context.Context, q Queue) error {
 	there, err := s.hasQueue(ctx, q.Name)
 	if err == nil && !there {
-		_, err = s.writeQueue(ctx, ensureQueue, q.arguments()...)
+		_, err = s.writeSetting(ctx, ensureQueue, q.arguments()...)
 	}
 	return pg.Problem(fmt.Sprintf("ensure queue %q", q.Name), err)
 }
@@ -136,15 +136,15 @@ func (s *Store) ResumeQueue(ctx context.Context, name string) error {
 }
 
 func (s *Store) moveQueue(ctx context.Context, query *pg.Query, name string) error {
-	n, err := s.writeQueue(ctx, query, name)
+	n, err := s.writeSetting(ctx, query, name)
 	if err == nil && n == 0 {
 		err = ErrQueueNotFound
 	}
 	return err
 }
 
-// writeQueue may wait for somebody who writes the queue: in a caller's transaction no longer than the bound.
-func (s *Store) writeQueue(ctx context.Context, query *pg.Query, args ...any) (n int64, err error) {
+// writeSetting writes a queue, or a schedule, and may wait for somebody else who does: in a caller's transaction no longer than the bound.
+func (s *Store) writeSetting(ctx context.Context, query *pg.Query, args ...any) (n int64, err error) {
 	if s.db.Tx() == nil {
 		return s.db.Exec(ctx, query, args...)
 	}

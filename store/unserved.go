@@ -83,3 +83,25 @@ func (s *Store) UnservedQueues(ctx context.Context) (unserved []Unserved, err er
 	err = s.db.List(ctx, &unserved, unservedQueues)
 	return unserved, pg.Problem("look for unserved queues", err)
 }
+
+var unservedSchedules = pg.DefineRead("unserved_schedules", `
+	SELECT name, workflow
+	FROM {schema}.workflow_schedules AS schedule
+	WHERE paused_at IS NULL
+	  AND NOT EXISTS (
+	    SELECT FROM {schema}.workflow_workers
+	    WHERE {alive} AND schedule.workflow = ANY (workflows) AND `+serves("coalesce(schedule.queue, '')")+`)
+	ORDER BY name
+	LIMIT 20`)
+
+// UnservedSchedule is a schedule whose runs would wait.
+type UnservedSchedule struct {
+	Name     string `db:"name"`
+	Workflow string `db:"workflow"`
+}
+
+// UnservedSchedules returns the schedules, 20 at most, whose workflow no living worker knows that serves their queue.
+func (s *Store) UnservedSchedules(ctx context.Context) (unserved []UnservedSchedule, err error) {
+	err = s.db.List(ctx, &unserved, unservedSchedules)
+	return unserved, pg.Problem("look for unserved schedules", err)
+}

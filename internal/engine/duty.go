@@ -64,16 +64,25 @@ func (d *duty) turn(ctx context.Context) error {
 // duties of a worker. expiry tells when the next lease of another worker ends: its runs are taken over then, not a heartbeat
 // later.
 func (w *worker) duties(expiry <-chan time.Duration) []*duty {
-	orphans, sweeper := &orphans{worker: w}, &sweeper{worker: w}
-	return []*duty{
+	orphans, sweeper, timekeeper := &orphans{worker: w}, &sweeper{worker: w}, newTimekeeper(w)
+	all := []*duty{
 		{name: "take over runs", every: w.config.Heartbeat, bound: w.config.Timeout, early: expiry, do: w.takeOver},
 		{name: "forget workers", every: 60 * w.config.Heartbeat, bound: w.config.Timeout, do: w.store.ForgetWorkers},
 		{name: "release runs that nobody holds", every: 2 * w.config.Heartbeat, bound: w.config.Timeout, do: orphans.release},
 		{name: "look for what has come", every: w.config.PollInterval, bound: w.config.Timeout, do: w.rarely(w.lookForNews)},
 		{name: "sweep children", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: sweeper.sweep},
 		{name: "end overdue runs", every: w.config.Heartbeat, bound: w.config.Timeout, do: w.endOverdue},
+		{
+			name: "start runs of schedules", every: ticksEvery * w.config.PollInterval, bound: w.config.Timeout,
+			early: timekeeper.early, do: timekeeper.tick,
+		},
+		{name: "look for unserved schedules", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: timekeeper.reportUnserved},
 		{name: "look for unserved runs", every: 12 * w.config.Heartbeat, bound: w.config.Timeout, do: w.reportUnserved},
 	}
+	if w.config.Retention > 0 {
+		all = append(all, &duty{name: "prune runs", every: 12 * w.config.Heartbeat, bound: pruneBound, do: (&pruner{worker: w}).prune})
+	}
+	return all
 }
 
 // takeOver makes the runs of dead workers claimable.

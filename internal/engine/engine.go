@@ -12,6 +12,7 @@
 //	run     one run: its function, its steps, its waits
 //	write   rows on their way, what is held here, who is told
 //	notify  hints to other processes, and theirs
+//	tick    when a schedule is due
 //
 // This floor:
 //
@@ -29,6 +30,8 @@
 //	lease.go       the right to own runs, and its watchdog
 //	heartbeat.go   renews it, and stops what was lost
 //	duty.go        tasks of the fleet
+//	prune.go       deletes runs that ended long ago
+//	schedules.go   starts runs of schedules (its plan pure)
 //	dispatch*.go   tells the application's own queue of runs
 //	execute.go     executes a run that it has brought
 //	notices.go     what this process tells others, and hears of them
@@ -68,6 +71,8 @@ type Config struct {
 	Says         write.Says    // what a run waits for whose result has not come in time
 	Dispatcher   Dispatcher    // nil: runs are claimed
 	Redispatch   time.Duration // after which a run of which nothing came is announced again
+
+	Retention time.Duration // finished runs go that ended longer ago; 0: none
 
 	Notifier notify.Notifier // nil: this process tells others nothing, and hears nothing
 	Schema   string          // after which the channel is named

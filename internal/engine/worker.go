@@ -239,11 +239,11 @@ func (w *worker) executeIn(
 		if final != nil && r.Returned() {
 			done()
 		}
+		if final != nil {
+			w.ended(final) // before its starter hears of it, who may resume the run and await it again: that is no answer to him
+		}
 		holds.Settle(hold, final)
 		w.left(claimed.Queue)
-		if final != nil {
-			w.ended(final)
-		}
 	})
 	if older := holds.Attach(hold, r.Owned(), r); older != nil {
 		older.Lose(store.ErrRunLost)

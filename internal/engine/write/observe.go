@@ -37,6 +37,11 @@ const (
 	WorkWaits
 	WorkflowsUnserved
 	QueueUnserved
+	ScheduleUnserved
+	ScheduleUnreadable
+	ScheduleTicked
+	TicksMissed
+	RunsPruned
 	DispatchFailed
 	LeaseLost
 	NotificationsArrive
@@ -70,6 +75,11 @@ var kinds = [...]struct {
 	WorkWaits:           {slog.LevelWarn, "worker waits for the database"},
 	WorkflowsUnserved:   {slog.LevelWarn, "runs wait for workflows that no living worker has registered"},
 	QueueUnserved:       {slog.LevelWarn, "runs wait in a queue that no living worker serves which has registered their workflows"},
+	ScheduleUnserved:    {slog.LevelWarn, "no living worker has registered the workflow of a schedule and serves its queue"},
+	ScheduleUnreadable:  {slog.LevelWarn, "this worker cannot tell when a schedule is due, and leaves it to others"},
+	ScheduleTicked:      {slog.LevelDebug, "schedule started a run"},
+	TicksMissed:         {slog.LevelWarn, "ticks of a schedule have passed without a run"},
+	RunsPruned:          {slog.LevelInfo, "deleted runs that ended longer ago than they are kept"},
 	DispatchFailed:      {slog.LevelWarn, "the application's queue was not told of runs; it will be tried again"},
 	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
@@ -86,11 +96,13 @@ type Event struct {
 	Workflow  string
 	Workflows []string
 	Queue     string
+	Schedule  string
 	Step      string
 	Attempt   int
 	Attempts  int // that the step has in all; 0: no bound
 	Op        string
 	Count     int64
+	Ticks     int64 // of a schedule
 	Took      time.Duration
 	Signals   []string      // by name
 	WaitsFor  []string      // of a parked run, besides a time
@@ -156,6 +168,7 @@ func (e *Event) attrs() []slog.Attr {
 		attrs = append(attrs, slog.Any("workflows", e.Workflows))
 	}
 	text("queue", e.Queue)
+	text("schedule", e.Schedule)
 	if len(e.Signals) > 0 {
 		attrs = append(attrs, slog.Any("signals", e.Signals))
 	}
@@ -172,6 +185,9 @@ func (e *Event) attrs() []slog.Attr {
 	text("operation", e.Op)
 	if e.Count > 0 {
 		attrs = append(attrs, slog.Int64("runs", e.Count))
+	}
+	if e.Ticks > 0 {
+		attrs = append(attrs, slog.Int64("ticks", e.Ticks))
 	}
 	if e.Took > 0 {
 		attrs = append(attrs, slog.Duration("duration", e.Took))
