@@ -36,7 +36,7 @@ type worker struct {
 	claims  claimCounts
 	suspect *write.Hold // at most one run is held that workers may have died of
 
-	suspectLeft [claimKinds]bool // since each of those that claim was told
+	behind [claimKinds]bool // the marks of those that claim, perhaps: each is told once
 
 	begun   atomic.Int64  // runs that have begun here, ever
 	hearing *hearing      // what other processes have said
@@ -184,6 +184,18 @@ func (w *worker) childEnded(parentID, parentStep string) {
 		}
 	}
 	w.engine.tellOf(parentID)
+	w.lookAgain()
+}
+
+// counted notes how many workers live. What one that is gone was about to claim may wait behind the marks of the others.
+func (w *worker) counted(workers int) {
+	workers = min(workers, 1<<20)
+	if before := w.fleet.Swap(int32(workers)); int(before) <= workers { //nolint:gosec // bounded
+		return
+	}
+	w.mu.Lock()
+	w.behind = [claimKinds]bool{true, true}
+	w.mu.Unlock()
 	w.lookAgain()
 }
 
