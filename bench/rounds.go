@@ -33,6 +33,7 @@ func (p plan) rounds() []round {
 		}
 	}
 	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
+	all = append(all, round{cell: cellSleepers, contestants: []string{oursPGX, oursPQFast}})
 	all = append(all, p.queues()...)
 	all = append(all, p.largeResults()...)
 	for i := range all {
@@ -129,6 +130,8 @@ func (p plan) count(r round, contestant string) int {
 		return p.children
 	case cellFanOut:
 		return p.fanOut
+	case cellSleepers:
+		return p.sleepers
 	default:
 		return p.inFlight
 	}

@@ -49,7 +49,7 @@ const maxClaimPause = 10 * time.Second
 func (w *worker) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.slots.look = true
+	w.slots.toLook()
 }
 
 func (w *worker) slotsForClaim() int {

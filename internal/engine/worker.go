@@ -215,12 +215,26 @@ func (w *worker) setOpen(open bool) {
 	w.open = open
 }
 
-// give gives back slots.
+// give gives back slots that were taken for claims.
 func (w *worker) give(n int) {
 	w.mu.Lock()
 	w.slots.give(n)
 	wanted, queues := n > 0 && w.slots.wanted(), n > 0 && w.slots.queues
 	w.mu.Unlock()
+	w.offer(wanted, queues)
+}
+
+// giveStarted gives back the slot of a run that started here.
+func (w *worker) giveStarted() {
+	w.mu.Lock()
+	w.slots.giveStarted()
+	wanted, queues := w.slots.wanted(), w.slots.queues
+	w.mu.Unlock()
+	w.offer(wanted, queues)
+}
+
+// offer wakes those that claim and want a slot.
+func (w *worker) offer(wanted, queues bool) {
 	if wanted {
 		w.nudge()
 	}
