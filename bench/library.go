@@ -101,7 +101,7 @@ func (o libraryOn) openSystem(ctx context.Context, url string, slots int) (syste
 	if err != nil {
 		return nil, err
 	}
-	l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits, begins)
+	l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits, begins, fails)
 	l.work()
 	return l, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sqlworkflow/workflow"
@@ -57,4 +58,25 @@ func (l *library) Begin(ctx context.Context, here bool) (begun, known time.Durat
 	}
 	result, err := handle.Result(ctx)
 	return begun, time.Since(began), same(result, stepResult, err)
+}
+
+var (
+	errNotYet = errors.New("not yet")
+	fails     = workflow.Define("fails", func(ctx context.Context, times int) (string, error) {
+		return workflow.Do(ctx, "step", func(ctx context.Context) (string, error) {
+			if workflow.Attempt(ctx) <= times {
+				return "", errNotYet
+			}
+			return stepResult, nil
+		}, workflow.WithRetry(workflow.RetryPolicy{MaxAttempts: workflow.Unlimited, FirstDelay: time.Millisecond, Factor: 1, Jitter: -1}))
+	})
+)
+
+func (l *library) Fail(ctx context.Context, times int) error {
+	handle, err := fails.Start(ctx, l.svc, times)
+	if err != nil {
+		return err
+	}
+	result, err := handle.Result(ctx)
+	return same(result, stepResult, err)
 }

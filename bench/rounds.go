@@ -33,6 +33,9 @@ func (p plan) rounds() []round {
 		}
 	}
 	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}})
+	for _, n := range p.waiting {
+		all = append(all, round{cell: cellFailures, concurrent: n, contestants: []string{oursPGX, oursPQFast}})
+	}
 	all = append(all, round{cell: cellSleepers, contestants: []string{oursPGX, oursPQFast}})
 	all = append(all, p.queues()...)
 	all = append(all, p.largeResults()...)
