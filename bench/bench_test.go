@@ -32,7 +32,7 @@ func TestEngineSendsTheRecordedStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &library{db: db, svc: svc}
+	l := &library{db: db, svc: svc, elsewhere: svc}
 	svc.Register(tenSteps)
 	l.work()
 	if err := inParallel(t.Context(), 2000, func(ctx context.Context, _ int) error { return l.Run(ctx) }); err != nil {

@@ -41,6 +41,9 @@ const (
 	cellSignals  = "signals"  // runs that wait for a signal, get it and end, by how many signals are under way
 	cellFanOut   = "fan-out"  // of one parent, beside many finished runs
 
+	cellSleepers = "sleepers" // many that sleep, and new runs beside them when all are due at once
+	cellFailures = "failures" // attempts that fail, by how many runs there are at a time
+
 	cellPayload1KB   = "payload-1KB" // whole runs whose steps have results of this size, by how many there are at a time
 	cellPayload16KB  = "payload-16KB"
 	cellPayload256KB = "payload-256KB"
@@ -49,7 +52,7 @@ const (
 
 // cellNames are all that can be measured.
 var cellNames = []string{
-	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut,
+	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut, cellSleepers, cellFailures,
 	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit, cellFleet,
 	cellPayload1KB, cellPayload16KB, cellPayload256KB, cellPayload1MB,
 }
@@ -90,7 +93,7 @@ var cells = map[string]func(context.Context, task) (values, error){
 	cellQueue: runQueue, cellNamed: runQueue, cellSlots: runQueue, cellLimit: runQueue, cellPartitions: runQueue, cellBoth: runQueue,
 	cellScaling: runQueue, cellScalingLimit: runQueue, cellCrowd: runQueue, cellCrowdLimit: runQueue,
 	cellWorker: runWorker, cellLatency: runLatency, cellFleet: runFleet,
-	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut,
+	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut, cellSleepers: runSleepers, cellFailures: runFailures,
 	cellPayload1KB: runPayloads, cellPayload16KB: runPayloads, cellPayload256KB: runPayloads, cellPayload1MB: runPayloads,
 }
 

@@ -14,10 +14,12 @@ import (
 
 // library is this library as an application uses it.
 type library struct {
-	db     *sql.DB
-	svc    *workflow.Service
-	stop   context.CancelFunc
-	worked chan error
+	db  *sql.DB
+	svc *workflow.Service
+	// elsewhere starts runs for others: it does not work.
+	elsewhere *workflow.Service
+	stop      context.CancelFunc
+	worked    chan error
 }
 
 const oneStepName = "one step"
@@ -83,10 +85,14 @@ func (o libraryOn) open(ctx context.Context, url string, config workflow.Config)
 	if err == nil {
 		err = svc.Init(ctx)
 	}
+	var elsewhere *workflow.Service
+	if err == nil {
+		elsewhere, err = workflow.New(config)
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &library{db: db, svc: svc}, nil
+	return &library{db: db, svc: svc, elsewhere: elsewhere}, nil
 }
 
 func (o libraryOn) openSystem(ctx context.Context, url string, slots int) (system, error) {
@@ -94,7 +100,7 @@ func (o libraryOn) openSystem(ctx context.Context, url string, slots int) (syste
 	if err != nil {
 		return nil, err
 	}
-	l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits)
+	l.svc.Register(tenSteps, asleep, oneStep, families, delayed, waits, begins, fails)
 	l.work()
 	return l, nil
 }
@@ -135,7 +141,7 @@ func (l *library) Close() error {
 		l.stop()
 		err = <-l.worked
 	}
-	return errors.Join(err, l.svc.Close(), l.db.Close())
+	return errors.Join(err, l.elsewhere.Close(), l.svc.Close(), l.db.Close())
 }
 
 func (l *library) Run(ctx context.Context) error {

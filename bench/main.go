@@ -37,6 +37,7 @@ type plan struct {
 	finished    int   // runs that the grown database holds
 	waiting     []int // parents or signals at a time
 	children    int   // of a parent
+	sleepers    int   // that are due at once
 	fanOut      int   // children of the one parent beside the finished runs
 	processes   []int // that execute a queue
 	perWorker   int   // runs for each of them
@@ -52,7 +53,7 @@ type plan struct {
 var whole = plan{
 	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128, 512},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
-	waiting: []int{1, 32}, children: 100, fanOut: 1000,
+	waiting: []int{1, 32}, children: 100, fanOut: 1000, sleepers: 30_000,
 	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 4 * time.Second,
 	payloads: []int{8, 32}, payload: 4 * time.Second,
 }
@@ -61,7 +62,7 @@ var whole = plan{
 var smoke = plan{
 	repetitions: 1, tries: 1, warmup: 50 * time.Millisecond, window: 150 * time.Millisecond, concurrent: []int{1, 8},
 	steps: 50, backlog: 300, inFlight: 200, finished: 500,
-	waiting: []int{4}, children: 10, fanOut: 50,
+	waiting: []int{4}, children: 10, fanOut: 50, sleepers: 300,
 	processes: []int{2}, perWorker: 100, latency: 100 * time.Millisecond,
 	payloads: []int{8}, payload: 500 * time.Millisecond,
 }

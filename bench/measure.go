@@ -160,7 +160,7 @@ func orEmpty(n int) string {
 // line is a sample on the terminal.
 func (s sample) line() string {
 	var words []string
-	for _, name := range []string{runsPerSecond, startsPerSecond, p50, p99, beginsP50, beginsP99, knownP50, knownP99, wal + perRun, written + perRun, sentStatements + perRun, wal, inFlightMB, parkedMB,
+	for _, name := range []string{runsPerSecond, startsPerSecond, p50, p99, besideP50, besideP99, foundP50, foundP99, calmP50, calmP99, parksPerSec, wakesPerSec, failuresPerSec, beginsP50, beginsP99, knownP50, knownP99, wal + perRun, written + perRun, sentStatements + perRun, wal, inFlightMB, parkedMB,
 		clientCPU + perRun, serverCPU + perRun, peakMB} {
 		if v, ok := s.Values[name]; ok {
 			words = append(words, fmt.Sprintf("%s %.4g", name, v))

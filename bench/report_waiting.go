@@ -18,6 +18,8 @@ func (w *report) waiting() {
 	w.children()
 	w.signals()
 	w.fanOut()
+	w.failures()
+	w.sleepers()
 }
 
 // measured tells whether there is anything about a cell.

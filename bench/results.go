@@ -26,6 +26,7 @@ type results struct {
 	Waiting     []int
 	Children    int
 	FanOut      int
+	Sleepers    int
 	Processes   []int
 	PerWorker   int
 	Latency     time.Duration
@@ -44,7 +45,7 @@ func (m *measuring) describe(ctx context.Context) (*results, error) {
 	r := &results{
 		Began: time.Now().UTC(), Repetitions: p.repetitions, Window: p.window, Concurrent: p.concurrent, Steps: p.steps,
 		Backlog: p.backlog, InFlight: p.inFlight, Finished: p.finished,
-		Waiting: p.waiting, Children: p.children, FanOut: p.fanOut,
+		Waiting: p.waiting, Children: p.children, FanOut: p.fanOut, Sleepers: p.sleepers,
 		Processes: p.processes, PerWorker: p.perWorker, Latency: p.latency,
 		Payloads: p.payloads, Payload: p.payload,
 		Machine: processor(), Processors: runtime.NumCPU(), Go: runtime.Version(),

@@ -33,6 +33,10 @@ func (p plan) rounds() []round {
 		}
 	}
 	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}, repetitions: 3})
+	for _, n := range p.waiting {
+		all = append(all, round{cell: cellFailures, concurrent: n, contestants: []string{oursPGX, oursPQFast}, repetitions: 3})
+	}
+	all = append(all, round{cell: cellSleepers, contestants: []string{oursPGX, oursPQFast}, repetitions: 3})
 	all = append(all, p.queues()...)
 	all = append(all, p.largeResults()...)
 	for i := range all {
@@ -137,6 +141,8 @@ func (p plan) count(r round, contestant string) int {
 		return p.children
 	case cellFanOut:
 		return p.fanOut
+	case cellSleepers:
+		return p.sleepers
 	default:
 		return p.inFlight
 	}

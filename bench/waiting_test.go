@@ -176,7 +176,7 @@ func TestReportOnWaiting(t *testing.T) {
 
 	r.Samples = r.Samples[:1] // of the three, in one cell
 	text = r.markdown()
-	for _, other := range []string{"better peer's", "## A signal", "## A fan-out"} {
+	for _, other := range []string{"better peer's", "## A signal", "## A fan-out", "## Sleepers", "## Attempts that fail"} {
 		if strings.Contains(text, other) {
 			t.Errorf("%q, of what was not measured:\n%s", other, text)
 		}

@@ -38,8 +38,9 @@ var jobs = map[string]func(*sql.DB, *workflow.Service){
 	"order, old":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "old")) },
 	"order, new":         func(db *sql.DB, svc *workflow.Service) { svc.Register(order(db, "new")) },
 
-	"chores": func(_ *sql.DB, svc *workflow.Service) { svc.Register(chore(), boss()) },
-	"unique": func(db *sql.DB, svc *workflow.Service) { svc.Register(chore()); go startUnique(db, svc) },
+	"chores":   func(_ *sql.DB, svc *workflow.Service) { svc.Register(chore(), boss()) },
+	"sleepers": func(_ *sql.DB, svc *workflow.Service) { svc.Register(sleeper()) },
+	"unique":   func(db *sql.DB, svc *workflow.Service) { svc.Register(chore()); go startUnique(db, svc) },
 }
 
 // child is main in such a process: it works until it is told to stop, or killed.

@@ -20,7 +20,8 @@ type ClaimRequest struct {
 
 // Claim is what a claim found.
 type Claim struct {
-	Now  int64 // the database's time of the look, Unix milliseconds
+	Now  int64         // the database's time of the look, Unix milliseconds
+	Took time.Duration // the look alone, on the server
 	Runs []ClaimedRun
 }
 
@@ -136,7 +137,7 @@ var claimRuns = pg.Define("claim_runs", `
 	      AND `+oneSuspect+`
 	    RETURNING `+claimedColumns+`
 	)
-	SELECT {now_ms} AS now, claimed.*
+	SELECT {now_ms} AS now, (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::bigint AS took, claimed.*
 	FROM clock
 	LEFT JOIN claimed ON true
 	ORDER BY claimed.run_at`)
@@ -145,7 +146,8 @@ var claimRuns = pg.Define("claim_runs", `
 func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) {
 	workflows, marks := knownWorkflows(request.Marks)
 	var rows []struct {
-		Now int64 `db:"now"`
+		Now  int64 `db:"now"`
+		Took int64 `db:"took"` // µs
 		claimedRow
 	}
 	err := s.db.List(ctx, &rows, claimRuns, request.Worker, workflows, marks, int64(request.Limit), request.Suspects)
@@ -154,7 +156,7 @@ func (s *Store) Claim(ctx context.Context, request ClaimRequest) (Claim, error) 
 	}
 	var claim Claim
 	for _, row := range rows {
-		claim.Now = row.Now
+		claim.Now, claim.Took = row.Now, time.Duration(row.Took)*time.Microsecond
 		if row.ID.Valid {
 			claim.Runs = append(claim.Runs, row.claimed())
 		}

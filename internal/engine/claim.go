@@ -49,7 +49,7 @@ const maxClaimPause = 10 * time.Second
 func (w *worker) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.slots.look = true
+	w.slots.toLook()
 }
 
 func (w *worker) slotsForClaim() int {
@@ -70,7 +70,7 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	if id == "" || len(names) == 0 {
 		return errCannotClaim
 	}
-	if w.hasSuspectLeft(runClaims) {
+	if w.lookBehind(runClaims) {
 		marks.lookAtAll()
 	}
 	before, suspects := w.claiming(runClaims)
@@ -80,11 +80,12 @@ func (w *worker) claim(ctx context.Context, marks *marks, n int) error {
 	sent := time.Now()
 	// Not cut short by the end of ctx: if nobody hears the answer to a claim, nobody hands its runs back.
 	found, err := w.store.Claim(context.WithoutCancel(ctx), store.ClaimRequest{Worker: id, Marks: asked.from, Limit: n, Suspects: suspects})
-	now := time.Now()
-	marks.looked(asked, now.Sub(sent), now, int(w.fleet.Load()))
+	now, fleet := time.Now(), int(w.fleet.Load())
 	if err != nil {
+		marks.failed(asked, now.Sub(sent), now, fleet)
 		return err
 	}
+	marks.looked(asked, found.Took, now, fleet) // without the wait for a connection, which may be long
 	marks.saw(asked, n, found)
 	w.mu.Lock()
 	w.slots.claimed(before, n, len(found.Runs))
@@ -107,7 +108,7 @@ func (w *worker) begin(ctx, lease context.Context, claimed []store.ClaimedRun) (
 				continue
 			}
 			used++
-			w.execute(lease, hold, c, histories[c.RunID])
+			w.execute(lease, hold, c, histories[c.RunID], func() { w.give(1) })
 		}
 	}
 	return used
@@ -155,7 +156,7 @@ func (w *worker) leaveSuspect(hold *write.Hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.suspect == hold {
-		w.suspect, w.suspectLeft = nil, [claimKinds]bool{true, true}
+		w.suspect, w.behind = nil, [claimKinds]bool{true, true}
 		w.slots.hint()
 		w.hintQueues()
 	}
@@ -256,11 +257,12 @@ func (w *worker) claimsSoFar() claimCounts {
 	return w.claims
 }
 
-// hasSuspectLeft reports whether a suspect has left since it was last asked: the marks have passed those that wait for its place.
-func (w *worker) hasSuspectLeft(kind int) bool {
+// lookBehind reports whether since it was last asked something has happened that leaves runs behind the marks: a suspect has left, and
+// others wait for its place; or a worker has gone, perhaps in the middle of a claim.
+func (w *worker) lookBehind(kind int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	left := w.suspectLeft[kind]
-	w.suspectLeft[kind] = false
-	return left
+	behind := w.behind[kind]
+	w.behind[kind] = false
+	return behind
 }

@@ -41,12 +41,12 @@ func TestOneSuspectIsHeld(t *testing.T) {
 		t.Error("a claim may bring a suspect while one is held")
 	}
 	w.leaveSuspect(second)
-	if w.hasSuspectLeft(runClaims) {
+	if w.lookBehind(runClaims) {
 		t.Error("one has left that was not held")
 	}
 	w.leaveSuspect(first)
 	for kind := range claimKinds {
-		if !w.hasSuspectLeft(kind) || w.hasSuspectLeft(kind) {
+		if !w.lookBehind(kind) || w.lookBehind(kind) {
 			t.Errorf("%d is not told once", kind)
 		}
 	}

@@ -83,7 +83,7 @@ func (h *heart) once(ctx context.Context) error {
 		return h.lease.register(ctx, h.conn, h.worker.introduction())
 	}
 	h.lease.renewed(id, asked)
-	h.worker.fleet.Store(int32(min(pulse.Workers, 1<<20))) //nolint:gosec // bounded
+	h.worker.counted(pulse.Workers)
 	for _, owned := range pulse.Lost {
 		h.worker.engine.holds.Lose(owned, store.ErrRunLost)
 	}

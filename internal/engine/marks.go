@@ -10,7 +10,9 @@ import (
 // marks are low-water marks of claims. The index entries of claimed runs stay for as long as any snapshot is older than the
 // claim, and a poll that begins at the oldest entry walks all of them. So most polls begin at a mark: where the last one
 // ended. A run may still appear before the mark, when the transaction that created it commits late. A full look finds that one;
-// such looks take their share of the time and no more. Pure: no clock, no lock; the claim loop alone has it.
+// such looks take their share of the time and no more. The same goes for a run that somebody had locked while the marks passed it: a claim
+// that came to nothing, of a worker that died or was cut off, leaves a whole batch behind them. One that finds more behind the marks than
+// it has room for takes the marks back there. Pure: no clock, no lock; the claim loop alone has it.
 type marks struct {
 	at   map[string]int64 // by workflow, Unix milliseconds of the database
 	next time.Time        // of the full look
@@ -24,6 +26,8 @@ const (
 	// maxFullPause bounds how long a run that appeared before the marks waits, even if a full look took long only because it
 	// waited for a connection.
 	maxFullPause = 5 * time.Minute
+	// maxFailedPause bounds it after a full look that failed: how long that took says how bad things are, and not how much is walked.
+	maxFailedPause = 20 * time.Second
 )
 
 // A look is where a claim begins, by workflow. A full one begins at 0 for all of them.
@@ -47,11 +51,16 @@ func (m *marks) ask(workflows []string, now time.Time) look {
 // lookAtAll makes the next look a full one.
 func (m *marks) lookAtAll() { m.next = time.Time{} }
 
-// looked notes how long a look took, whatever came of it, in a fleet of so many workers.
+// looked notes how long a look took, in a fleet of so many workers.
 func (m *marks) looked(l look, took time.Duration, now time.Time, workers int) {
 	if l.full {
 		m.next = now.Add(min(time.Duration(fullShare*max(workers, 1))*took, maxFullPause))
 	}
+}
+
+// failed notes that nothing came of a look but an error, after so long.
+func (m *marks) failed(l look, took time.Duration, now time.Time, workers int) {
+	m.looked(l, min(took, maxFailedPause/time.Duration(fullShare*max(workers, 1))), now, workers)
 }
 
 // saw notes what a look for up to limit runs found.
@@ -61,7 +70,12 @@ func (m *marks) saw(l look, limit int, found store.Claim) {
 	}
 	nearest := found.Now - markSlack.Milliseconds()
 	passed := slices.ContainsFunc(found.Runs, store.ClaimedRun.Suspect) // others may have been passed over for it
-	if len(found.Runs) < limit && !passed {                             // nobody older waits
+	switch {
+	case len(found.Runs) >= limit && l.full: // more may wait behind the marks: the next look goes on where this one ends
+		for name := range l.from {
+			m.at[name] = 0
+		}
+	case len(found.Runs) < limit && !passed: // nobody older waits
 		for name := range l.from {
 			m.at[name] = max(m.at[name], nearest)
 		}

@@ -43,6 +43,19 @@ func TestMarks(t *testing.T) {
 	ask(false, map[string]int64{"a": 120_000 - slack, "b": 95_000})
 
 	now = now.Add(600 * time.Millisecond)
+	asked = ask(true, map[string]int64{"a": 0, "b": 0})
+
+	// A full look that was filled leaves no workflow's runs behind: the next one goes on where it ended, or at the beginning.
+	m.looked(asked, time.Millisecond, now, 1)
+	m.saw(look{from: map[string]int64{"a": 0, "b": 0}, full: true}, 2, at(130_000, due("b", 1_000), due("b", 2_000)))
+	asked = ask(false, map[string]int64{"a": 0, "b": 1_999})
+	m.saw(asked, 2, at(131_000, due("b", 3_000)))
+	ask(false, map[string]int64{"a": 131_000 - slack, "b": 131_000 - slack})
+	now = now.Add(time.Second)
+
+	// How long a full look took that failed says little.
+	m.failed(ask(true, map[string]int64{"a": 0, "b": 0}), time.Minute, now, 20)
+	now = now.Add(maxFailedPause)
 	ask(true, map[string]int64{"a": 0, "b": 0})
 
 	// A full look that waited for a connection does not put off the next one for hours; one that failed counts as well.

@@ -67,7 +67,7 @@ func (w *worker) findQueues(ctx context.Context, marks *queueMarks) error {
 		w.onAgenda(func(a *agenda, _ time.Time) { a.lookNow() })
 		return errCannotClaim
 	}
-	if w.hasSuspectLeft(queueClaims) {
+	if w.lookBehind(queueClaims) {
 		marks.lookAtAll()
 	}
 	sent := time.Now()

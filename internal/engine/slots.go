@@ -5,10 +5,15 @@ const claimBatch = 50
 
 // slots says how many more runs may begin here, and what the free ones are for: for runs that are known to wait to be claimed, for
 // runs that may wait without this process knowing, or for runs that start here. A run that starts here takes a slot only if
-// one is left for each that waits. Where slots are scarce, claims of runs without a queue and claims of queues share them. Pure:
-// whoever has it guards it.
+// one is left for each that waits, or if few of those that started here have one: a backlog (ten thousand sleepers that are due together)
+// must not keep what is new waiting until its end. Where slots are scarce, claims of runs without a queue and claims of queues share them.
+// Pure: whoever has it guards it.
 type slots struct {
-	free   int
+	size    int
+	free    int
+	started int // slots of runs that started here
+	fresh   int // looks until nobody remembers that runs start here
+
 	raised int  // runs that became claimable here, ever
 	met    int  // those of them that claims have met
 	more   bool // others may wait, how many nobody knows
@@ -22,7 +27,28 @@ type slots struct {
 }
 
 func newSlots(n int) slots {
-	return slots{free: n, more: true} // before the first claim nobody knows what waits
+	return slots{size: n, free: n, more: true} // before the first claim nobody knows what waits
+}
+
+const (
+	// startShare is the part of all slots that runs which start here may have while others wait: one in so many.
+	startShare = 4
+	// freshLooks is for how many looks slots are kept free for runs that start here after the last one has.
+	freshLooks = 20
+)
+
+// kept is how many of the free slots are for runs that start here.
+func (s *slots) kept() int {
+	if s.fresh == 0 {
+		return 0
+	}
+	return max(s.size/startShare-s.started, 0)
+}
+
+// toLook makes the next claim one that is to find out what waits.
+func (s *slots) toLook() {
+	s.look = true
+	s.fresh = max(s.fresh-1, 0)
 }
 
 // due is how many runs are known to wait.
@@ -72,15 +98,16 @@ func (s *slots) noQueue() bool {
 // share takes up to n slots for queues or for runs without one. If the others want some too, half of those that are free is
 // theirs; the odd one goes to either in turn.
 func (s *slots) share(n int, queues, contested bool) int {
-	half := s.free / 2
+	free := max(s.free-s.kept(), 0)
+	half := free / 2
 	switch {
 	case !contested:
-		n = min(n, s.free)
-	case s.free%2 == 1 && s.oddQueues == queues && n > half:
+		n = min(n, free)
+	case free%2 == 1 && s.oddQueues == queues && n > half:
 		n = half + 1
 		s.oddQueues = !queues
 	default:
-		if s.free%2 == 1 && half > 0 && n > half {
+		if free%2 == 1 && half > 0 && n > half {
 			s.oddQueues = queues
 		}
 		n = min(n, half)
@@ -89,26 +116,36 @@ func (s *slots) share(n int, queues, contested bool) int {
 	return n
 }
 
-// forStart takes a slot for a run without a queue that starts here, if there is one that no other run waits for.
+// forStart takes a slot for a run without a queue that starts here, if there is one that no other run waits for, or that is of its share.
 func (s *slots) forStart() bool {
+	s.fresh = freshLooks
+	if s.queuesOnly {
+		return false
+	}
+	if s.started < s.size/startShare {
+		return s.take()
+	}
 	taken := s.unclaimed()
 	if s.queues {
 		taken++
 	}
-	if s.queuesOnly || s.more || s.free <= taken {
-		return false
-	}
-	s.free--
-	return true
+	return !s.more && s.free > taken && s.take()
 }
 
-// take takes a slot for a run that is owned already, if there is one.
+// take takes a slot for a run that started here and is owned already, if there is one.
 func (s *slots) take() bool {
 	if s.free == 0 {
 		return false
 	}
 	s.free--
+	s.started++
 	return true
+}
+
+// giveStarted gives back the slot of a run that started here.
+func (s *slots) giveStarted() {
+	s.started--
+	s.give(1)
 }
 
 // give gives slots back.

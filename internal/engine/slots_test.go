@@ -11,7 +11,15 @@ func TestSlots(t *testing.T) {
 		claim int  // slots that a claim takes
 		start bool // a run may start
 	}{
-		{"before the first claim nobody knows what waits", newSlots(100), claimBatch, false},
+		{"before the first claim nobody knows what waits", newSlots(100), claimBatch, true},
+		{"nobody knows what waits, and those that started have their share", slots{size: 100, free: 75, started: 25, more: true}, claimBatch, false},
+		{"a quarter is kept for those that start here", slots{size: 40, free: 40, fresh: 1, more: true}, 30, true},
+		{"of which some have begun", slots{size: 40, free: 36, fresh: 1, started: 4, more: true}, 30, true},
+		{"they have theirs, and what comes free is not for them", slots{size: 40, free: 5, fresh: 1, started: 10, more: true}, 5, false},
+		{"they have more than theirs", slots{size: 40, free: 5, fresh: 1, started: 35, more: true}, 5, false},
+		{"only what is kept is free", slots{size: 40, free: 10, fresh: 1, more: true}, 0, true},
+		{"nobody starts here", slots{size: 40, free: 10, more: true}, 10, true},
+		{"there are too few slots to keep any", slots{size: 3, free: 3, fresh: 1, more: true}, 3, false},
 		{"nothing waits", idle(100), 0, true},
 		{"no slot is free", idle(0), 0, false},
 		{"three wait", slots{free: 100, raised: 5, met: 2}, 3, true},
@@ -80,6 +88,26 @@ func TestSlotWhileAClaimIsUnderWay(t *testing.T) {
 	s.raised++
 	if s.forStart() {
 		t.Error("a run that starts here took the slot of one that was not claimed")
+	}
+}
+
+// Slots are not kept for ever for runs that start here, and whoever has given its slot back may be followed by another.
+func TestSlotsForStarts(t *testing.T) {
+	t.Parallel()
+	s := newSlots(8)
+	if !s.forStart() || !s.forStart() || s.forStart() || s.forClaim() != 6 {
+		t.Fatalf("of 8 slots two are not theirs: %+v", s)
+	}
+	s.giveStarted()
+	if s.forClaim() != 0 || !s.forStart() {
+		t.Fatalf("the slot was not kept: %+v", s)
+	}
+	s.giveStarted()
+	for range freshLooks {
+		s.toLook()
+	}
+	if n := s.forClaim(); n != 1 {
+		t.Errorf("%d slots for a claim when nobody starts here any more: %+v", n, s)
 	}
 }
 

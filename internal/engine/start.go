@@ -119,7 +119,7 @@ func (p *place) lend() {
 		return
 	}
 	p.lent, p.decided = true, true
-	p.worker.give(1)
+	p.worker.giveStarted()
 }
 
 // keeps reports whether the slot is still the run's. From then on it is not lent.
@@ -143,13 +143,13 @@ func (p *place) fill(run store.NewRun) *write.Hold {
 		claimed.Deadline = &run.Deadline
 	}
 	hold := write.NewHold()
-	p.worker.execute(p.lease, hold, claimed, store.History{})
+	p.worker.execute(p.lease, hold, claimed, store.History{}, p.worker.giveStarted)
 	return hold
 }
 
 func (p *place) giveUp() {
 	if p.keeps() {
-		p.worker.give(1)
+		p.worker.giveStarted()
 	}
 	p.leave()
 }

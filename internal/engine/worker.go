@@ -36,7 +36,7 @@ type worker struct {
 	claims  claimCounts
 	suspect *write.Hold // at most one run is held that workers may have died of
 
-	suspectLeft [claimKinds]bool // since each of those that claim was told
+	behind [claimKinds]bool // the marks of those that claim, perhaps: each is told once
 
 	begun   atomic.Int64  // runs that have begun here, ever
 	hearing *hearing      // what other processes have said
@@ -187,6 +187,18 @@ func (w *worker) childEnded(parentID, parentStep string) {
 	w.lookAgain()
 }
 
+// counted notes how many workers live. What one that is gone was about to claim may wait behind the marks of the others.
+func (w *worker) counted(workers int) {
+	workers = min(workers, 1<<20)
+	if before := w.fleet.Swap(int32(workers)); int(before) <= workers { //nolint:gosec // bounded
+		return
+	}
+	w.mu.Lock()
+	w.behind = [claimKinds]bool{true, true}
+	w.mu.Unlock()
+	w.lookAgain()
+}
+
 // lookAgain says that runs may wait that this process does not know of.
 func (w *worker) lookAgain() {
 	w.mu.Lock()
@@ -203,12 +215,26 @@ func (w *worker) setOpen(open bool) {
 	w.open = open
 }
 
-// give gives back slots.
+// give gives back slots that were taken for claims.
 func (w *worker) give(n int) {
 	w.mu.Lock()
 	w.slots.give(n)
 	wanted, queues := n > 0 && w.slots.wanted(), n > 0 && w.slots.queues
 	w.mu.Unlock()
+	w.offer(wanted, queues)
+}
+
+// giveStarted gives back the slot of a run that started here.
+func (w *worker) giveStarted() {
+	w.mu.Lock()
+	w.slots.giveStarted()
+	wanted, queues := w.slots.wanted(), w.slots.queues
+	w.mu.Unlock()
+	w.offer(wanted, queues)
+}
+
+// offer wakes those that claim and want a slot.
+func (w *worker) offer(wanted, queues bool) {
 	if wanted {
 		w.nudge()
 	}
@@ -217,15 +243,15 @@ func (w *worker) give(n int) {
 	}
 }
 
-// execute executes a run in a slot that was taken for it.
-func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History) {
+// execute executes a run in a slot that was taken for it, which give gives back.
+func (w *worker) execute(lease context.Context, hold *write.Hold, claimed store.ClaimedRun, history store.History, give func()) {
 	var given atomic.Bool
-	give := func() {
+	once := func() {
 		if given.CompareAndSwap(false, true) {
-			w.give(1)
+			give()
 		}
 	}
-	w.executeIn(lease, w.env, hold, claimed, history, give, give)
+	w.executeIn(lease, w.env, hold, claimed, history, once, once)
 }
 
 // executeIn executes a run, and calls left when no code of it goes on here any more. If it ends in good order, done is called first, before
