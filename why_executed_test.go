@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,14 +24,14 @@ func (b *bench) ownedBy(got workflow.Why, pid int, version string, lease time.Du
 
 func TestWhyExecuted(t *testing.T) {
 	t.Parallel()
-	b := whyBench(t, longLease, hold)
+	b := whyBench(t, func(c *workflow.Config) { c.Version = "v7" }, hold)
 	id := started(hold.Start(t.Context(), b.svc, 1))(t)
 	got := b.why(id, workflow.WhyExecuted)
 	if owner := b.get(id).Owner; got.Worker.ID != owner {
 		t.Errorf("worker %q, want %q", got.Worker.ID, owner)
 	}
 	b.wantWhy(got, workflow.Why{
-		Code: workflow.WhyExecuted, Worker: b.ownedBy(got, os.Getpid(), "v7", 30*time.Minute), Workers: 1, Serving: 1,
+		Code: workflow.WhyExecuted, Worker: b.ownedBy(got, os.Getpid(), "v7", longLease), Workers: 1, Serving: 1,
 	}, "the run is running: worker "+got.Worker.ID, "executes it", "version v7", "lease ends in ")
 }
 
@@ -39,12 +39,13 @@ func TestWhyExecuted(t *testing.T) {
 func TestWhyStepInFlight(t *testing.T) {
 	t.Parallel()
 	first, release := make(chan struct{}), make(chan struct{})
+	begins := sync.OnceFunc(func() { close(first) })
 	defer close(release)
 	hang := func(ctx context.Context) (int, error) { <-release; return 0, ctx.Err() }
 	w := workflow.Define("two steps", func(ctx context.Context, _ int) (int, error) {
 		other := kit.Go(t, func() error {
 			_, err := workflow.Do(workflow.Branch(ctx, "a"), "charge", func(ctx context.Context) (int, error) {
-				close(first)
+				begins()
 				return hang(ctx)
 			})
 			return err
@@ -54,14 +55,15 @@ func TestWhyStepInFlight(t *testing.T) {
 		_, err := workflow.Do(workflow.Branch(ctx, "b"), "mail", hang)
 		return 0, errors.Join(err, kit.Receive(t, "the first step ends", other))
 	})
-	b := whyBench(t, unchanged, w)
+	const publishing = 6 * time.Second // a heartbeat each second
+	b := whyBench(t, func(c *workflow.Config) { c.Lease = publishing }, w)
 	id := started(w.Start(t.Context(), b.svc, 1))(t)
 	var got workflow.Why
 	kit.Until(t, "both are published", func() bool { got = b.why(id, workflow.WhyStepInFlight); return got.Count == 2 })
 	b.wantWhy(got, workflow.Why{
 		Code: workflow.WhyStepInFlight, Step: "a/charge", Since: got.Now, Count: 2,
-		Worker: b.ownedBy(got, os.Getpid(), "", testLease), Workers: 1, Serving: 1,
-	}, `its step "a/charge" has been in flight for`, "(and 1 step more)")
+		Worker: b.ownedBy(got, os.Getpid(), "", publishing), Workers: 1, Serving: 1,
+	}, "the run is running", `its step "a/charge" has been in flight for`, "(and 1 step more)")
 	if got.Since.IsZero() || got.Since.After(got.Now) {
 		t.Errorf("in flight since %s, now is %s", got.Since, got.Now)
 	}
@@ -73,8 +75,14 @@ func TestWhyLeaseEnded(t *testing.T) {
 	b := setup(t)
 	id := started(twoSteps(b.db, noHold, untold).Start(t.Context(), b.svc, "in"))(t)
 	child := b.spawn()
-	child.Says("inside")
-	child.Signal(syscall.SIGKILL)
+	for {
+		kit.Until(t, "the run is executed", func() bool { return b.get(id).Owner != "" })
+		child.Kill()
+		if b.get(id).Owner != "" {
+			break
+		}
+		child = b.spawn() // on a busy machine it had lost its lease
+	}
 	got := b.why(id, workflow.WhyLeaseEnded)
 	b.wantWhy(got, workflow.Why{
 		Code: workflow.WhyLeaseEnded, Since: got.Worker.LeaseUntil, Worker: b.ownedBy(got, child.PID(), "", 0),
@@ -96,12 +104,12 @@ func TestWhyWaitsInItsWorker(t *testing.T) {
 	got := b.why(started(fails.Start(t.Context(), b.svc, 1))(t), workflow.WhyRetry)
 	b.wantWhy(got, workflow.Why{
 		Code: workflow.WhyRetry, Step: "pay", Attempt: 2, MaxAttempts: -1, Until: got.Now.Add(time.Hour), Err: &workflow.Error{Message: "no money"},
-		Worker: b.ownedBy(got, os.Getpid(), "", testLease), Workers: 1, Serving: 1,
+		Worker: b.ownedBy(got, os.Getpid(), "", longLease), Workers: 1, Serving: 1,
 	}, "the run is running in worker "+got.Worker.ID, `: attempt 2 of step "pay" begins at 20`, "; the one before failed: no money")
 
 	got = b.why(started(sleeps.Start(t.Context(), b.svc, 1))(t), workflow.WhyAsleep)
 	b.wantWhy(got, workflow.Why{
 		Code: workflow.WhyAsleep, Step: "nap", Until: got.Now.Add(time.Hour),
-		Worker: b.ownedBy(got, os.Getpid(), "", testLease), Workers: 1, Serving: 1,
+		Worker: b.ownedBy(got, os.Getpid(), "", longLease), Workers: 1, Serving: 1,
 	}, "the run is running in worker "+got.Worker.ID, `: its step "nap" sleeps until 20`)
 }

@@ -113,7 +113,7 @@ func TestWhyPartitionFull(t *testing.T) {
 	t.Parallel()
 	b := whyBench(t, unchanged, hold)
 	b.ensure(workflow.Queue{Name: "q", MaxPerPartition: 2})
-	b.fill(1, workflow.WithQueue("q"), workflow.WithPartition("other"))
+	b.fill(1, workflow.WithQueue("q"), workflow.WithPartition("aaa"))
 	ids := b.fill(2, workflow.WithQueue("q"), workflow.WithPartition("acme"))
 	got := b.why(b.queued(workflow.WithQueue("q"), workflow.WithPartition("acme")), workflow.WhyPartitionFull)
 	b.wantWhy(got, workflow.Why{

@@ -129,7 +129,7 @@ func TestWhyBlocked(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	handle := b.release(code{release: "old", stages: []stage{plain("recorded")}, holds: true}).history()
-	b.release(code{release: "new", stages: []stage{plain("asked")}}).deploy()
+	b.release(code{release: "new", stages: []stage{plain("asked")}}).deploy(func(c *workflow.Config) { c.Lease = longLease })
 	run := b.blocked(handle.RunID())
 	got := b.why(run.ID, workflow.WhyBlocked)
 	if !errors.Is(got.Err, workflow.CodeNondeterministic) {
@@ -137,7 +137,7 @@ func TestWhyBlocked(t *testing.T) {
 	}
 	b.wantWhy(got, workflow.Why{
 		Code: workflow.WhyBlocked, Since: run.BlockedAt, Until: run.RunAt, Err: got.Err, Workers: got.Workers, Serving: 1,
-	}, "it is blocked since 20", "will be tried again at", `"asked" is not recorded`, "recorded steps: recorded")
+	}, "the run is suspended: it is blocked since 20", "will be tried again at", `"asked" is not recorded`, "recorded steps: recorded")
 }
 
 func TestWhyByHand(t *testing.T) {
