@@ -88,7 +88,8 @@ type Run struct {
 // A record is a step as loaded or written. Frames of a step's call chain hold pointers to it: stacks of many runs are memory.
 type record struct {
 	store.Step
-	at time.Time // when it was loaded or written: its WakeIn counts from then
+	at        time.Time // when it was loaded or written: its WakeIn counts from then
+	forgotten bool      // its result is no longer in memory
 }
 
 func newRecord(step store.Step) *record { return &record{Step: step, at: time.Now()} }
