@@ -2,11 +2,15 @@ package workflow_test
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -88,5 +92,67 @@ func TestLargeResultIsReadAgain(t *testing.T) {
 	if err != nil || !same || calls.Load() < 2 || large.Load() != 1 {
 		t.Errorf("the same: %t, %v; the function was called %d times, its large step %d; want the same, twice, once",
 			same, err, calls.Load(), large.Load())
+	}
+}
+
+// Branches that have had large results have the same ones when the function is called again, whatever kind of step made them, and so does
+// another worker.
+func TestLargeResultsOfBranchesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const branches = 4
+	var made [branches]atomic.Int32
+	var calls atomic.Int32
+	w := workflow.Define("branches with large results", func(ctx context.Context, _ int) (int, error) {
+		calls.Add(1)
+		errs := kit.Together(branches, func(i int) error {
+			ctx := workflow.Branch(ctx, fmt.Sprint("branch ", i))
+			large := func() string { made[i].Add(1); return largeOf(i) }
+			var got string
+			var err error
+			switch i {
+			case 0:
+				got, err = workflow.DoTx(ctx, "large", func(context.Context, *sql.Tx) (string, error) { return large(), nil })
+			case 1:
+				var raw json.RawMessage
+				raw, err = workflow.Do(ctx, "large", func(context.Context) (json.RawMessage, error) {
+					return json.RawMessage(`[ "` + large() + `"]`), nil
+				})
+				got = strings.TrimSuffix(strings.TrimPrefix(string(raw), `["`), `"]`) // as JSONB has it
+			default:
+				got, err = workflow.Do(ctx, "large", func(context.Context) (string, error) { return large(), nil })
+			}
+			if err == nil && got != largeOf(i) {
+				err = fmt.Errorf("branch %d has %d bytes that are not its own", i, len(got))
+			}
+			return err
+		})
+		if err := errors.Join(errs...); err != nil {
+			return 0, err
+		}
+		if _, err := workflow.Do(ctx, "exit", func(ctx context.Context) (int, error) {
+			if workflow.Attempt(ctx) == 1 {
+				runtime.Goexit()
+			}
+			return 1, nil
+		}, workflow.WithRetry(workflow.RetryPolicy{FirstDelay: 1})); err != nil {
+			return 0, err
+		}
+		return branches, workflow.Sleep(ctx, "until another claim", 300*time.Millisecond)
+	})
+	svc := b.service(parking)
+	svc.Register(w)
+	kit.Work(t, svc)
+	handle, err := w.Start(t.Context(), svc, 0)
+	kit.Must(t, err)
+	_, err = handle.Result(kit.Context(t))
+	kit.Must(t, err)
+	for i := range made {
+		if n := made[i].Load(); n != 1 {
+			t.Errorf("the large step of branch %d was executed %d times", i, n)
+		}
+	}
+	if n := calls.Load(); n < 3 {
+		t.Errorf("the function was called %d times, want it again in its place, and again after a park", n)
 	}
 }

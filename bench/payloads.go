@@ -28,7 +28,7 @@ func (p plan) largeResults() []round {
 
 // runPayloads keeps t.Concurrent runs under way, whose steps have large results. Few of them end in the window, so it counts steps.
 func runPayloads(ctx context.Context, t task) (v values, err error) {
-	stepResult = words(payloadSizes[t.Cell] - len(`""`))
+	stepResult = words(payloadSizes[t.Cell] - len(`""`)) // as JSON it has quotes
 	sys, err := contestantNamed(t.Contestant).open(ctx, t.URL, t.Concurrent)
 	if err != nil {
 		return nil, err
