@@ -45,7 +45,7 @@ const (
 	cellFailures = "failures" // attempts that fail, by how many runs there are at a time
 
 	cellPayload1KB   = "payload-1KB" // whole runs whose steps have results of this size, by how many there are at a time
-	cellPayload16KB  = "payload-16KB"
+	cellPayload32KB  = "payload-32KB"
 	cellPayload256KB = "payload-256KB"
 	cellPayload1MB   = "payload-1MB"
 )
@@ -54,7 +54,7 @@ const (
 var cellNames = []string{
 	cellRuns, cellSteps, cellQueue, cellMemory, cellGrowth, cellChildren, cellSignals, cellFanOut, cellSleepers, cellFailures,
 	cellNamed, cellSlots, cellLimit, cellPartitions, cellBoth, cellLatency, cellScaling, cellScalingLimit, cellCrowd, cellCrowdLimit, cellFleet,
-	cellPayload1KB, cellPayload16KB, cellPayload256KB, cellPayload1MB,
+	cellPayload1KB, cellPayload32KB, cellPayload256KB, cellPayload1MB,
 }
 
 // A task is what one process is told to measure.
@@ -94,7 +94,7 @@ var cells = map[string]func(context.Context, task) (values, error){
 	cellScaling: runQueue, cellScalingLimit: runQueue, cellCrowd: runQueue, cellCrowdLimit: runQueue,
 	cellWorker: runWorker, cellLatency: runLatency, cellFleet: runFleet,
 	cellChildren: runChildren, cellSignals: runSignals, cellFanOut: runFanOut, cellSleepers: runSleepers, cellFailures: runFailures,
-	cellPayload1KB: runPayloads, cellPayload16KB: runPayloads, cellPayload256KB: runPayloads, cellPayload1MB: runPayloads,
+	cellPayload1KB: runPayloads, cellPayload32KB: runPayloads, cellPayload256KB: runPayloads, cellPayload1MB: runPayloads,
 }
 
 // child does a task that it is given as JSON, and prints the values as JSON.

@@ -55,7 +55,7 @@ var whole = plan{
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000, sleepers: 30_000,
 	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 4 * time.Second,
-	payloads: []int{8, 32}, payload: 4 * time.Second,
+	payloads: []int{8, 32}, payload: 3 * time.Second,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.

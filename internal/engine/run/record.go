@@ -16,6 +16,7 @@ type record struct {
 	Seq    int
 	Result json.RawMessage
 	*details
+	forgotten bool // its result is no longer in memory
 }
 
 // details are what a record has of a step that waits, has failed, or was attempted again. For what they mean see [store.Step].

@@ -65,11 +65,15 @@ func do(ctx context.Context, name string, kind store.StepKind, o *Options, once 
 	defer s.leave()
 
 	// What is recorded is served before anything is asked of ctx: a replay must not depend on it.
+	if err := s.recall(); err != nil {
+		return nil, err
+	}
 	if s.recorded == nil || !s.recorded.hasEnded() {
 		if err := s.perform(ctx, o, once); err != nil {
 			return nil, err
 		}
 	}
+	defer s.forget()
 	return s.outcome()
 }
 

@@ -12,7 +12,7 @@ import (
 // A Writer sends the rows that all runs of this process write. While one statement is under way the next one gathers, and
 // takes all that came meanwhile: the more runs there are, the more rows share a round trip and a commit. There is no timer:
 // a row that comes when nothing is under way is sent at once, by itself. Before the next batch is taken, those whose rows were
-// written may go on: their next rows go with it. When many wait, a second statement goes beside the first. A row with a large
+// written may go on: their next rows go with it. When much waits, a second statement goes beside the first. A row with a large
 // payload goes alone, see isLarge.
 //
 // Nothing queues without a bound: whoever writes waits for its own row. No statement is waited for longer than the timeout;
@@ -23,12 +23,14 @@ type Writer struct {
 	unbounded *store.Store // for batches, which have a timer of their own
 	timeout   time.Duration
 
-	mu       sync.Mutex
-	waiting  []*pending
-	sending  int            // batches under way
-	large    []*pending     // that wait to go alone
-	carrying int            // of these under way
-	flushes  sync.WaitGroup // one for each goroutine that sends
+	mu           sync.Mutex
+	waiting      []*pending
+	waitingBytes int            // of their payloads
+	sending      int            // batches under way
+	large        []*pending     // that wait to go alone
+	carrying     int            // of these under way
+	carriedBytes int            // of their payloads
+	flushes      sync.WaitGroup // one for each goroutine that sends
 }
 
 // NewWriter returns a writer on a store whose batches are waited for no longer than timeout.
@@ -37,10 +39,11 @@ func NewWriter(st *store.Store, timeout time.Duration) *Writer {
 }
 
 const (
-	maxSending    = 2       // statements at a time: the server works on one while we make and read the other
-	secondFrom    = 32      // rows that must wait for the second; fewer are better off together
-	maxBatch      = 512     // rows
-	maxBatchBytes = 1 << 20 // of payloads; that of a row is less than largeFrom
+	maxSending    = 2        // statements at a time: the server works on one while we make and read the other
+	secondFrom    = 32       // rows that must wait for the second; fewer are better off together
+	secondBytes   = 16 << 10 // or bytes of payloads: the server compresses them, which takes its time
+	maxBatch      = 512      // rows
+	maxBatchBytes = 1 << 20  // of payloads; that of a row is less than largeFrom
 )
 
 // Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all
@@ -72,7 +75,8 @@ func (w *Writer) add(p *pending) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = append(w.waiting, p)
-	if w.sending == 0 || w.sending < maxSending && len(w.waiting) >= secondFrom {
+	w.waitingBytes += store.Size(p.row)
+	if w.sending == 0 || w.sending < maxSending && (len(w.waiting) >= secondFrom || w.waitingBytes >= secondBytes) {
 		w.sending++
 		w.flushes.Add(1)
 		go w.flush()
@@ -118,12 +122,14 @@ func (w *Writer) next() []*pending {
 	defer w.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(w.waiting) && n < maxBatch {
-		bytes += store.Size(w.waiting[n].row)
-		if n > 0 && bytes > maxBatchBytes {
+		size := store.Size(w.waiting[n].row)
+		if n > 0 && bytes+size > maxBatchBytes {
 			break
 		}
+		bytes += size
 		n++
 	}
+	w.waitingBytes -= bytes
 	batch := w.waiting[:n:n]
 	w.waiting = w.waiting[n:]
 	if len(w.waiting) == 0 {
