@@ -55,7 +55,7 @@ test-river: .bin/with-postgres ## Test the adapter to River, a module of its own
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 .PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
-	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=15m ./...
+	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=15m ./...
 	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -shuffle=on -timeout=10m -run="^(Test|Fuzz)" . ./store_test
 
 .PHONY: soak

@@ -290,7 +290,7 @@ func TestStatementsOfAFanOut(t *testing.T) {
 // more when there are none.
 func TestStatementsOfAHeartbeat(t *testing.T) {
 	eachWay(t, func(t *testing.T, way way) {
-		const lease, beats = time.Second, 6
+		const lease, beats = 3 * time.Second, 6
 		c := count(t, way, func(config *workflow.Config) { config.Lease = lease })
 		hold := make(chan struct{})
 		w := workflow.Define("w", func(ctx context.Context, _ int) (int, error) { <-hold; return 1, nil })
