@@ -306,6 +306,9 @@ func TestPausedSchedule(t *testing.T) {
 		t.Errorf("triggered: %+v", after)
 	}
 	kit.Must(t, b.svc.ResumeSchedule(ctx, "hours"))
+	kit.Until(t, "a tick of a millisecond ago is after the pause", func() bool {
+		return kit.One[bool](t, b.db, "SELECT resumed_at < extract(epoch FROM clock_timestamp()) * 1000 - 3 FROM workflows.workflow_schedules")
+	})
 	if got = b.ticked("hours", time.Millisecond); got.Started != 2 {
 		t.Errorf("resumed: %+v", got)
 	}
