@@ -41,10 +41,7 @@ func (l *library) Asleep(ctx context.Context) (n int, err error) {
 
 func (l *library) Begin(ctx context.Context, here bool) (begun, known time.Duration, err error) {
 	number, meeting := beginnings.next()
-	from := l.svc
-	if !here {
-		from = l.elsewhere
-	}
+	from := map[bool]*workflow.Service{true: l.svc, false: l.elsewhere}[here]
 	began := time.Now()
 	handle, err := begins.Start(ctx, from, number)
 	if err != nil {

@@ -95,7 +95,7 @@ func TestSlotWhileAClaimIsUnderWay(t *testing.T) {
 func TestSlotsForStarts(t *testing.T) {
 	t.Parallel()
 	s := newSlots(8)
-	if !s.forStart() || !s.forStart() || s.forStart() || s.forClaim() != 6 {
+	if first, second, third := s.forStart(), s.forStart(), s.forStart(); !first || !second || third || s.forClaim() != 6 {
 		t.Fatalf("of 8 slots two are not theirs: %+v", s)
 	}
 	s.giveStarted()

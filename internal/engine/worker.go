@@ -217,24 +217,20 @@ func (w *worker) setOpen(open bool) {
 
 // give gives back slots that were taken for claims.
 func (w *worker) give(n int) {
-	w.mu.Lock()
-	w.slots.give(n)
-	wanted, queues := n > 0 && w.slots.wanted(), n > 0 && w.slots.queues
-	w.mu.Unlock()
-	w.offer(wanted, queues)
+	if n > 0 {
+		w.giveBack(func(s *slots) { s.give(n) })
+	}
 }
 
 // giveStarted gives back the slot of a run that started here.
-func (w *worker) giveStarted() {
+func (w *worker) giveStarted() { w.giveBack((*slots).giveStarted) }
+
+// giveBack wakes those that claim and want a slot of those that back gives back.
+func (w *worker) giveBack(back func(*slots)) {
 	w.mu.Lock()
-	w.slots.giveStarted()
+	back(&w.slots)
 	wanted, queues := w.slots.wanted(), w.slots.queues
 	w.mu.Unlock()
-	w.offer(wanted, queues)
-}
-
-// offer wakes those that claim and want a slot.
-func (w *worker) offer(wanted, queues bool) {
 	if wanted {
 		w.nudge()
 	}
