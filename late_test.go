@@ -109,10 +109,10 @@ func TestLateSignalsDoNotCount(t *testing.T) {
 	ap := workflow.DefineApproval[bool]("ap")
 	w := workflow.Define("w", func(ctx context.Context, signal bool) (bool, error) {
 		if signal {
-			_, err := word.Wait(ctx, 200*time.Millisecond)
+			_, err := word.Wait(ctx, time.Second)
 			return err == nil, nil
 		}
-		d, err := ap.Ask(ctx, workflow.ApprovalRequest{Within: 200 * time.Millisecond})
+		d, err := ap.Ask(ctx, workflow.ApprovalRequest{Within: time.Second})
 		if errors.Is(err, workflow.ErrTimeout) {
 			return false, nil
 		}
