@@ -246,8 +246,9 @@ func TestQueueClaimCostsAsMuch(t *testing.T) {
 		plain := least(fmt.Sprintf("EXECUTE claim_runs ('me', '{w}', '{0}', '%d', 't')", n))
 		queue := least(strings.Replace(executeSingle("long", n), "{v,w}", "{w}", 1))
 		t.Logf("a claim of %d: without a queue %d pages, %d bytes of WAL; of a queue %d, %d", n, plain.pages, plain.wal, queue.pages, queue.wal)
-		// A run has one more entry of an index, by which limits count.
-		if queue.wal > plain.wal+90*n+350 || queue.pages > plain.pages+n+60 {
+		// A run has one more entry of an index, by which limits count; beside other tests also a part of a page's split. Another version
+		// of the row would be twice that.
+		if queue.wal > plain.wal+150*n+350 || queue.pages > plain.pages+n+60 {
 			t.Errorf("a claim of %d: without a queue %d pages, %d bytes of WAL; of a queue %d, %d", n, plain.pages, plain.wal, queue.pages, queue.wal)
 		}
 	}
