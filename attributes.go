@@ -27,7 +27,7 @@ func WithAttributes(attributes map[string]string) StartOption {
 }
 
 // SetAttributes sets search attributes of the run that ctx carries, as [WithAttributes] does when it is started: those with a name that the
-// run has already get another value, and the others stay. It is a step of the given name, recorded in the statement that sets them: when
+// run has already get another value, those whose value is empty are removed, and the others stay. It is a step of the given name, recorded in the statement that sets them: when
 // the function is called again, it changes nothing, so values that were set later stay. Its errors are those of [Do].
 func SetAttributes(ctx context.Context, name string, attributes map[string]string) error {
 	if err := checkStep(ctx, name); err != nil {
@@ -35,7 +35,7 @@ func SetAttributes(ctx context.Context, name string, attributes map[string]strin
 	}
 	o, err := stepOptions(ctx, nil)
 	if err == nil {
-		err = checkAttributes("attributes", attributes)
+		err = checkAttributes("attributes", attributes, 0)
 	}
 	if err == nil && len(attributes) == 0 {
 		err = fmt.Errorf("%w: there are no attributes", ErrInvalidArgument)
@@ -58,13 +58,17 @@ func (s State) GetAttributes(ctx context.Context, id string) (map[string]string,
 	return s.store.GetAttributes(ctx, id)
 }
 
-func checkAttributes(what string, attributes map[string]string) error {
+// checkAttributes says what is wrong with attributes, whose values have at least so many bytes: 0, where an empty one removes, or 1.
+func checkAttributes(what string, attributes map[string]string, least int) error {
 	if len(attributes) > maxAttributes {
 		return fmt.Errorf("%w: %s: there are %d, at most %d", ErrInvalidArgument, what, len(attributes), maxAttributes)
 	}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		if err := nameProblem(what+": name", name, maxAttributeName); err != nil {
 			return err
+		}
+		if least == 0 && attributes[name] == "" {
+			continue
 		}
 		if err := nameProblem(fmt.Sprintf("%s: value of %q", what, name), attributes[name], maxAttributeValue); err != nil {
 			return err

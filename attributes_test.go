@@ -118,8 +118,11 @@ func TestRunSetsAttributes(t *testing.T) {
 			calls <- 1
 			for _, stage := range []string{"asked", "paid", "sent"} {
 				set := map[string]string{"stage": stage}
-				if stage == "paid" {
-					set["by"] = "card \"<&>\" \\ ü"
+				switch stage {
+				case "asked":
+					set["never set"] = ""
+				case "paid":
+					set["by"], set["shop"] = "card \"<&>\" \\ ü", ""
 				}
 				if err := workflow.SetAttributes(ctx, "stage", set); err != nil {
 					return 0, err
@@ -145,7 +148,7 @@ func TestRunSetsAttributes(t *testing.T) {
 		if len(calls) < 4 {
 			t.Fatalf("the function was called %d times: it did not park", len(calls))
 		}
-		want := map[string]string{"shop": "1", "stage": "sent", "by": "card \"<&>\" \\ ü"}
+		want := map[string]string{"stage": "sent", "by": "card \"<&>\" \\ ü"}
 		if diff := cmp.Diff(want, b.attributes(h.RunID())); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -155,7 +158,7 @@ func TestRunSetsAttributes(t *testing.T) {
 		}
 		steps, err := svc.ListSteps(t.Context(), h.RunID())
 		kit.Must(t, err)
-		if steps[0].Kind != workflow.AttributesStep || string(steps[0].Result) != `{"stage": "asked"}` {
+		if steps[0].Kind != workflow.AttributesStep || string(steps[0].Result) != `{"stage": "asked", "never set": ""}` {
 			t.Errorf("%+v", steps[0])
 		}
 	})
@@ -204,7 +207,6 @@ func TestAttributesAreRefused(t *testing.T) {
 	}{
 		{many, "there are 17, at most 16"},
 		{map[string]string{"": "value"}, "name \"\": invalid argument: it must not be empty"},
-		{map[string]string{"name": ""}, "value of \"name\" \"\": invalid argument: it must not be empty"},
 		{map[string]string{strings.Repeat("n", 65): "value"}, "it has 65 bytes, at most 64"},
 		{map[string]string{"name": strings.Repeat("v", 256)}, "it has 256 bytes, at most 255"},
 		{map[string]string{"name": "\x00"}, "NUL"},
@@ -229,6 +231,10 @@ func TestAttributesAreRefused(t *testing.T) {
 				t.Errorf("%d: %v, want %q", i, err, test.says)
 			}
 		}
+	}
+	_, err := sale.Start(t.Context(), b.svc, 1, workflow.WithAttributes(map[string]string{"name": ""}))
+	if kit.WantIs(t, err, workflow.ErrInvalidArgument); !strings.Contains(fmt.Sprint(err), `value of "name" "": invalid argument: it must not be empty`) {
+		t.Error(err)
 	}
 	kit.WantIs(t, workflow.SetAttributes(t.Context(), "set", nil), workflow.ErrInvalidArgument)
 	if err := workflow.SetAttributes(t.Context(), "set", map[string]string{"n": "v"}); err == nil || !strings.Contains(err.Error(), "outside a run") {

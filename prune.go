@@ -110,7 +110,7 @@ func (p Prune) request() (store.PruneRequest, error) {
 			return store.PruneRequest{}, err
 		}
 	}
-	if err := checkAttributes("Prune.Attributes", p.Attributes); err != nil {
+	if err := checkAttributes("Prune.Attributes", p.Attributes, 1); err != nil {
 		return store.PruneRequest{}, fmt.Errorf("workflow: prune: %w", err)
 	}
 	return store.PruneRequest{

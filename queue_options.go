@@ -117,7 +117,7 @@ func (o startOptions) check() error {
 	if err := o.runOptions.check(); err != nil {
 		return err
 	}
-	if err := checkAttributes("attributes", o.attributes); err != nil {
+	if err := checkAttributes("attributes", o.attributes, 1); err != nil {
 		return err
 	}
 	return o.unique.check("unique key", maxUniqueKey)

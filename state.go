@@ -183,7 +183,7 @@ func checkFilter(filter *RunFilter) error {
 			return err
 		}
 	}
-	if err := checkAttributes("RunFilter.Attributes", filter.Attributes); err != nil {
+	if err := checkAttributes("RunFilter.Attributes", filter.Attributes, 1); err != nil {
 		return fmt.Errorf("workflow: %w", err)
 	}
 	if filter.ParentID != "" {

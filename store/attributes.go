@@ -40,12 +40,33 @@ func (a Attributes) arrays() (names, values any) {
 // AttributesStep is the kind of a step that sets attributes of its run. Its result has them.
 const AttributesStep StepKind = "attributes"
 
-// attributeSteps are checkpoints that set the attributes which are their result. What was recorded before sets nothing again. The order is
-// for branches of a run that set the same: they must not wait for each other crosswise.
+// attributeSteps are checkpoints that set the attributes which are their result, and remove those whose value there is empty. What was
+// recorded before sets nothing again. The order is for branches of a run that set the same: they must not wait for each other crosswise.
 func attributeSteps() kind {
 	k := checkpoints
 	k.name, k.op = "set_attributes", "set attributes"
 	k.after = `
+unset AS (
+    SELECT attribute.ctid
+    FROM step
+    JOIN recorded USING (run_id, step_name)
+    CROSS JOIN LATERAL (
+        SELECT key
+        FROM jsonb_each_text(step.result)
+        WHERE value = ''
+        ORDER BY key
+    ) AS given
+    CROSS JOIN LATERAL (
+        SELECT ctid
+        FROM {schema}.workflow_attributes
+        WHERE run_id = step.run_id AND name = given.key
+        FOR UPDATE
+    ) AS attribute
+),
+removed AS (
+    DELETE FROM {schema}.workflow_attributes
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM unset))
+),
 attributed AS (
     INSERT INTO {schema}.workflow_attributes (created_at, run_id, name, value)
     SELECT run.created_at, step.run_id, given.key, given.value
@@ -58,6 +79,7 @@ attributed AS (
         OFFSET 0
     ) AS run
     CROSS JOIN LATERAL jsonb_each_text(step.result) AS given
+    WHERE given.value <> ''
     ORDER BY given.key
     ON CONFLICT (run_id, name) DO UPDATE
     SET value = EXCLUDED.value

@@ -18,6 +18,7 @@ func TestAttributesAreFenced(t *testing.T) {
 		st := writer(t, b)
 		owned, finished, locked := b.ownedRun(t), b.runIn(t, workflow.RunCompleted), b.ownedRun(t)
 		b.holdRow(t, locked)
+		kit.Exec(t, b.side, `INSERT INTO workflows.workflow_attributes (created_at, run_id, name, value) VALUES (1, $1, 'gone', 'kept')`, owned)
 		for _, test := range []struct {
 			name, value string
 			run         store.Owned
@@ -31,14 +32,24 @@ func TestAttributesAreFenced(t *testing.T) {
 			{"sent again", "again", store.Owned{RunID: owned, Epoch: 1}, store.Exists},
 		} {
 			outcomes, err := st.Write(t.Context(), []store.Write{&store.Checkpoint{
-				Owned: test.run, Name: "s", Kind: store.AttributesStep, Seq: 1, Result: json.RawMessage(`{"name": "` + test.value + `"}`), Again: true,
+				Owned: test.run, Name: "s", Kind: store.AttributesStep, Seq: 1, Result: json.RawMessage(`{"name": "` + test.value + `", "gone": ""}`), Again: true,
 			}})
 			if kit.Must(t, err); outcomes[0] != test.want {
 				t.Errorf("%s: %s, want %s", test.name, outcomes[0], test.want)
 			}
+			if test.want == store.Exists { // was set after what it is sent again: below
+				continue
+			}
+			kept := kit.One[bool](t, b.side, `SELECT EXISTS (SELECT FROM workflows.workflow_attributes WHERE name = 'gone')`)
+			if kept == (test.want == store.Written) {
+				t.Errorf("%s: an attribute to be removed is there: %t", test.name, kept)
+			}
+			if test.want == store.Written {
+				kit.Exec(t, b.side, `INSERT INTO workflows.workflow_attributes (created_at, run_id, name, value) VALUES (1, $1, 'gone', 'later')`, owned)
+			}
 		}
-		got := kit.Column[string](t, b.side, `SELECT run_id || ' ' || name || '=' || value FROM workflows.workflow_attributes`)
-		if want := owned + " name=right"; strings.Join(got, ", ") != want {
+		got := kit.Column[string](t, b.side, `SELECT run_id || ' ' || name || '=' || value FROM workflows.workflow_attributes ORDER BY name`)
+		if want := owned + " gone=later, " + owned + " name=right"; strings.Join(got, ", ") != want {
 			t.Errorf("attributes %q, want %q", got, want)
 		}
 	})
