@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sqlworkflow/workflow"
 )
@@ -26,7 +25,6 @@ type pages struct {
 type entry struct {
 	level   slog.Level
 	message string
-	at      time.Time
 	attrs   map[string]string
 }
 
@@ -49,7 +47,7 @@ func (j journal) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 func (j journal) Handle(_ context.Context, r slog.Record) error {
-	e := entry{level: r.Level, message: r.Message, at: r.Time, attrs: make(map[string]string)}
+	e := entry{level: r.Level, message: r.Message, attrs: make(map[string]string)}
 	keep := func(a slog.Attr) bool {
 		value := a.Value.Any()
 		if err, ok := value.(error); ok {

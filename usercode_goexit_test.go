@@ -136,8 +136,9 @@ func TestGoexitInAStepIsAFailedAttempt(t *testing.T) {
 			if err != nil || got != 2 {
 				t.Fatalf("result %d, %v; want the second attempt's 2", got, err)
 			}
-			if calls.Load() > 2 {
-				t.Errorf("the function was called %d times, want at most once again", calls.Load())
+			epoch := kit.One[int32](t, b.db, `SELECT epoch FROM workflows.workflow_runs WHERE id = $1`, handle.RunID())
+			if calls.Load() > epoch+1 { // a lease may be lost on a busy machine
+				t.Errorf("the function was called %d times in %d claims, want at most once again", calls.Load(), epoch)
 			}
 			key := map[bool]string{true: "b/s", false: "s"}[name == "in a branch"]
 			recorded, err := b.svc.GetStepState(t.Context(), handle.RunID(), key)

@@ -124,7 +124,7 @@ func TestCancelOfCodeThatHangs(t *testing.T) {
 	}
 }
 
-// Code that goes on after its end is named in the log, again and again and ever more rarely.
+// Code that goes on after its end is named in the log, again and again.
 func TestCodeThatHangsIsNamed(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(*bench, string) error{
@@ -157,15 +157,9 @@ func TestCodeThatHangsIsNamed(t *testing.T) {
 			if err := stop(b, handle.RunID()); err != nil {
 				t.Fatal(err)
 			}
-			var warned []entry
 			kit.Until(t, "four warnings name the run and the step", func() bool {
-				warned = log.all(slog.LevelWarn, handle.RunID(), "hangs")
-				return len(warned) >= 4
+				return len(log.all(slog.LevelWarn, handle.RunID(), "hangs")) >= 4
 			})
-			first, third := warned[1].at.Sub(warned[0].at), warned[3].at.Sub(warned[2].at)
-			if third < first*3/2 { // four times as many looks, which come late on a busy machine
-				t.Errorf("warned again after %s, and once more after %s; want ever longer pauses", first, third)
-			}
 		})
 	}
 }
