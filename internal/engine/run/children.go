@@ -58,6 +58,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 	if err := s.callChildren(ctx, c, oneChild); err != nil {
 		return Child{}, err
 	}
+	defer s.forget()
 	recorded := s.recorded
 	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result, Step: s.key}
 	if recorded.Status == store.StepFailed {
@@ -86,6 +87,7 @@ func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
 	if err := s.callChildren(ctx, c, allChildren); err != nil {
 		return nil, err
 	}
+	defer s.forget()
 	result, err := s.outcome()
 	if err != nil {
 		return nil, err
@@ -139,6 +141,9 @@ func sameRequest(a, b json.RawMessage) bool {
 
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
+	if err := s.recall(); err != nil {
+		return err
+	}
 	if s.unopened() {
 		if err := s.start(ctx, c); err != nil {
 			return err

@@ -98,8 +98,13 @@ func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, s
 	now := time.Now()
 	records := make([]record, len(history.Steps))
 	for i := range history.Steps {
-		records[i] = recordOf(&history.Steps[i], now)
-		r.recorded[records[i].Name] = &records[i]
+		loaded := &records[i]
+		*loaded = recordOf(&history.Steps[i], now)
+		if loaded.isLarge() { // on its own, to be forgotten on its own
+			alone := *loaded
+			loaded.Result, loaded = nil, &alone
+		}
+		r.recorded[loaded.Name] = loaded
 	}
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))
 	return r
