@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -17,7 +16,7 @@ func TestPrunePlans(t *testing.T) {
 	b, counter := counted(t, pgtest.PGX)
 	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, Lease: lease})
 	size := "20000"
-	if os.Getenv("PGTEST_SOAK") != "" {
+	if pgtest.Soak() {
 		size = "1000000"
 	}
 	request := store.PruneRequest{Before: 1e15, Statuses: store.TerminalStatuses, Limit: 10}

@@ -3,7 +3,6 @@ package store_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -33,10 +32,10 @@ func TestTickIsOne(t *testing.T) {
 	t.Parallel()
 	ticks := 60
 	switch {
-	case os.Getenv("PGTEST_SOAK") != "":
+	case pgtest.Soak():
 		ticks = 2000
 	case pgtest.Full():
-		ticks = 500
+		ticks = 150
 	}
 	database := pgtest.New(t)
 	b := on(t, database, pgtest.PGX)
