@@ -22,7 +22,7 @@ a worker is executing is named above them, as in flight, from about the second h
 on (a third of its lease). Long values are cut to a line; --json has all of them.`,
 		Example: `  workflow show 01935a7e-0000-7000-8000-000000000000
   workflow show RUN --json | jq '.steps[] | select(.status == "failed")'`,
-		Args: words(1, 1, "a run"),
+		Args: words(1, 1, "a run"), ValidArgsFunction: c.completeRuns,
 	}
 	asJSON := command.Flags().Bool("json", false, "print a JSON object, with all that is recorded")
 	command.RunE = func(command *cobra.Command, args []string) error {
