@@ -57,15 +57,7 @@ func (c *cli) parses(t *testing.T, line string) {
 	if !found {
 		t.Errorf("%s is for another schema", line)
 	}
-	var args []string
-	for i, part := range strings.Split(strings.TrimPrefix(line, "workflow "), "'") {
-		if i%2 == 1 {
-			args = append(args, part)
-		} else {
-			args = append(args, strings.Fields(part)...)
-		}
-	}
-	command, rest, err := (&cli{}).root().Find(args)
+	command, rest, err := (&cli{}).root().Find(split(line))
 	if err == nil {
 		err = command.ParseFlags(rest)
 	}
