@@ -22,14 +22,7 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 // once to check it. Nobody else has the memory of what is returned.
 func encodeJSON(v any, limit int) (json.RawMessage, error) {
 	if s, ok := v.(string); ok {
-		text, err := quote(s)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
-		}
-		if err := checkSize(text, limit); err != nil {
-			return nil, err
-		}
-		return text, nil
+		return encodeText(s, limit)
 	}
 	text, _ := v.(json.RawMessage)
 	given := text != nil
@@ -58,6 +51,18 @@ func encodeJSON(v any, limit int) (json.RawMessage, error) {
 	default:
 		return text, nil
 	}
+}
+
+// encodeText is encodeJSON of a text. Its JSON is made and checked in one walk.
+func encodeText(s string, limit int) (json.RawMessage, error) {
+	text, err := quote(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
+	}
+	if err := checkSize(text, limit); err != nil {
+		return nil, err
+	}
+	return text, nil
 }
 
 func checkSize(text json.RawMessage, limit int) error {

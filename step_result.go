@@ -20,17 +20,24 @@ func (m *made[T]) encode(ctx context.Context, name string, value T, err error) (
 	if err != nil {
 		return nil, recorded(err)
 	}
-	encoded, err := encodeJSON(value, configOf(ctx).PayloadLimit)
+	m.value = value
+	if m.text, err = m.encoded(configOf(ctx).PayloadLimit); err != nil {
+		return nil, run.Final(fmt.Errorf("workflow: result of step %q: %w", name, err))
+	}
+	return m.text, nil
+}
+
+func (m *made[T]) encoded(limit int) (json.RawMessage, error) {
+	if text, ok := any(&m.value).(*string); ok { // which costs no copy of it
+		return encodeText(*text, limit)
+	}
+	encoded, err := encodeJSON(m.value, limit)
 	if err == nil && holdsInterfaces(reflect.TypeFor[T]()) { // then it may not come back, which is better known before it is recorded
 		if decoded := json.Unmarshal(encoded, new(T)); decoded != nil {
 			err = fmt.Errorf("%w: it could not be decoded again as %s: %w", ErrInvalidArgument, typeName[T](), decoded)
 		}
 	}
-	if err != nil {
-		return nil, run.Final(fmt.Errorf("workflow: result of step %q: %w", name, err))
-	}
-	m.value, m.text = value, encoded
-	return encoded, nil
+	return encoded, err
 }
 
 // reads reports whether what is recorded would be decoded to the value, so that a large text need not be copied once more. It is
