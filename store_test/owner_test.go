@@ -151,7 +151,7 @@ func TestTakeOver(t *testing.T) {
 				}
 			}
 			b.dies(t, name)
-			if taken, err := st.TakeOver(t.Context(), ""); err != nil || taken.Pending != 1 {
+			if taken, err := st.TakeOver(t.Context(), ""); err != nil || len(taken.Pending) != 1 {
 				t.Fatalf("took over %+v, %v", taken, err)
 			}
 		}
@@ -190,12 +190,12 @@ func TestTakeOver(t *testing.T) {
 			t.Fatalf("mark: %v, %v", outcome, err)
 		}
 		b.dies(t, "last")
-		if taken, err := st.TakeOver(t.Context(), "last"); err != nil || taken.Pending != 0 || taken.Doomed != nil {
+		if taken, err := st.TakeOver(t.Context(), "last"); err != nil || len(taken.Pending) != 0 || taken.Doomed != nil {
 			t.Fatalf("taken over by a worker that is dead: %+v, %v; want it to be left", taken, err)
 		}
 		worker(t, st, "heir")
 		taken, err := st.TakeOver(t.Context(), "heir")
-		if err != nil || taken.Pending != 0 || len(taken.Doomed) != 1 || !taken.Doomed[0].CrashLoop() {
+		if err != nil || len(taken.Pending) != 0 || len(taken.Doomed) != 1 || !taken.Doomed[0].CrashLoop() {
 			t.Fatalf("taken over by a worker that lives: %+v, %v; want it to end the run", taken, err)
 		}
 		run := taken.Doomed[0]
