@@ -84,6 +84,7 @@ func TestClaim(t *testing.T) {
 		got := ask(store.ClaimRequest{Marks: map[string]int64{"w": runAt - 1}})
 		want := []store.ClaimedRun{{
 			Owned: store.Owned{RunID: id, Epoch: 1}, Workflow: "w", Input: json.RawMessage(`{"n": 1}`), RunAt: runAt,
+			Waited: time.Duration(got.Now-runAt) * time.Millisecond,
 		}}
 		if diff := cmp.Diff(want, got.Runs); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
