@@ -198,7 +198,7 @@ func TestTickPlans(t *testing.T) {
 	defer func() { kit.Must(t, conn.Close()) }()
 	kit.Exec(t, conn, "SET plan_cache_mode = force_generic_plan")
 	const look = "EXECUTE due_schedules (100, '{}')"
-	const tick = "EXECUTE tick_schedule ('s77', %s, 'done77', false, 1, 's77/1', 0, NULL, NULL, 9, 0, 0, false)"
+	const tick = "EXECUTE tick_schedule ('s77', %s, 'done77', false, 1, 's77/1', 0, NULL, NULL, 9, 0, 0, false, NULL)"
 	for name, text := range texts {
 		kit.Exec(t, conn, "PREPARE "+name+" AS "+text)
 	}

@@ -201,7 +201,7 @@ func (s *step) start(ctx context.Context, c Children) error {
 	row := &store.Schedule{Request: c.request, Children: &store.Children{
 		Workflow: c.Workflow, Place: c.Place, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
 		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
-		Dispatched: r.env.Dispatched,
+		Dispatched: r.env.Dispatched, Trace: r.inject(ctx, c),
 	}}
 	if awaited {
 		r.mu.Lock()
@@ -211,6 +211,7 @@ func (s *step) start(ctx context.Context, c Children) error {
 	if err := s.schedule(ctx, row); err != nil {
 		return err
 	}
+	r.tellStarted(c, row.Children.IDs)
 	if c.Delay == 0 {
 		r.env.Created(c.Place.Queue, len(c.Inputs))
 	} else {
