@@ -159,6 +159,7 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			&store.Take{Owned: store.Owned{RunID: "owned2", Epoch: 1}, Name: "wait", Kind: store.SignalStep, Result: one},
 			&store.Park{Owned: store.Owned{RunID: "owned3", Epoch: 1}, For: store.ForSignal, WaitsFor: []string{"signal:a"}})},
 		{"steps_in_flight", "steps_in_flight", func() error { _, err := st.StepsInFlight(t.Context(), ""); return err }},
+		{"list_workers", "list_workers", func() error { _, err := st.ListWorkers(t.Context()); return err }},
 	} {
 		kit.Must(t, path.do())
 		s, found := p.newest(path.label)
