@@ -116,7 +116,7 @@ func (d *dashboard) runTarget(r *http.Request) (Target, error) {
 
 func (d *dashboard) stepTarget(r *http.Request) (Target, error) {
 	target, err := d.runTarget(r)
-	target.Step = r.PostFormValue("step")
+	target.Step, target.Queue = r.PostFormValue("step"), ""
 	return target, err
 }
 

@@ -110,7 +110,7 @@ func TestAllow(t *testing.T) {
 	b.stands("r1", workflow.RunPending)
 }
 
-var screens = []string{"", "runs", "run?id=r1"}
+var screens = []string{"", "runs", "queues", "schedules", "approvals", "workers", "run?id=r1"}
 
 // Without Allow, and with ReadOnly whatever Allow says, nothing can be done.
 func TestReadOnly(t *testing.T) {

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func approvalOf(options Options, r *http.Request, k known, step workflow.Step, t
 }
 
 func (o Options) approval(r *http.Request, open workflow.OpenApproval, target Target, now time.Time) approvalView {
-	target.Step = open.Step
+	target.Step, target.Queue = open.Step, "" // the list of approvals does not know the queue
 	view := approvalView{
 		ID: open.ID, RunID: open.RunID, Workflow: open.Workflow, Step: open.Step, From: strings.Join(open.From, ", "),
 		For:   payloadOf(open.For, o.allows(r, ActionPayloads, target)),
@@ -47,4 +48,35 @@ func (o Options) approval(r *http.Request, open workflow.OpenApproval, target Ta
 		view.By = o.User(r)
 	}
 	return view
+}
+
+type approvalsView struct {
+	Rows []approvalView
+	From string
+	Next string
+}
+
+const approvalsShown = 50
+
+// approvals shows what people are asked.
+func (d *dashboard) approvals(r *http.Request) (page, error) {
+	query := r.URL.Query()
+	from := strings.TrimSpace(query.Get("from"))
+	found, err := d.svc.ListApprovals(r.Context(), workflow.ApprovalFilter{From: from, Limit: approvalsShown, Cursor: query.Get("cursor")})
+	if err != nil {
+		return page{}, err
+	}
+	view := approvalsView{From: from}
+	now := time.Now()
+	for _, open := range found.Approvals {
+		view.Rows = append(view.Rows, d.options.approval(r, open, Target{RunID: open.RunID, Workflow: open.Workflow}, now))
+	}
+	if found.Next != "" {
+		next := url.Values{"cursor": {found.Next}}
+		if from != "" {
+			next.Set("from", from)
+		}
+		view.Next = "approvals?" + next.Encode()
+	}
+	return page{template: "approvals", title: "Approvals", data: view, live: query.Get("cursor") == ""}, nil
 }

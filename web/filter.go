@@ -19,14 +19,14 @@ type filter struct {
 	From, To   string // as they were typed
 }
 
-// times are the ways in which a time may be typed, all in UTC. The second is that of a browser's field.
+// times are the ways in which a time may be typed, all in UTC.
 var times = []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"}
 
 func filterOf(query url.Values) (filter, error) {
 	f := filter{
 		RunFilter: workflow.RunFilter{
-			Workflow: strings.TrimSpace(query.Get("workflow")), Queue: query.Get("queue"), ParentID: query.Get("parent"),
-			SuspendedFor: workflow.SuspendReason(query.Get("for")), Cursor: query.Get("cursor"), Limit: runsPage,
+			Workflow: strings.TrimSpace(query.Get("workflow")), Queue: strings.TrimSpace(query.Get("queue")), ParentID: query.Get("parent"),
+			SuspendedFor: workflow.SuspendReason(query.Get("for")), Cursor: query.Get("cursor"), Limit: runsPage, MaxLook: most,
 		},
 		Attributes: query.Get("attributes"), From: query.Get("from"), To: query.Get("to"),
 	}

@@ -62,7 +62,7 @@ const (
 type Target struct {
 	RunID    string
 	Workflow string // of the run, or of the schedule
-	Queue    string // of the run, or the queue itself
+	Queue    string // of the run, or the queue itself; "" for a decision
 	Schedule string
 	Step     string // that asks, of a decision
 }

@@ -54,7 +54,8 @@ type navItem struct {
 }
 
 var nav = []struct{ to, label, key string }{
-	{"runs", "Runs", "r"},
+	{"./", "Overview", "o"}, {"runs", "Runs", "r"}, {"queues", "Queues", "q"}, {"schedules", "Schedules", "s"},
+	{"approvals", "Approvals", "a"}, {"workers", "Workers", "w"},
 }
 
 // render writes a page, or, for the script of an open one, the part that changes.

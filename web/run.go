@@ -69,7 +69,7 @@ func (d *dashboard) lookUp(r *http.Request, run workflow.Run) (k known, err erro
 		func() error { k.attributes, err = d.svc.GetAttributes(ctx, run.ID); return err },
 		func() error { k.flight, err = d.svc.StepsInFlight(ctx, run.ID); return err },
 		func() error {
-			k.children, err = d.svc.ListRuns(ctx, workflow.RunFilter{ParentID: run.ID, Limit: childrenShown})
+			k.children, err = d.svc.ListRuns(ctx, workflow.RunFilter{ParentID: run.ID, Limit: childrenShown, MaxLook: most})
 			return err
 		},
 	} {

@@ -14,7 +14,6 @@ type runsView struct {
 	Filtered bool
 	Statuses []choice
 	Reasons  []choice
-	Queues   []choice
 	Rows     []runRow
 	First    string // address of the first page; "" on that
 	Next     string // of the next one; "" on the last
@@ -50,10 +49,6 @@ func (d *dashboard) runs(r *http.Request) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	queues, err := d.svc.ListQueues(r.Context())
-	if err != nil {
-		return page{}, err
-	}
 	now := time.Now()
 	view := runsView{Filter: asked, Filtered: asked.filters(), Rows: rowsOf(found.Runs, now)}
 	for _, status := range []workflow.RunStatus{
@@ -66,9 +61,6 @@ func (d *dashboard) runs(r *http.Request) (page, error) {
 	} {
 		view.Reasons = append(view.Reasons, choice{string(reason), reasons[reason], asked.SuspendedFor == reason})
 	}
-	for _, queue := range queues {
-		view.Queues = append(view.Queues, choice{queue.Name, queue.Name, asked.Queue == queue.Name})
-	}
 	if asked.Cursor != "" {
 		view.First = addressOfList(asked.query())
 	}
@@ -77,6 +69,7 @@ func (d *dashboard) runs(r *http.Request) (page, error) {
 		next.Set("cursor", found.Next)
 		view.Next = addressOfList(next)
 	}
+	view.LookedTo = momentOf(found.LookedTo, now)
 	return page{template: "runs", title: "Runs", data: view, live: asked.Cursor == ""}, nil
 }
 

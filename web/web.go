@@ -39,9 +39,13 @@ type screen struct {
 
 // screens are by the last segment of the path.
 var screens = map[string]screen{
-	"":     {show: (*dashboard).runs},
-	"runs": {show: (*dashboard).runs},
-	"run":  {show: (*dashboard).run, checks: true},
+	"":          {show: (*dashboard).overview},
+	"runs":      {show: (*dashboard).runs},
+	"run":       {show: (*dashboard).run, checks: true},
+	"queues":    {show: (*dashboard).queues},
+	"schedules": {show: (*dashboard).schedules},
+	"approvals": {show: (*dashboard).approvals},
+	"workers":   {show: (*dashboard).workers},
 }
 
 // serve looks at the last segment of the path alone: the rest is the place where the dashboard is mounted.

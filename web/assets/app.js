@@ -13,13 +13,16 @@
     section.contains(getSelection().anchorNode) && !getSelection().isCollapsed ||
     section.querySelector("form details[open], details.act[open]") !== null;
 
+  // keyOf tells what can be unfolded apart, also in a fresh section.
+  const keyOf = (details) => {
+    const around = details.parentElement.closest("[id]");
+    return details.id || around.id + "/" + [...around.querySelectorAll("details")].indexOf(details);
+  };
+
   const replace = (section, fresh) => {
+    const open = new Map([...section.querySelectorAll("details")].map((d) => [keyOf(d), d.open]));
+    for (const d of fresh.querySelectorAll("details")) d.open = open.get(keyOf(d)) ?? d.open;
     if (section.innerHTML === fresh.innerHTML) return;
-    const open = [...section.querySelectorAll("details[open][id]")].map((d) => d.id);
-    for (const id of open) {
-      const d = fresh.querySelector("#" + CSS.escape(id));
-      if (d) d.open = true;
-    }
     const at = section.querySelector("tr.at a, tr.at")?.getAttribute("href");
     const focus = section.contains(document.activeElement) ? document.activeElement.getAttribute("href") || document.activeElement.parentElement?.id : null;
     section.replaceChildren(...fresh.childNodes);
