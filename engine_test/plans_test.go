@@ -131,6 +131,12 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 		}},
 		{"find_ended", "find_ended", func() error { _, _, err := st.Ended(t.Context(), []string{"done7", "owned1", "unknown"}); return err }},
 		{"list", "list_runs", func() error { _, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50}); return err }},
+		{"look_back", "look_back", func() error {
+			_, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 50, Workflow: "w", MaxLook: 100})
+			return err
+		}},
+		{"recent_runs", "recent_runs", func() error { _, err := st.RecentRuns(t.Context(), kit.Patience, lease, 100); return err }},
+		{"look_at_queues", "look_at_queues", func() error { _, err := st.LookAtQueues(t.Context(), 100); return err }},
 		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context(), "me"); return err }},
 		{"heartbeat", "heartbeat", func() error {
 			_, err := st.Heartbeat(t.Context(), store.Beat{

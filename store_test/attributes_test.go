@@ -91,7 +91,7 @@ func TestListByAttributesPlans(t *testing.T) {
 	kit.Exec(t, conn, "PREPARE "+name+" AS "+text)
 	execute := func(i int) string {
 		test := tests[i]
-		return "EXECUTE " + name + " (" + test.cursor + ", NULL, NULL, NULL, NULL, 21, NULL, '" + test.names + "', '" + test.values + "', " +
+		return "EXECUTE " + name + " (" + test.cursor + ", NULL, NULL, NULL, NULL, 21, NULL, NULL, '" + test.names + "', '" + test.values + "', " +
 			test.look + ")"
 	}
 	kit.Exec(t, conn, execute(0))

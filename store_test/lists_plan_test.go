@@ -32,7 +32,7 @@ func TestListsAmongManyRuns(t *testing.T) {
 			_, err := st.ListApprovals(t.Context(), store.ApprovalFilter{Limit: 20})
 			return err
 		}},
-		"list_children": {"EXECUTE list_children (NULL, NULL, NULL, NULL, NULL, NULL, '101', NULL, 'done7', NULL, NULL)", func() error {
+		"list_children": {"EXECUTE list_children (NULL, NULL, NULL, NULL, NULL, NULL, '101', NULL, NULL, 'done7', NULL, NULL, 10000)", func() error {
 			_, err := st.ListRuns(t.Context(), store.RunFilter{Limit: 100, ParentID: "done7"})
 			return err
 		}},

@@ -50,9 +50,12 @@ func TestReadsAmongManyRuns(t *testing.T) {
 		return func() error { _, err := st.ListRuns(ctx, filter); return err }
 	}
 	reads := []read{
-		{"first page", "list_runs", "NULL, NULL, NULL, NULL, NULL, NULL, 101, NULL", list(store.RunFilter{}), 110},
-		{"page in the middle", "list_runs", "10000, 'x', NULL, NULL, NULL, NULL, 101, NULL", list(store.RunFilter{}), 110},
-		{"page of a workflow", "list_runs", "NULL, NULL, NULL, 'even', NULL, NULL, 101, NULL", list(store.RunFilter{}), 220},
+		{"first page", "list_runs", "NULL, NULL, NULL, NULL, NULL, NULL, 101, NULL, NULL", list(store.RunFilter{}), 110},
+		{"page in the middle", "list_runs", "10000, 'x', NULL, NULL, NULL, NULL, 101, NULL, NULL", list(store.RunFilter{}), 110},
+		{"page of a workflow", "list_runs", "NULL, NULL, NULL, 'even', NULL, NULL, 101, NULL, NULL", list(store.RunFilter{}), 220},
+		{"page of none that is there, to a bound", "list_runs", "NULL, NULL, 10000, NULL, '{failed}', NULL, 101, NULL, 'x'", list(store.RunFilter{}), 1300},
+		{"how far back that is", "look_back", "NULL, NULL, NULL, 9999", list(store.RunFilter{Workflow: "even", MaxLook: 10_000}), 200},
+		{"recent runs", "recent_runs", "9000000000000, 60000, 10000", func() error { _, err := st.RecentRuns(ctx, 1, 1, 1); return err }, 1300},
 		{"run", "get_run", "'run 7000'", func() error { _, err := st.GetRun(ctx, "none"); return unlessNotFound(err) }, 8},
 		{"steps", "list_steps", "'run 7000'", func() error { _, err := st.ListSteps(ctx, "none"); return unlessNotFound(err) }, 16},
 		{"where it is", "whereabouts", "'run 7000'", func() error { _, err := st.Whereabouts(ctx, "none"); return unlessNotFound(err) }, 20},
