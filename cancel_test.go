@@ -43,7 +43,7 @@ func TestCancelReachesAnotherProcess(t *testing.T) {
 		if !errors.Is(err, workflow.ErrRunLost) {
 			t.Errorf("context ended with %v, want ErrRunLost", err)
 		}
-	case <-kit.Within(t, 2*testLease).Done():
+	case <-kit.Within(t, busy).Done():
 		t.Fatal("the step's context did not end with a heartbeat")
 	}
 	if _, err := handle.Result(kit.Context(t)); !errors.Is(err, workflow.ErrRunCancelled) {

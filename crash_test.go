@@ -60,7 +60,7 @@ func TestLiveRunIsNotStolen(t *testing.T) {
 
 	b.svc.Register(two)
 	kit.Work(t, b.svc)
-	_, err = handle.Result(kit.Within(t, 4*testLease))
+	_, err = handle.Result(kit.Within(t, 4*childLease))
 	if err == nil {
 		t.Fatal("the run was finished by a worker that does not own it")
 	}

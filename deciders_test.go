@@ -50,7 +50,7 @@ func TestADecisionThatIsSlowToDecode(t *testing.T) {
 	id := workflow.ApprovalID(h.RunID(), "slow")
 	kit.Must(t, ap.Decide(t.Context(), b.svc, id, "me", slowly{13}))
 	<-decoding
-	ctx := kit.Within(t, 5*time.Second)
+	ctx := kit.Within(t, busy)
 	for range 3 {
 		kit.Must(t, ap.Decide(ctx, b.svc, id, "me", slowly{13}))
 	}

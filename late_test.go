@@ -149,7 +149,7 @@ func TestADecisionBehindManyThatAreRefused(t *testing.T) {
 	b := setup(t)
 	ap := workflow.DefineApproval[bool]("ap")
 	w := workflow.Define("w", func(ctx context.Context, _ int) (bool, error) {
-		d, err := ap.Ask(ctx, workflow.ApprovalRequest{From: []string{"boss"}, Within: 5 * time.Second})
+		d, err := ap.Ask(ctx, workflow.ApprovalRequest{From: []string{"boss"}, Within: time.Hour})
 		return d.Value, err
 	})
 	first, second := b.service(), b.service()
@@ -172,6 +172,9 @@ func TestADecisionBehindManyThatAreRefused(t *testing.T) {
 	for _, h := range hs {
 		kit.Must(t, ap.Decide(t.Context(), second, workflow.ApprovalID(h.RunID(), "ap"), "boss", true))
 	}
+	kit.Exec(t, b.db, `
+		UPDATE workflows.workflow_steps SET wake_at = 1 + floor(extract(epoch FROM clock_timestamp()) * 1000);
+		UPDATE workflows.workflow_runs SET run_at = 1 + floor(extract(epoch FROM clock_timestamp()) * 1000)`)
 	kit.Until(t, "the deadlines have passed", func() bool {
 		return kit.One[bool](t, b.db, "SELECT bool_and(wake_at < extract(epoch FROM clock_timestamp()) * 1000 - 50) FROM workflows.workflow_steps")
 	})

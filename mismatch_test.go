@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -87,7 +88,7 @@ func TestMismatchBlocksBeforeAnyEffect(t *testing.T) {
 	for i, handle := range handles {
 		t.Run(names[i]+", is healed", func(t *testing.T) {
 			b := b.with(t)
-			if got, err := handle.Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
+			if got, err := handle.Result(kit.Within(t, busy)); err != nil || got != 7 {
 				t.Errorf("by code that matches: %d, %v", got, err)
 			}
 			if n := b.by("fits", handle.RunID()); n != 0 {
@@ -115,7 +116,7 @@ func TestChangesThatFit(t *testing.T) {
 	} {
 		handle := b.release(code{workflow: name, release: "old", stages: change.old, holds: true}).history()
 		b.release(code{workflow: name, release: "new", stages: change.deployed}).deploy()
-		if got, err := handle.Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
+		if got, err := handle.Result(kit.Within(t, busy)); err != nil || got != 7 {
 			t.Errorf("%s: %d, %v", name, got, err)
 		}
 		b.once(t, handle.RunID())
@@ -133,8 +134,8 @@ func TestBlockedRunIsTriedAgain(t *testing.T) {
 	wrong.mu.Lock()
 	first, third := wrong.times[1].Sub(wrong.times[0]), wrong.times[3].Sub(wrong.times[2])
 	wrong.mu.Unlock()
-	if first < testLease/3 || third < first*5/4 {
-		t.Errorf("tried again after %s, and the third time after %s; want about a second, then ever more", first, third)
+	if first < time.Second/3 || third < 4*time.Second/3 { // a busy machine makes pauses longer only
+		t.Errorf("tried again after %s, and the third time after %s; want about a second, then about four", first, third)
 	}
 	if run := b.blocked(handle.RunID()); !errors.Is(run.Err, errMismatch) {
 		t.Errorf("blocked by %v", run.Err)
@@ -143,7 +144,7 @@ func TestBlockedRunIsTriedAgain(t *testing.T) {
 	for range 3 { // it gets a try from these before the other one for long
 		fits.deploy()
 	}
-	if got, err := handle.Result(kit.Within(t, 40*testLease)); err != nil || got != 7 {
+	if got, err := handle.Result(kit.Within(t, busy)); err != nil || got != 7 {
 		t.Errorf("result %d, %v", got, err)
 	}
 	b.once(t, handle.RunID())
@@ -159,7 +160,7 @@ func TestCancelOfABlockedRun(t *testing.T) {
 	if err := b.svc.Cancel(t.Context(), handle.RunID()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := handle.Result(kit.Within(t, 20*testLease)); !errors.Is(err, workflow.ErrRunCancelled) {
+	if _, err := handle.Result(kit.Within(t, busy)); !errors.Is(err, workflow.ErrRunCancelled) {
 		t.Errorf("result %v, want ErrRunCancelled", err)
 	}
 	if n := b.by("new", handle.RunID()); n != 0 {
@@ -197,7 +198,7 @@ func TestStepsOfTheStateAPIAreNoMismatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.svc.Register(w)
-	if got, err := w.Handle(b.svc, id).Result(kit.Within(t, 20*testLease)); err != nil || got != "charged booked" {
+	if got, err := w.Handle(b.svc, id).Result(kit.Within(t, busy)); err != nil || got != "charged booked" {
 		t.Errorf("result %q, %v", got, err)
 	}
 	if charged.Load() != 0 {

@@ -59,13 +59,7 @@ func TestParallelWithALimitParks(t *testing.T) {
 	kit.Work(t, b.svc)
 	handle, err := w.Start(t.Context(), b.svc, 0)
 	kit.Must(t, err)
-	late := kit.Within(t, 20*time.Second)
-	for b.get(handle.RunID()).Status != workflow.RunSuspended {
-		if late.Err() != nil {
-			t.Fatal("the run was not parked in 20 s")
-		}
-		kit.Pause(late, 50*time.Millisecond)
-	}
+	kit.Until(t, "the run is parked", func() bool { return b.get(handle.RunID()).Status == workflow.RunSuspended })
 	steps, err := b.svc.ListSteps(t.Context(), handle.RunID())
 	if err != nil || len(steps) != 1 {
 		t.Errorf("%d steps, %v; want the first sleep alone", len(steps), err)

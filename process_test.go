@@ -13,8 +13,13 @@ import (
 	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
-// testLease is the lease of a test in which one has to end.
-const testLease = time.Second
+const (
+	// testLease is the lease of a test in which one has to end, and childLease that of another process, which must not end by itself.
+	testLease  = time.Second
+	childLease = 2 * time.Second
+	// busy is how long something may take that takes no time, on a machine that has much else to do.
+	busy = 40 * time.Second
+)
 
 // workerChild is another process: it executes runs of the workflow "two" until it is killed. It says when a run is inside its second step.
 func workerChild(url string) error {
@@ -22,7 +27,7 @@ func workerChild(url string) error {
 	if err != nil {
 		return err
 	}
-	svc, err := workflow.New(workflow.Config{DB: db, Lease: testLease})
+	svc, err := workflow.New(workflow.Config{DB: db, Lease: childLease})
 	if err != nil {
 		return err
 	}

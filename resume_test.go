@@ -205,7 +205,7 @@ func TestResumeKeepsWhatLaterStepsDependOn(t *testing.T) {
 			}
 			counts.cured.Store(true)
 			kit.Must(t, b.svc.Resume(t.Context(), handle.RunID()))
-			if got, err := w.Handle(b.svc, handle.RunID()).Result(kit.Within(t, 20*testLease)); err != nil || got != 7 {
+			if got, err := w.Handle(b.svc, handle.RunID()).Result(kit.Within(t, busy)); err != nil || got != 7 {
 				t.Errorf("resumed: %d, %v", got, err)
 			}
 			if diff := cmp.Diff(c.want, counts.counted()); diff != "" {

@@ -29,7 +29,7 @@ func TestResumeAfterTheChildEnded(t *testing.T) {
 		kit.Must(t, err)
 		kit.Until(t, "child ended", func() bool { return b.get(step.ChildID).Status == workflow.RunCompleted })
 		kit.Must(t, b.svc.Resume(t.Context(), h.RunID()))
-		got, err := h.Result(kit.Within(t, 10*time.Second))
+		got, err := h.Result(kit.Context(t))
 		if got != 7 || err != nil {
 			t.Errorf("%d, %v", got, err)
 		}
@@ -53,10 +53,10 @@ func TestResumeTimesOutAgain(t *testing.T) {
 		for _, ask := range []bool{false, true} {
 			h, err := w.Start(t.Context(), b.svc, ask)
 			kit.Must(t, err)
-			_, err = h.Result(kit.Within(t, 5*time.Second))
+			_, err = h.Result(kit.Context(t))
 			kit.WantIs(t, err, workflow.CodeTimeout)
 			kit.Must(t, b.svc.Resume(t.Context(), h.RunID()))
-			_, err = h.Result(kit.Within(t, 5*time.Second))
+			_, err = h.Result(kit.Context(t))
 			kit.WantIs(t, err, workflow.CodeTimeout)
 		}
 	})
@@ -78,14 +78,14 @@ func TestResumeAfterTheChildWasDeleted(t *testing.T) {
 		kit.Work(t, b.svc)
 		h, err := parent.Start(t.Context(), b.svc, 0)
 		kit.Must(t, err)
-		_, err = h.Result(kit.Within(t, 5*time.Second))
+		_, err = h.Result(kit.Context(t))
 		kit.WantIs(t, err, workflow.Code("bad"))
 		step, err := b.svc.GetStepState(t.Context(), h.RunID(), "c")
 		kit.Must(t, err)
 		kit.Must(t, b.svc.DeleteRun(t.Context(), step.ChildID))
 		bad.Store(false)
 		kit.Must(t, b.svc.Resume(t.Context(), h.RunID()))
-		got, err := h.Result(kit.Within(t, 5*time.Second))
+		got, err := h.Result(kit.Context(t))
 		if got != 7 || err != nil {
 			t.Errorf("%d, %v", got, err)
 		}

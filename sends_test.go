@@ -204,7 +204,7 @@ func TestSendsToEachOther(t *testing.T) {
 	}
 	kit.Work(t, b.svc)
 	for _, h := range hs {
-		v, err := h.Result(kit.Within(t, 40*time.Second))
+		v, err := h.Result(kit.Context(t))
 		if v != 10 || err != nil {
 			t.Error(h.RunID(), v, err)
 		}
@@ -267,7 +267,7 @@ func TestAnErrorFromOutsideStays(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	close(gate)
-	v, err := h.Result(kit.Within(t, 15*time.Second))
+	v, err := h.Result(kit.Context(t))
 	if err != nil || v[0] != "first: from outside; x" {
 		t.Error(v, err)
 	}

@@ -95,7 +95,7 @@ func TestStormOfWaits(t *testing.T) {
 		kit.Must(t, err)
 	}
 	for _, h := range handles {
-		v, err := h.Result(kit.Within(t, 30*time.Second))
+		v, err := h.Result(kit.Context(t))
 		if v != 6*rounds || err != nil {
 			t.Error(v, err)
 			for _, s := range kit.Column[string](t, b.db, "SELECT row_to_json(r)::text FROM workflows.workflow_runs r WHERE id = $1", h.RunID()) {
@@ -166,7 +166,7 @@ func TestWaitsThroughDrains(t *testing.T) {
 		}
 	}
 	for _, h := range handles {
-		v, err := w.Handle(sender, h.RunID()).Result(kit.Within(t, 60*time.Second))
+		v, err := w.Handle(sender, h.RunID()).Result(kit.Context(t))
 		if v != 100 || err != nil {
 			t.Error(v, err)
 		}

@@ -59,7 +59,7 @@ func TestHistoryThatCannotBeLoaded(t *testing.T) {
 	svc := b.service(func(c *workflow.Config) { c.Timeout = time.Second })
 	svc.Register(w)
 	kit.Work(t, svc)
-	soon := kit.Within(t, 15*testLease)
+	soon := kit.Within(t, busy)
 	for i, id := range ids {
 		if i == 5 {
 			continue
@@ -75,7 +75,7 @@ func TestHistoryThatCannotBeLoaded(t *testing.T) {
 	for i := range 50 {
 		handle, err := w.Start(t.Context(), svc, i)
 		kit.Must(t, err)
-		if got, err := handle.Result(kit.Within(t, 5*testLease)); err != nil || got != i {
+		if got, err := handle.Result(kit.Within(t, busy)); err != nil || got != i {
 			t.Fatalf("a later run: %d, %v", got, err)
 		}
 	}

@@ -95,7 +95,7 @@ func TestRefusedStartsHarmTheirCallersAlone(t *testing.T) {
 	kit.Work(t, b.svc)
 	const runs = 60
 	handles := make([]*workflow.Handle[int], runs)
-	soon := kit.Within(t, 15*testLease)
+	soon := kit.Within(t, busy)
 	for i, err := range kit.Together(runs, func(i int) (err error) {
 		handles[i], err = w.Start(soon, b.svc, i)
 		return err

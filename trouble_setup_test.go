@@ -116,7 +116,7 @@ type result struct {
 // results waits for all runs at once, as long as they might take together.
 func results(t *testing.T, handles []*workflow.Handle[int]) []result {
 	t.Helper()
-	soon, ended := kit.Within(t, 15*testLease), make([]result, len(handles))
+	soon, ended := kit.Within(t, busy), make([]result, len(handles))
 	kit.Together(len(handles), func(i int) error {
 		ended[i].n, ended[i].err = handles[i].Result(soon)
 		return nil

@@ -144,9 +144,9 @@ func TestStartsThatWaitTakeNoSlot(t *testing.T) {
 	}
 	kit.Waiters(t, b.db, slots)
 	for i := range 10 {
-		handle, err := w.Start(kit.Within(t, 8*testLease), svc, i)
+		handle, err := w.Start(kit.Within(t, busy), svc, i)
 		kit.Must(t, err)
-		if got, err := handle.Result(kit.Within(t, 8*testLease)); err != nil || got != i {
+		if got, err := handle.Result(kit.Within(t, busy)); err != nil || got != i {
 			t.Fatalf("another run: %d, %v", got, err)
 		}
 	}

@@ -125,8 +125,8 @@ func TestValuesThatTheEncodingLacks(t *testing.T) {
 			}
 			w := workflow.Define("input", func(_ context.Context, in string) (string, error) { return in, nil })
 			b.svc.Register(w)
-			if handle, err := w.Start(kit.Within(t, 5*testLease), b.svc, beyond); err == nil {
-				if got, err := handle.Result(kit.Within(t, 5*testLease)); err != nil || got != beyond {
+			if handle, err := w.Start(kit.Within(t, busy), b.svc, beyond); err == nil {
+				if got, err := handle.Result(kit.Within(t, busy)); err != nil || got != beyond {
 					t.Errorf("a run whose start was acknowledged: %q, %v", got, err)
 				}
 			} else if errors.Is(err, context.DeadlineExceeded) {

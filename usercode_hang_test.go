@@ -59,7 +59,7 @@ func TestDeadlineOfCodeThatHangs(t *testing.T) {
 				t.Fatal(err)
 			}
 			kit.Receive(t, "the code hangs", inside)
-			if _, err := handle.Result(kit.Within(t, 8*testLease)); !errors.Is(err, &workflow.Error{Code: "deadline"}) {
+			if _, err := handle.Result(kit.Within(t, busy)); !errors.Is(err, &workflow.Error{Code: "deadline"}) {
 				t.Errorf("result %v, want code deadline", err)
 			}
 			run := b.get(handle.RunID())
@@ -93,7 +93,7 @@ func TestCancelOfCodeThatHangs(t *testing.T) {
 			kit.Receive(t, "the code hangs", inside)
 			early := make(chan error, 1)
 			go func() {
-				_, err := handle.Result(kit.Within(t, 8*testLease))
+				_, err := handle.Result(kit.Within(t, busy))
 				early <- err
 			}()
 			if err := svc.Cancel(t.Context(), handle.RunID()); err != nil {
@@ -105,7 +105,7 @@ func TestCancelOfCodeThatHangs(t *testing.T) {
 			for who, h := range map[string]*workflow.Handle[int]{
 				"the starter": handle, "a new handle": w.Handle(svc, handle.RunID()), "another process": w.Handle(b.service(), handle.RunID()),
 			} {
-				if _, err := h.Result(kit.Within(t, 4*testLease)); !errors.Is(err, workflow.ErrRunCancelled) {
+				if _, err := h.Result(kit.Within(t, busy)); !errors.Is(err, workflow.ErrRunCancelled) {
 					t.Errorf("%s: %v, want ErrRunCancelled", who, err)
 				}
 			}
@@ -117,7 +117,7 @@ func TestCancelOfCodeThatHangs(t *testing.T) {
 				t.Errorf("the next run is %s, %d slots are taken by code that hangs; want it to wait for the slot", status, hanging(t, svc))
 			}
 			free()
-			if got, err := next.Result(kit.Within(t, 20*testLease)); err != nil || got != 1 {
+			if got, err := next.Result(kit.Within(t, busy)); err != nil || got != 1 {
 				t.Errorf("the next run, once the code has returned: %d, %v", got, err)
 			}
 		})

@@ -118,7 +118,7 @@ func appears[T any](v T) func(*bench, string) {
 			b.t.Fatal(err)
 		}
 		for _, h := range []*workflow.Handle[T]{handle, w.Handle(b.svc, handle.RunID()), w.Handle(b.service(), handle.RunID())} {
-			out, err := h.Result(kit.Within(b.t, 20*testLease))
+			out, err := h.Result(kit.Within(b.t, busy))
 			if err != nil {
 				b.t.Fatal(err)
 			}

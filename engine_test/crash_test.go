@@ -24,7 +24,7 @@ var seats = make(chan struct{}, 16)
 // for make soak, before and after its COMMIT).
 func TestCutAtEveryStatement(t *testing.T) {
 	t.Parallel()
-	ways := everyWay
+	ways := crossed()
 	if !pgtest.Full() {
 		ways = ways[:1]
 	}
@@ -86,7 +86,7 @@ func cutEverywhere(t *testing.T, way way, story story) {
 // again, and no answer but the lost one is missed. A transactional step may be called again, when nothing of it is left.
 func TestConnectionLostAtEveryStatement(t *testing.T) {
 	t.Parallel()
-	ways := everyWay
+	ways := crossed()
 	if !pgtest.Full() {
 		ways = ways[1:2] // few statements: quick
 	}

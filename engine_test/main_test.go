@@ -1,7 +1,7 @@
 // Package engine_test holds the engine to its promises on a real PostgreSQL, through the root package, from outside. Its
 // workers are processes that can be killed at any statement.
 //
-// make test cuts by one driver; make test-all does so by both, in both ways of sending statements.
+// make test cuts by one driver; make test-all does so by both, each in one way of sending statements, and make soak by each in both.
 package engine_test
 
 import (
@@ -34,4 +34,12 @@ var everyWay = []way{
 	{"pgx, Single", pgtest.PGX, workflow.StatementsSingle},
 	{"pq, Single", pgtest.PQ, workflow.StatementsSingle},
 	{"pgx, InTx", pgtest.PGX, workflow.StatementsInTx},
+}
+
+// crossed are a way of each driver and each way of sending statements; all in the soak size, which takes twice the time.
+func crossed() []way {
+	if pgtest.Soak() {
+		return everyWay
+	}
+	return everyWay[:2]
 }

@@ -17,7 +17,7 @@ import (
 // executed in the end.
 func TestLimitsUnderKills(t *testing.T) {
 	t.Parallel()
-	ways := everyWay
+	ways := crossed()
 	if !pgtest.Full() {
 		ways = ways[1:2]
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -41,7 +42,7 @@ func (f *fleet) pass(access pgtest.Access, runs int) {
 		db := f.pg.Open(t, access)
 		db.SetMaxOpenConns(8)
 		db.SetMaxIdleConns(8)
-		services[i] = f.service(db, nil)
+		services[i] = f.service(db, func(c *workflow.Config) { c.Lease = 10 * time.Second }) // nobody dies here
 		services[i].Register(journey(f.db))
 		kit.Work(t, services[i])
 	}

@@ -38,7 +38,7 @@ func TestRunThatKillsItsWorkersFails(t *testing.T) {
 	kit.Must(t, err)
 	stop := func() {}
 	for death := 1; death <= 10; death++ {
-		p := f.spawn(job{Does: "doom"})
+		p := f.spawn(job{Does: "doom", Lease: kit.Patience})
 		p.Says("inside")
 		p.Kill()
 		f.exec(endLeases)

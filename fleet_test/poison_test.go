@@ -44,7 +44,7 @@ func TestInnocentsBesideARunThatKillsItsWorkers(t *testing.T) {
 	}
 	deaths := 0
 	for status().Status != workflow.RunFailed && deaths < 30 {
-		p := f.spawn(job{Does: "doom beside others"})
+		p := f.spawn(job{Does: "doom beside others", Lease: kit.Patience})
 		p.Says("inside")
 		p.Kill()
 		deaths++
@@ -54,7 +54,7 @@ func TestInnocentsBesideARunThatKillsItsWorkers(t *testing.T) {
 	if run := status(); !errors.Is(run.Err, &workflow.Error{Code: "crash_loop"}) || deaths != 10 {
 		t.Errorf("after %d deaths: %s, %v; want crash_loop after 10", deaths, run.Status, run.Err)
 	}
-	f.spawn(job{Does: "doom beside others"})
+	f.spawn(job{Does: "doom beside others", Lease: kit.Patience})
 	for n, handle := range innocents {
 		if got, err := handle.Result(kit.Context(t)); err != nil || got != n {
 			t.Errorf("innocent %d: %d, %v\n\t%s", n, got, err, f.story(handle.RunID()))
@@ -87,7 +87,7 @@ func TestManyRunsThatKillTheirWorkers(t *testing.T) {
 		if deaths > 60 {
 			t.Fatalf("%d of %d are still at it after %d deaths", left(), poisons, deaths)
 		}
-		p := f.spawn(job{Does: "doom beside others"})
+		p := f.spawn(job{Does: "doom beside others", Lease: kit.Patience})
 		p.Says("inside")
 		p.Kill()
 		f.exec(endLeases)
@@ -95,7 +95,7 @@ func TestManyRunsThatKillTheirWorkers(t *testing.T) {
 			return f.count("SELECT count(*) FROM workflows.workflow_runs WHERE owner IS NOT NULL") == 0
 		})
 	}
-	f.spawn(job{Does: "doom beside others"})
+	f.spawn(job{Does: "doom beside others", Lease: kit.Patience})
 	for n, handle := range innocents {
 		if got, err := handle.Result(kit.Context(t)); err != nil || got != n {
 			t.Errorf("innocent %d: %d, %v\n\t%s", n, got, err, f.story(handle.RunID()))

@@ -13,7 +13,7 @@ import (
 // many runs a claim brings and however many workers there are.
 func TestPartitionsOfDifferentLengthAreServedFairly(t *testing.T) {
 	t.Parallel()
-	short := sized(60, 200, 1_000)
+	short := sized(60, 100, 1_000)
 	long := 6 * short
 	for name, shape := range map[string]struct {
 		queue                workflow.Queue

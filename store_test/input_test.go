@@ -34,7 +34,7 @@ func countedOn(
 	kit.Must(t, err)
 	t.Cleanup(func() { kit.Must(t, db.Close()) })
 	b.db = db
-	b.svc = b.service(t, db, changes...)
+	b.svc, b.calm = b.service(t, db, changes...), b.service(t, b.side)
 	return b, counter
 }
 

@@ -51,6 +51,7 @@ type bundle struct {
 	db     *sql.DB // the application's pool, by the access under test
 	side   *sql.DB // a direct one: holds locks against the service, and looks on
 	svc    *workflow.Service
+	calm   *workflow.Service // on side, with the usual bounds: prepares what the test is about
 }
 
 // setup returns a bundle with a migrated database.
@@ -63,7 +64,7 @@ func setup(t *testing.T, access pgtest.Access, changes ...func(*workflow.Config)
 func on(t *testing.T, database *pgtest.Database, access pgtest.Access, changes ...func(*workflow.Config)) *bundle {
 	t.Helper()
 	b := &bundle{Database: database, access: access, db: database.Open(t, access), side: database.Open(t, pgtest.PQ)}
-	b.svc = b.service(t, b.db, changes...)
+	b.svc, b.calm = b.service(t, b.db, changes...), b.service(t, b.side)
 	return b
 }
 
@@ -81,7 +82,7 @@ func (b *bundle) service(t *testing.T, db *sql.DB, changes ...func(*workflow.Con
 }
 
 // short is a bound of the library's that a test runs into.
-const short = 150 * time.Millisecond
+const short = 250 * time.Millisecond
 
 func lockTimeout(d time.Duration) func(*workflow.Config) {
 	return func(c *workflow.Config) { c.LockTimeout = d }
@@ -94,7 +95,7 @@ func timeout(d time.Duration) func(*workflow.Config) {
 // newRun creates a run of workflow "w" and returns its id.
 func (b *bundle) newRun(t *testing.T) string {
 	t.Helper()
-	id, err := b.svc.CreateRun(t.Context(), "w", map[string]int{"n": 1})
+	id, err := b.calm.CreateRun(t.Context(), "w", map[string]int{"n": 1})
 	kit.Must(t, err)
 	return id
 }
@@ -104,10 +105,10 @@ func (b *bundle) runIn(t *testing.T, status workflow.RunStatus) string {
 	t.Helper()
 	id := b.newRun(t)
 	if status == workflow.RunSuspended {
-		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, nil, nil))
+		kit.Must(t, b.calm.UpdateRunStatus(t.Context(), id, workflow.RunRunning, nil, nil))
 	}
 	if status != workflow.RunPending {
-		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), id, status, nil, nil))
+		kit.Must(t, b.calm.UpdateRunStatus(t.Context(), id, status, nil, nil))
 	}
 	return id
 }

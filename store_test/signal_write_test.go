@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -57,7 +58,7 @@ func TestSignalsTogether(t *testing.T) {
 		for way, send := range waysToSend {
 			t.Run(way, func(t *testing.T) {
 				b := setup(t, access)
-				st := store.New(b.db, store.Options{Schema: "workflows", Timeout: short})
+				st := store.New(b.db, store.Options{Schema: "workflows", Timeout: 2 * time.Second}) // one of them waits for it
 				runs := map[string]string{
 					"waits": b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"signal:b", "step:x"}}),
 					"other": b.parkedRun(t, st, store.Park{For: store.ForSignal, WaitsFor: []string{"signal:b"}}),

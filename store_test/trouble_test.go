@@ -180,6 +180,7 @@ func latin(t *testing.T, access pgtest.Access) *bundle {
 	})
 	b := &bundle{access: access, db: db, side: db}
 	b.svc = b.service(t, db)
+	b.calm = b.svc
 	kit.Must(t, b.svc.Init(t.Context()))
 	return b
 }
