@@ -126,8 +126,9 @@
 // # Looking at it
 //
 // [State.GetRun], [State.ListRuns], [State.ListSteps] and [State.ListSignals], which a Service has too, read what is recorded,
-// and the command "workflow show" draws a run with its family. [Service.AwaitRun]
-// waits for a run of any type, [Service.Stats] counts, and [Service.StepsInFlight] tells what hangs where. When a context ends
+// and the command "workflow show" draws a run with its family. [Service.Why] says why one does not move, and "workflow why" what can be
+// done about it. [Service.AwaitRun] waits for a run of any type, [Service.Stats] counts, [Service.ListWorkers] tells who works, and
+// [Service.StepsInFlight] what hangs where. When a context ends
 // before a result is there, the error says what the run was waiting for. Problems that no caller is waiting for go to
 // [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
 //

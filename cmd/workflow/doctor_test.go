@@ -153,7 +153,7 @@ func TestDoctorOnRights(t *testing.T) {
 	rights := found["rights"]
 	rights.has(t, bad, "lacks rights", `GRANT USAGE ON SCHEMA "workflows" TO "`+role+`";`,
 		`GRANT SELECT, INSERT, UPDATE, DELETE ON workflows.workflow_runs TO `+role+`;`,
-		`GRANT SELECT ON workflows.workflow_migrations TO `+role+`;`)
+		`GRANT SELECT ON workflows.workflow_migrations TO `+role+`;`, `GRANT SELECT ON workflows.workflow_schema TO `+role+`;`)
 	for _, grant := range rights.Advice {
 		kit.Exec(t, db, grant)
 	}
@@ -170,11 +170,7 @@ func TestDoctorOnOthers(t *testing.T) {
 	db := database.Open(t, pgtest.PQ)
 	d := &diagnosis{c: &cli{target: target{schema: "workflows"}}, db: db}
 	kit.Exec(t, db, `INSERT INTO workflows.workflow_runs (id, workflow, status, input, created_at, updated_at) VALUES ('r', 'w', 'pending', '1', 1, 1)`)
-	conn, err := db.Conn(t.Context())
-	kit.Must(t, err)
-	defer conn.Close()
-	tx, err := conn.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	kit.Must(t, err)
+	tx := kit.Begin(t, db)
 	pid := kit.One[string](t, tx, `SELECT pg_backend_pid()::text`)
 	kit.Exec(t, tx, `SET LOCAL application_name = 'forgotten'`)
 	kit.Exec(t, tx, `UPDATE workflows.workflow_runs SET workflow = 'x' WHERE id = 'r'`)
