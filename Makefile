@@ -54,6 +54,10 @@ test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17
 test-river: .bin/with-postgres ## Test the adapter to River, a module of its own, on River itself
 	@$(WITH_POSTGRES) -- sh -c 'cd riverworkflow && go test $(RACE) -shuffle=on -timeout=10m ./...'
 
+.PHONY: test-otel
+test-otel: .bin/with-postgres ## Test the traces and metrics for OpenTelemetry, a module of its own, over a kill -9
+	@$(WITH_POSTGRES) -- sh -c 'cd otelworkflow && go test $(RACE) -shuffle=on -timeout=10m ./...'
+
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 .PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
@@ -94,7 +98,7 @@ lint: $(GOLANGCI) ## Check format, go vet and golangci-lint (the map of rooms: .
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	@go vet ./...
 	@$(GOLANGCI) run
-	@for module in bench riverworkflow; do \
+	@for module in bench riverworkflow otelworkflow; do \
 		(cd $$module && go vet ./... && ../$(GOLANGCI) run --config ../.golangci.yml) || exit 1; \
 	done
 

@@ -130,7 +130,8 @@
 // done about it. [Service.AwaitRun] waits for a run of any type, [Service.Stats] counts, [Service.ListWorkers] tells who works, and
 // [Service.StepsInFlight] what hangs where. When a context ends
 // before a result is there, the error says what the run was waiting for. Problems that no caller is waiting for go to
-// [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own.
+// [Config].Logger, which is [slog.Default] from warnings on; [Logger] is for lines of your own. [Config].Observer is told of all that happens
+// to runs and steps, for metrics and traces; the module otelworkflow has one for OpenTelemetry.
 //
 // # The state API
 //

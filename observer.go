@@ -16,7 +16,7 @@ import (
 // for. So it may take its time, or panic: a run or a worker is never the worse for it. While more than 10,000 events wait to be told,
 // those that follow are dropped, and a warning says how many. [Service.Close] waits a second, at most, until all are told.
 //
-// What is replayed is no event: a step that is recorded is not started again.
+// What is replayed is no event: a step that is recorded is not started again. Nor is what others do by the state API, by hand.
 type Observer interface {
 	Observe(Event)
 }

@@ -241,6 +241,24 @@ func TestObserverIsToldOfTheNextWorker(t *testing.T) {
 	}
 }
 
+// A run that waits in its queue until its deadline fails there, executed by nobody.
+func TestObserverIsToldOfADeadlineInAQueue(t *testing.T) {
+	t.Parallel()
+	b, told := setup(t), new(watcher)
+	svc := b.watched(told)
+	late := workflow.Define("late", func(context.Context, int) (int, error) { return 1, nil })
+	svc.Register(late)
+	kit.Must(t, svc.EnsureQueue(t.Context(), workflow.Queue{Name: "paused"}))
+	kit.Must(t, svc.PauseQueue(t.Context(), "paused"))
+	kit.Work(t, svc)
+	handle, err := late.Start(t.Context(), svc, 1, workflow.WithQueue("paused"), workflow.WithDeadline(time.Millisecond))
+	kit.Must(t, err)
+	failed := told.await(t, handle.RunID(), workflow.EventRunFailed)
+	if failed.Workflow != "late" || failed.Queue != "paused" || failed.Code != workflow.CodeDeadline {
+		t.Errorf("told: %+v", failed)
+	}
+}
+
 // The run of a worker that was killed is taken over, and its second step alone is executed again.
 func TestObserverIsToldOfATakeOver(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -12,16 +13,33 @@ import (
 // because its queue is full or paused, or because it is announced elsewhere, is overdue.
 
 var findOverdue = pg.DefineRead("find_overdue", `
-	SELECT id
+	SELECT id, workflow, queue
 	FROM {schema}.workflow_runs
 	WHERE (queue IS NOT NULL OR dispatched_at IS NOT NULL) AND status IN ('pending', 'suspended') AND deadline_at <= {now_ms}
 	ORDER BY deadline_at
 	LIMIT 100`)
 
-// Overdue returns the ids of runs, 100 at most, those that are overdue for longest first.
-func (s *Store) Overdue(ctx context.Context) (ids []string, err error) {
-	err = s.db.List(ctx, &ids, findOverdue)
-	return ids, pg.Problem("look for overdue runs", err)
+// OverdueRun is a run whose deadline has passed while it waited.
+type OverdueRun struct {
+	ID, Workflow string
+	Queue        string // "": none
+}
+
+// Overdue returns runs, 100 at most, those that are overdue for longest first.
+func (s *Store) Overdue(ctx context.Context) ([]OverdueRun, error) {
+	var rows []struct {
+		ID       string         `db:"id"`
+		Workflow string         `db:"workflow"`
+		Queue    sql.NullString `db:"queue"`
+	}
+	if err := s.db.List(ctx, &rows, findOverdue); err != nil {
+		return nil, pg.Problem("look for overdue runs", err)
+	}
+	runs := make([]OverdueRun, len(rows))
+	for i, row := range rows {
+		runs[i] = OverdueRun{ID: row.ID, Workflow: row.Workflow, Queue: row.Queue.String}
+	}
+	return runs, nil
 }
 
 // It is ended with all that hangs on it or, if others have locked any of that, the next time.

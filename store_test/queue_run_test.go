@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,17 +83,20 @@ func TestEndOverdue(t *testing.T) {
 			store.NewRun{ID: "claimed", Workflow: "w", Input: []byte("1"), Deadline: time.Millisecond, Place: store.Place{Queue: "q"}},
 		}, make([]store.Outcome, 4)...)
 		kit.Until(t, "three are overdue", func() bool {
-			ids, err := q.st.Overdue(t.Context())
+			overdue, err := q.st.Overdue(t.Context())
 			kit.Must(t, err)
-			return len(ids) == 3
+			return len(overdue) == 3
 		})
 		if _, answer, err := q.st.ClaimRun(t.Context(), oneRun("me", "claimed")); err != nil || answer != store.RunClaimed {
 			t.Fatal(answer, err)
 		}
-		ids, err := q.st.Overdue(t.Context())
+		overdue, err := q.st.Overdue(t.Context())
 		kit.Must(t, err)
-		slices.Sort(ids)
-		if diff := cmp.Diff(slices.Sorted(slices.Values([]string{child, "announced"})), ids); diff != "" {
+		byID := func(a, b store.OverdueRun) int { return strings.Compare(a.ID, b.ID) }
+		slices.SortFunc(overdue, byID)
+		want := []store.OverdueRun{{ID: child, Workflow: row.Children.Workflow, Queue: "q"}, {ID: "announced", Workflow: "w"}}
+		slices.SortFunc(want, byID)
+		if diff := cmp.Diff(want, overdue); diff != "" {
 			t.Errorf("overdue (-want +got):\n%s", diff)
 		}
 		end := func(id string, want bool) {

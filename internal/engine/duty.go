@@ -105,15 +105,17 @@ func (w *worker) takeOver(ctx context.Context) error {
 
 // endOverdue ends runs whose deadline has passed while they waited in a queue, which may be full or paused.
 func (w *worker) endOverdue(ctx context.Context) error {
-	ids, err := w.store.Overdue(ctx)
-	for _, id := range ids {
-		ended, err := w.store.EndOverdue(ctx, id, run.ErrDeadline)
+	overdue, err := w.store.Overdue(ctx)
+	for _, r := range overdue {
+		ended, err := w.store.EndOverdue(ctx, r.ID, run.ErrDeadline)
 		if err != nil {
 			return err
 		}
 		if ended {
-			w.engine.observer.Observe(write.Event{Kind: write.RunFailed, RunID: id, Err: run.ErrDeadline})
-			w.engine.tellEnded(id)
+			w.engine.observer.Observe(write.Event{
+				Kind: write.RunFailed, RunID: r.ID, Workflow: r.Workflow, Queue: r.Queue, Err: run.ErrDeadline,
+			})
+			w.engine.tellEnded(r.ID)
 			w.lookAgain() // its parent may go on
 		}
 	}
