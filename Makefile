@@ -52,6 +52,16 @@ test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17
 test-river: .bin/with-postgres ## Test the adapter to River, a module of its own, on River itself
 	@$(WITH_POSTGRES) -- sh -c 'cd riverworkflow && go test $(RACE) -shuffle=on -timeout=10m ./...'
 
+# Debian's browser: as root it is installed where it is missing, else the tests say that they were not run.
+.PHONY: test-web
+test-web: .bin/with-postgres ## Test the dashboard in headless Chromium: each page and action, by clicking (a module of its own)
+	@if ! command -v chromium >/dev/null && test "$$(id -u)" = 0; then \
+		echo "installing chromium, once, which takes a minute"; \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core; } \
+			>.bin/chromium.log 2>&1 || { tail -n 20 .bin/chromium.log; exit 1; }; \
+	fi
+	@$(WITH_POSTGRES) -- sh -c 'cd web/webtest && go test -timeout=10m $(ARGS) ./...'
+
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 .PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
@@ -92,8 +102,8 @@ lint: $(GOLANGCI) ## Check format, go vet and golangci-lint (the map of rooms: .
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	@go vet ./...
 	@$(GOLANGCI) run
-	@for module in bench riverworkflow; do \
-		(cd $$module && go vet ./... && ../$(GOLANGCI) run --config ../.golangci.yml) || exit 1; \
+	@for module in bench riverworkflow web/webtest; do \
+		(cd $$module && go vet ./... && $(CURDIR)/$(GOLANGCI) run --config $(CURDIR)/.golangci.yml) || exit 1; \
 	done
 
 .PHONY: clean
