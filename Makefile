@@ -70,7 +70,7 @@ test-all: .bin/with-postgres ## Test everything on each driver, directly and thr
 
 .PHONY: soak
 soak: .bin/with-postgres ## Test at sizes that take hours: thousands of signals and children, a rolling deploy of 200 runs, every cut
-	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m ./engine_test ./fleet_test ./store_test
+	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m ./engine_test ./fleet_test ./store_test ./web
 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 

@@ -75,6 +75,11 @@ func (s *Store) LookAtSteps(ctx context.Context, runID string, most int) ([]Step
 }
 
 var lookAtSignals = pg.DefineRead("look_at_signals", `
+	WITH taken AS MATERIALIZED (
+	    SELECT signal_seq, step_name
+	    FROM {schema}.workflow_steps
+	    WHERE run_id = $1 AND signal_seq IS NOT NULL
+	)
 	SELECT `+signalColumns+`, signal.left_out, coalesce(taken.step_name, '') AS taken_by
 	FROM (
 	    SELECT name, key, seq, sent_at, `+shortPayload+` AS payload, `+longPayload+` AS left_out
@@ -91,12 +96,7 @@ var lookAtSignals = pg.DefineRead("look_at_signals", `
 	    ) AS last
 	    OFFSET 0
 	) AS signal
-	LEFT JOIN LATERAL (
-	    SELECT step_name
-	    FROM {schema}.workflow_steps
-	    WHERE run_id = $1 AND signal_seq = signal.seq
-	    LIMIT 1
-	) AS taken ON true
+	LEFT JOIN taken ON taken.signal_seq = signal.seq
 	ORDER BY signal.seq DESC`)
 
 // LookAtSignals returns the last signals of a run in the order of ListSignals, or none where there is no such run. What is long of them is left
