@@ -58,6 +58,16 @@ test-river: .bin/with-postgres ## Test the adapter to River, a module of its own
 test-otel: .bin/with-postgres ## Test the traces and metrics for OpenTelemetry, a module of its own, over a kill -9
 	@$(WITH_POSTGRES) -- sh -c 'cd otelworkflow && go test $(RACE) -shuffle=on -timeout=10m ./...'
 
+# Debian's browser: as root it is installed where it is missing, else the tests say that they were not run.
+.PHONY: test-web
+test-web: .bin/with-postgres ## Test the dashboard in headless Chromium: each page and action, by clicking (a module of its own)
+	@if ! command -v chromium >/dev/null && test "$$(id -u)" = 0; then \
+		echo "installing chromium, once, which takes a minute"; \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core; } \
+			>.bin/chromium.log 2>&1 || { tail -n 20 .bin/chromium.log; exit 1; }; \
+	fi
+	@$(WITH_POSTGRES) -- sh -c 'cd web/webtest && go test -timeout=10m $(ARGS) ./...'
+
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 .PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
@@ -66,7 +76,7 @@ test-all: .bin/with-postgres ## Test everything on each driver, directly and thr
 
 .PHONY: soak
 soak: .bin/with-postgres ## Test at sizes that take hours: thousands of signals and children, a rolling deploy of 200 runs, every cut
-	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m . ./engine_test ./fleet_test ./store_test
+	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m . ./engine_test ./fleet_test ./store_test ./web
 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 
@@ -98,8 +108,8 @@ lint: $(GOLANGCI) ## Check format, go vet and golangci-lint (the map of rooms: .
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	@go vet ./...
 	@$(GOLANGCI) run
-	@for module in bench riverworkflow otelworkflow; do \
-		(cd $$module && go vet ./... && ../$(GOLANGCI) run --config ../.golangci.yml) || exit 1; \
+	@for module in bench riverworkflow otelworkflow web/webtest; do \
+		(cd $$module && go vet ./... && $(CURDIR)/$(GOLANGCI) run --config $(CURDIR)/.golangci.yml) || exit 1; \
 	done
 
 .PHONY: clean

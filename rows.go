@@ -158,6 +158,7 @@ type Step struct {
 	ChildID   string          // the run that it has started, the first of them if there are more; "" for none
 	Waiting   int             // how many of the runs that it waits for are unfinished
 	SignalSeq int64           // SentSignal.Seq of the signal that it has taken; 0 for none
+	LeftOut   int             // bytes of a result that was too long to be read ([State.LookAtSteps]); 0 for none
 }
 
 // Attempts are the failed attempts of a step.
@@ -177,7 +178,7 @@ func stepOf(s store.Step) Step {
 	step := Step{
 		RunID: s.RunID, Name: s.Name, Status: s.Status, Kind: s.Kind, Result: s.Result, Err: errorOf(s.Err),
 		Seq: s.Seq, StartedAt: s.StartedAt, UpdatedAt: s.UpdatedAt, WakeAt: s.WakeAt,
-		Request: s.Request, ChildID: s.ChildID, Waiting: s.Waiting, SignalSeq: s.SignalSeq,
+		Request: s.Request, ChildID: s.ChildID, Waiting: s.Waiting, SignalSeq: s.SignalSeq, LeftOut: s.LeftOut,
 	}
 	if s.Kind == SleepStep && s.WakeIn > 0 { // it was recorded once, when it began
 		step.Status = StepScheduled

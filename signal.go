@@ -163,6 +163,7 @@ type SentSignal struct {
 	Payload json.RawMessage // what was sent
 	SentAt  time.Time       // by the database's clock
 	TakenBy string          // the step that has taken it; "": none has
+	LeftOut int             // bytes of a payload that was too long to be read ([State.LookAtSignals]); 0: none
 }
 
 // ListSignals returns the signals that were sent to a run, in that order, or ErrRunNotFound.
@@ -179,6 +180,30 @@ func (s State) ListSignals(ctx context.Context, runID string) ([]SentSignal, err
 		signals[i] = SentSignal(found[i])
 	}
 	return signals, nil
+}
+
+// LookAtSignals is ListSignals for a page: the last of them, at most so many, and without payloads that are long (16 kB), of which SentSignal.LeftOut
+// says how long they are. An unknown run has none.
+func (s State) LookAtSignals(ctx context.Context, runID string, most int) ([]SentSignal, error) {
+	if err := s.readyLook(ctx, "look at signals", runID, most); err != nil {
+		return nil, err
+	}
+	found, err := s.store.LookAtSignals(ctx, runID, most)
+	if err != nil {
+		return nil, err
+	}
+	signals := make([]SentSignal, len(found))
+	for i := range found {
+		signals[i] = SentSignal(found[i])
+	}
+	return signals, nil
+}
+
+func (s State) readyLook(ctx context.Context, op, runID string, most int) error {
+	if most < 1 {
+		return fmt.Errorf("workflow: %s: %w: %d of them: use at least 1", op, ErrInvalidArgument, most)
+	}
+	return s.readyRun(ctx, op, runID)
 }
 
 func checkWait(ctx context.Context, name string, timeout time.Duration) error {

@@ -36,6 +36,23 @@ func (s State) ListSteps(ctx context.Context, runID string) ([]Step, error) {
 	return steps, nil
 }
 
+// LookAtSteps is ListSteps for a page: the last of them, at most so many, and without results, requests and attempts that are long (16 kB), however
+// long those are. Step.LeftOut says how long the result is.
+func (s State) LookAtSteps(ctx context.Context, runID string, most int) ([]Step, error) {
+	if err := s.readyLook(ctx, "look at steps", runID, most); err != nil {
+		return nil, err
+	}
+	found, err := s.store.LookAtSteps(ctx, runID, most)
+	if err != nil {
+		return nil, err
+	}
+	steps := make([]Step, len(found))
+	for i := range found {
+		steps[i] = stepOf(found[i])
+	}
+	return steps, nil
+}
+
 // SetStepScheduled records that a step was handed to someone who will execute it. See [State.SetStepResult] for the
 // errors.
 func (s State) SetStepScheduled(ctx context.Context, runID, step string) error {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -136,6 +137,14 @@ func hotPaths(t *testing.T, p *process, db *sql.DB) map[string]sent {
 			return err
 		}},
 		{"recent_runs", "recent_runs", func() error { _, err := st.RecentRuns(t.Context(), kit.Patience, lease, 100); return err }},
+		{"look_at_steps", "look_at_steps", func() error {
+			_, err := st.LookAtSteps(t.Context(), "done7", 10)
+			if errors.Is(err, store.ErrRunNotFound) { // the first time
+				return nil
+			}
+			return err
+		}},
+		{"look_at_signals", "look_at_signals", func() error { _, err := st.LookAtSignals(t.Context(), "done7", 10); return err }},
 		{"look_at_queues", "look_at_queues", func() error { _, err := st.LookAtQueues(t.Context(), 100); return err }},
 		{"find_orphans", "find_orphans", func() error { _, err := st.TakeOver(t.Context(), "me"); return err }},
 		{"heartbeat", "heartbeat", func() error {

@@ -29,6 +29,7 @@ type Signal struct {
 	Payload json.RawMessage
 	SentAt  time.Time // by the database's clock
 	TakenBy string    // the step that has taken it, "" if none has; of [Store.ListSignals] only
+	LeftOut int       // bytes of a payload that was not read; of [Store.LookAtSignals] only
 }
 
 // NewSignal is what [Store.SendSignal] sends, and a [Write] of whoever sends many.

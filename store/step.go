@@ -41,6 +41,7 @@ type Step struct {
 	ChildID   string          // the run that the step has started, the first of them; "": none
 	Waiting   int             // how many of the runs that it waits for are unfinished
 	SignalSeq int64           // the signal that it has taken; 0: none
+	LeftOut   int             // bytes of a result that was not read; of [Store.LookAtSteps] only
 }
 
 // StepKind tells steps of the engine apart.

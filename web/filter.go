@@ -45,6 +45,9 @@ func filterOf(query url.Values) (filter, error) {
 		}
 		f.RunFilter.Attributes[name] = value
 	}
+	if len(f.RunFilter.Attributes) > 0 { // each run is looked up by itself then
+		f.MaxLook = most / 5
+	}
 	var err error
 	if f.CreatedFrom, err = timeOf(f.From); err != nil {
 		return f, err

@@ -40,6 +40,14 @@ func payloadOf(raw json.RawMessage, may bool) payload {
 	return payload{Is: true, Text: string(shown) + "…", Left: "the first " + size(len(shown)) + " of " + size(len(text))}
 }
 
+// without is a payload of so many bytes that was not read.
+func (p payload) without(bytes int) payload {
+	if bytes == 0 {
+		return p
+	}
+	return payload{Is: true, Hidden: p.Hidden, Left: size(bytes) + ", too long to be shown here"}
+}
+
 func size(n int) string {
 	switch {
 	case n < 1<<10:

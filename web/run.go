@@ -64,8 +64,8 @@ func (d *dashboard) lookUp(r *http.Request, run workflow.Run) (k known, err erro
 	k.run = run
 	for _, look := range []func() error{
 		func() error { k.why, err = d.svc.Why(ctx, run.ID); return err },
-		func() error { k.steps, err = d.svc.ListSteps(ctx, run.ID); return err },
-		func() error { k.signals, err = d.svc.ListSignals(ctx, run.ID); return err },
+		func() error { k.steps, err = d.svc.LookAtSteps(ctx, run.ID, rowsShown+1); return err },
+		func() error { k.signals, err = d.svc.LookAtSignals(ctx, run.ID, signalsShown+1); return err },
 		func() error { k.attributes, err = d.svc.GetAttributes(ctx, run.ID); return err },
 		func() error { k.flight, err = d.svc.StepsInFlight(ctx, run.ID); return err },
 		func() error {
@@ -137,12 +137,12 @@ const signalsShown = 50
 
 func signalsOf(sent []workflow.SentSignal, now time.Time, sees bool) (views []signalView, more string) {
 	if len(sent) > signalsShown {
-		more = "The last " + count(signalsShown) + " of " + count(len(sent)) + "."
+		more = "The last " + count(signalsShown) + "."
 		sent = sent[len(sent)-signalsShown:]
 	}
 	for _, signal := range sent {
 		views = append(views, signalView{
-			Name: signal.Name, Key: signal.Key, TakenBy: signal.TakenBy, Sent: momentOf(signal.SentAt, now), Payload: payloadOf(signal.Payload, sees),
+			Name: signal.Name, Key: signal.Key, TakenBy: signal.TakenBy, Sent: momentOf(signal.SentAt, now), Payload: payloadOf(signal.Payload, sees).without(signal.LeftOut),
 		})
 	}
 	return views, more

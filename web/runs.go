@@ -112,7 +112,7 @@ func about(run workflow.Run, now time.Time) string {
 	case run.Err != nil && (run.Status == workflow.RunFailed || run.SuspendedFor == workflow.SuspendedBlocked):
 		words = append(words, run.Err.Error())
 	case run.Status == workflow.RunSuspended && !run.RunAt.IsZero():
-		words = append(words, "until "+momentOf(run.RunAt, now).Text)
+		words = append(words, "wakes "+momentOf(run.RunAt, now).Text)
 	case run.Status == workflow.RunPending && run.RunAt.After(now):
 		words = append(words, "begins "+momentOf(run.RunAt, now).Text)
 	}

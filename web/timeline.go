@@ -92,7 +92,7 @@ func timelineOf(k known, now time.Time, sees bool) timeline {
 	}
 	steps := k.steps
 	if len(steps) > rowsShown {
-		t.Left = fmt.Sprintf("The last %d of %s steps.", rowsShown, count(len(steps)))
+		t.Left = fmt.Sprintf("The last %d steps.", rowsShown)
 		steps = steps[len(steps)-rowsShown:]
 	}
 	waited := s.waited(k)

@@ -27,7 +27,7 @@ func (s scale) step(step workflow.Step, sees bool) timelineRow {
 	end := step.UpdatedAt
 	row := timelineRow{
 		Name: step.Name, Kind: kinds[step.Kind], Badge: stepBadge(step, s.over),
-		Err: errorViewOf(step.Err), Result: payloadOf(step.Result, sees), Request: payloadOf(step.Request, sees),
+		Err: errorViewOf(step.Err), Result: payloadOf(step.Result, sees).without(step.LeftOut), Request: payloadOf(step.Request, sees),
 	}
 	if !step.StartedAt.IsZero() {
 		row.Started = exact(step.StartedAt)

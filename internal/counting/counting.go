@@ -25,6 +25,15 @@ type Counter struct {
 	mu     sync.Mutex
 	counts Counts
 	texts  []string
+	plan   func(text string, plan []byte)
+}
+
+// Explain has each query explained before it is sent, as it would be executed, and the plan told as JSON. It is for queries that change
+// nothing, since they are executed twice.
+func (c *Counter) Explain(tell func(text string, plan []byte)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.plan = tell
 }
 
 // Take returns the counts and begins again from zero.
@@ -142,7 +151,35 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	c.counter.count(statements, query)
+	if err := c.explain(ctx, query, args); err != nil {
+		return nil, err
+	}
 	return c.fullConn.QueryContext(ctx, query, args)
+}
+
+func (c *conn) explain(ctx context.Context, query string, args []driver.NamedValue) error {
+	c.counter.mu.Lock()
+	tell := c.counter.plan
+	c.counter.mu.Unlock()
+	if tell == nil {
+		return nil
+	}
+	rows, err := c.fullConn.QueryContext(ctx, "EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) "+query, args)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	row := make([]driver.Value, 1)
+	if err := rows.Next(row); err != nil {
+		return err
+	}
+	switch plan := row[0].(type) {
+	case []byte:
+		tell(query, plan)
+	case string:
+		tell(query, []byte(plan))
+	}
+	return nil
 }
 
 // IsValid is optional: lib/pq has it, pgx tells by its errors.
