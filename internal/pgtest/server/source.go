@@ -21,6 +21,9 @@ func startPostgres(ctx context.Context, o Options) (report, release, error) {
 	if o.URL != "" && forced == "" {
 		return useExternal(ctx, o)
 	}
+	if o.Dir != "" && forced == "" {
+		forced = "local"
+	}
 	candidates, err := sources(forced, bin)
 	if err != nil {
 		return report{}, nil, err

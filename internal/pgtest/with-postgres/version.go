@@ -54,15 +54,6 @@ func buildOf(major, cache string) (build, error) {
 	}, nil
 }
 
-// cacheDir is where builds are kept. Root's own directory is closed to the user that root's servers run as.
-func cacheDir() (string, error) {
-	if os.Getuid() == 0 {
-		return "/var/cache/sqlworkflow-pgtest", nil
-	}
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "sqlworkflow-pgtest"), err
-}
-
 func (b build) bin() string { return filepath.Join(b.dir, "bin") }
 
 func (b build) isThere() bool {
