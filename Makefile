@@ -8,6 +8,8 @@ FUZZTIME         := 10s
 VERSIONS         := 14 16 17 18
 RACE             := -race
 PACKAGES         := ./...
+# Most tests wait more than they compute: twice as many at a time as a machine of two processors would take by itself.
+PARALLEL         := -parallel=4
 
 WITH_POSTGRES := .bin/with-postgres -install
 GOLANGCI      := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -40,7 +42,7 @@ demo-queue: ## Run the example: thumbnails by three processes under one limit, t
 
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others
-	@$(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=10m $(PACKAGES)
+	@$(WITH_POSTGRES) -- go test $(RACE) $(PARALLEL) -shuffle=on -timeout=25m $(PACKAGES)
 
 .PHONY: test-versions
 test-versions: .bin/with-postgres ## Run make test on each of VERSIONS (14 16 17 18), which npm brings
@@ -55,12 +57,12 @@ test-river: .bin/with-postgres ## Test the adapter to River, a module of its own
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 .PHONY: test-all
 test-all: .bin/with-postgres ## Test everything on each driver, directly and through PgBouncer, and on a SERIALIZABLE default
-	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test $(RACE) -shuffle=on -timeout=15m ./...
-	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test -shuffle=on -timeout=10m -run="^(Test|Fuzz)" . ./store_test
+	@PGTEST_FULL=1 $(WITH_POSTGRES) -- go test $(RACE) $(PARALLEL) -shuffle=on -timeout=25m $(PACKAGES)
+	@PGTEST_ISOLATION=serializable $(WITH_POSTGRES) -- go test $(PARALLEL) -shuffle=on -timeout=25m -run="^(Test|Fuzz)" . ./store_test
 
 .PHONY: soak
 soak: .bin/with-postgres ## Test at sizes that take hours: thousands of signals and children, a rolling deploy of 200 runs, every cut
-	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m ./engine_test ./fleet_test ./store_test
+	@PGTEST_FULL=1 PGTEST_SOAK=1 $(WITH_POSTGRES) -- go test -race -shuffle=on -timeout=120m . ./engine_test ./fleet_test ./store_test
 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 

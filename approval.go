@@ -126,10 +126,24 @@ func (a *Approval[T]) Decide(ctx context.Context, on Session, id, by string, dec
 	if err != nil {
 		return err
 	}
+	return on.state().decide(ctx, id, runID, step, by, decision, options)
+}
+
+// DecideApproval decides an approval by its id alone, for whoever has no type for its answer, such as an operator's page. The decision is
+// encoded as JSON; a [json.RawMessage] is taken as it is. One that cannot be decoded by the workflow does not count. The rest is as with
+// [Approval.Decide].
+func (s State) DecideApproval(ctx context.Context, id, by string, decision any, options ...SendOption) error {
+	runID, step, err := parseApprovalID(id)
+	if err != nil {
+		return err
+	}
+	return s.decide(ctx, id, runID, step, by, decision, options)
+}
+
+func (s State) decide(ctx context.Context, id, runID, step, by string, decision any, options []SendOption) error {
 	if err := checkName("name of who decides", by, maxName); err != nil {
 		return err
 	}
-	s := on.state()
 	value, err := encode(fmt.Sprintf("decision of approval %q", id), decision, s.config.PayloadLimit)
 	if err != nil {
 		return err

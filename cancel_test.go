@@ -14,7 +14,7 @@ import (
 // A run that another process executes: its step's context ends with that worker's next heartbeat.
 func TestCancelReachesAnotherProcess(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	inside, ended := make(chan struct{}), make(chan error, 1)
 	w := workflow.Define("long", func(ctx context.Context, _ int) (int, error) {
 		return workflow.Do(ctx, "s", func(ctx context.Context) (int, error) {

@@ -43,6 +43,10 @@ type Config struct {
 	// Defaults to slog.Default, from warnings on; slog.DiscardHandler silences it.
 	Logger *slog.Logger
 
+	// Observer is told what happens to runs and steps in this process, for metrics and traces; see [Observer] and [Tracer]. Defaults to
+	// none, which costs nothing.
+	Observer Observer
+
 	// Notifier makes processes hear of each other in milliseconds: that a run waits to be executed, that something has come for one,
 	// that one has ended. It takes one more connection of each process that works or awaits; see [Notifier]. All processes of one
 	// schema should have one, as one without tells nobody. Defaults to none: they find out by polling.

@@ -16,7 +16,7 @@ import (
 // A worker is killed inside the second step: another one takes over after the lease and does that step alone.
 func TestKilledWorkerIsTakenOver(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	two := twoSteps(b.db, noHold, untold)
 	handle, err := two.Start(t.Context(), b.svc, "in")
 	if err != nil {
@@ -45,7 +45,7 @@ func TestKilledWorkerIsTakenOver(t *testing.T) {
 // A run that takes many leases is not taken from a worker that lives.
 func TestLiveRunIsNotStolen(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	two := twoSteps(b.db, noHold, untold)
 	handle, err := two.Start(t.Context(), b.svc, "in")
 	if err != nil {
@@ -80,7 +80,7 @@ func TestLiveRunIsNotStolen(t *testing.T) {
 // with is not recorded yet.
 func TestFrozenWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	inside, release := make(chan struct{}), make(chan struct{})
 	two := twoSteps(b.db, func(context.Context) {
 		close(inside)

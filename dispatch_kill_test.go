@@ -37,7 +37,7 @@ func consumerChild(url string) error {
 // The runs of a consumer that is killed are brought to another one when its lease has ended: no step that succeeded is executed again.
 func TestConsumerIsKilled(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	queue := newTableQueue(t, b.db)
 	b.svc = b.service(func(c *workflow.Config) { c.Dispatcher = queue })
 	w := twoSteps(b.db, noHold, untold)

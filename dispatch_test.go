@@ -26,13 +26,15 @@ func TestDispatchers(t *testing.T) {
 			continue
 		}
 		open := func(t *testing.T) *sql.DB { return pgtest.New(t).Open(t, access) }
-		t.Run(access.Name+" in memory", func(t *testing.T) {
-			t.Parallel()
-			dispatchtest.Run(t, open, func(*testing.T, *sql.DB) dispatchtest.Queue {
-				queue := newChannelQueue()
-				return dispatchtest.Queue{Dispatcher: queue, Consume: queue.consume}
+		if access.Name == pgtest.PGX.Name { // it sends nothing itself
+			t.Run("in memory", func(t *testing.T) {
+				t.Parallel()
+				dispatchtest.Run(t, open, func(*testing.T, *sql.DB) dispatchtest.Queue {
+					queue := newChannelQueue()
+					return dispatchtest.Queue{Dispatcher: queue, Consume: queue.consume}
+				})
 			})
-		})
+		}
 		t.Run(access.Name+" in the database", func(t *testing.T) {
 			t.Parallel()
 			dispatchtest.Run(t, open, func(t *testing.T, db *sql.DB) dispatchtest.Queue {

@@ -273,7 +273,7 @@ func TestAThousandChildren(t *testing.T) {
 // What a parent leaves behind.
 func TestWhatParentsLeaveBehind(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	kit.Work(t, b.svc)
 	leaf := workflow.Define("leaf", func(ctx context.Context, n int) (int, error) { return goOn.Wait(ctx, 0) })
 	parent := workflow.Define("parent", func(ctx context.Context, how string) ([]string, error) {

@@ -24,8 +24,9 @@ func (h *Handle[Out]) RunID() string { return h.runID }
 // cancelled one ErrRunCancelled, an unknown one ErrRunNotFound, and one of another workflow ErrRunConflict. The end of ctx
 // ends the wait, not the run: the error says then what the run was waiting for.
 //
-// A run that ends in this process is told at once; all others share one query, every 10 ms at first and every second
+// A run that completes in this process is told at once; all others share one query, every 10 ms at first and every second
 // in the end. With a [Notifier] they are told within milliseconds, and the query is sent every two seconds for what was not heard.
+// Who asks after a Resume has returned is not told the failure from before.
 func (h *Handle[Out]) Result(ctx context.Context) (Out, error) {
 	var out Out
 	err := h.ready(ctx, "await run")

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"fmt"
@@ -18,20 +19,14 @@ func encode(what string, v any, limit int) (json.RawMessage, error) {
 
 // encodeJSON returns the JSON text of v, checked for what JSONB refuses, so that bad input never reaches the server (where
 // it would abort a transaction of the application). nil is JSON null. A large value is walked once to make its text, and the text
-// once to check it.
+// once to check it. Nobody else has the memory of what is returned.
 func encodeJSON(v any, limit int) (json.RawMessage, error) {
 	if s, ok := v.(string); ok {
-		text, err := quote(s)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
-		}
-		if err := checkSize(text, limit); err != nil {
-			return nil, err
-		}
-		return text, nil
+		return encodeText(s, limit)
 	}
-	text, ok := v.(json.RawMessage)
-	if !ok || text == nil {
+	text, _ := v.(json.RawMessage)
+	given := text != nil
+	if !given {
 		encoded, err := json.Marshal(v)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
@@ -48,7 +43,26 @@ func encodeJSON(v any, limit int) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
-	return withoutMinuses(text, minuses), nil
+	switch {
+	case minuses != nil:
+		return withoutMinuses(text, minuses), nil
+	case given: // its owner may use the memory again, even while a statement that was left behind still reads it
+		return bytes.Clone(text), nil
+	default:
+		return text, nil
+	}
+}
+
+// encodeText is encodeJSON of a text. Its JSON is made and checked in one walk.
+func encodeText(s string, limit int) (json.RawMessage, error) {
+	text, err := quote(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
+	}
+	if err := checkSize(text, limit); err != nil {
+		return nil, err
+	}
+	return text, nil
 }
 
 func checkSize(text json.RawMessage, limit int) error {
@@ -61,9 +75,6 @@ func checkSize(text json.RawMessage, limit int) error {
 // withoutMinuses returns a valid JSON text with 0 for -0, as JSONB has it: a value that is decoded from it before it was stored is
 // the same as after.
 func withoutMinuses(text json.RawMessage, minuses []int) json.RawMessage {
-	if minuses == nil {
-		return text
-	}
 	out := make(json.RawMessage, 0, len(text))
 	kept := 0
 	for _, at := range minuses {

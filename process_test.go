@@ -13,6 +13,7 @@ import (
 	"github.com/sqlworkflow/workflow/internal/kit"
 )
 
+// testLease is the lease of a test in which one has to end.
 const testLease = time.Second
 
 // workerChild is another process: it executes runs of the workflow "two" until it is killed. It says when a run is inside its second step.

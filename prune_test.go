@@ -177,7 +177,7 @@ func TestPruneTogether(t *testing.T) {
 // A worker keeps finished runs for as long as it is told.
 func TestRetention(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	b.aDozen()
 	svc := b.service(func(c *workflow.Config) { c.Retention = 30 * 24 * time.Hour })
 	svc.Register(workflow.Define("idle", func(_ context.Context, n int) (int, error) { return n, nil }))

@@ -69,6 +69,7 @@ type QueueState struct {
 	Running   int64         // its runs whose status is running: what its limits count
 	Waiting   int64         // its runs that would begin now if the queue had room for them
 	Lag       time.Duration // for how long the one of these that has waited longest has been due; 0 when there is none
+	AtLeast   bool          // Running, Waiting and Lag are that or more: not all runs were looked at ([State.LookAtQueues])
 }
 
 // SetQueue makes the queue be as given: it is created if it is not there, and else all its limits are replaced. It does not resume a
@@ -151,11 +152,31 @@ func (s State) ListQueues(ctx context.Context) ([]QueueState, error) {
 	if err != nil {
 		return nil, err
 	}
+	return queueStatesOf(found), nil
+}
+
+// LookAtQueues is ListQueues for a look every few seconds: of each queue it looks at 10,000 running runs and at 10,000 others at most, also of
+// those that are not due yet. Where there are more, QueueState.AtLeast is set. It returns 1,000 queues at most.
+func (s State) LookAtQueues(ctx context.Context) ([]QueueState, error) {
+	if err := s.ready(ctx, "look at queues"); err != nil {
+		return nil, err
+	}
+	found, err := s.store.LookAtQueues(ctx, queueLook)
+	if err != nil {
+		return nil, err
+	}
+	return queueStatesOf(found), nil
+}
+
+// queueLook is how many runs of each kind are looked at.
+const queueLook = 10_000
+
+func queueStatesOf(found []store.QueueState) []QueueState {
 	queues := make([]QueueState, len(found))
 	for i := range found {
 		queues[i] = queueStateOf(found[i])
 	}
-	return queues, nil
+	return queues
 }
 
 // mustHaveQueue is ErrQueueNotFound unless there is a queue of this name. A process asks once for those that are committed. In a
@@ -237,6 +258,6 @@ func queueStateOf(s store.QueueState) QueueState {
 			Rate: Rate{Count: s.RateCount, Per: s.RateWindow, Burst: s.RateBurst},
 		},
 		PausedAt: s.PausedAt, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		Running: s.Running, Waiting: s.Waiting, Lag: s.Lag,
+		Running: s.Running, Waiting: s.Waiting, Lag: s.Lag, AtLeast: s.AtLeast,
 	}
 }

@@ -16,6 +16,8 @@ import (
 // A run that waits in a queue can be cancelled and deleted, and its deadline passes; whoever waits for it is told.
 func TestQueuedRunsThatNeverBegin(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
+		b.lease = 6 * time.Second // its heartbeats find overdue runs
+		b.svc = b.service()
 		b.ensure(workflow.Queue{Name: "shut"})
 		kit.Must(t, b.svc.PauseQueue(t.Context(), "shut"))
 		b.ensure(workflow.Queue{Name: "full", MaxRunning: 1})

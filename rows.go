@@ -91,13 +91,14 @@ type RunFilter struct {
 	CreatedFrom   time.Time         // only runs created at this time or later; zero for no bound
 	CreatedBefore time.Time         // only runs created before this time; zero for no bound
 	Limit         int               // runs a page. Defaults to 100; at most 1,000
+	MaxLook       int               // runs that are looked at for a page; 0 for as many as it takes. See RunPage.LookedTo
 	Cursor        string            // RunPage.Next of the page before; "" for the first page
 }
 
 func (f RunFilter) stored() store.RunFilter {
 	return store.RunFilter{
 		Workflow: f.Workflow, Statuses: f.Statuses, SuspendedFor: f.SuspendedFor, ParentID: f.ParentID, Queue: f.Queue,
-		Attributes: f.Attributes, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore, Limit: f.Limit, Cursor: f.Cursor,
+		Attributes: f.Attributes, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore, Limit: f.Limit, MaxLook: f.MaxLook, Cursor: f.Cursor,
 	}
 }
 
@@ -105,6 +106,11 @@ func (f RunFilter) stored() store.RunFilter {
 type RunPage struct {
 	Runs []Run
 	Next string // RunFilter.Cursor of the next page; "" when this is the last one
+
+	// LookedTo is when the oldest run was created that was looked at, if RunFilter.MaxLook ended the page, which may have no run at all then;
+	// Next goes on from there. It is zero where the page is full, or the last one. Of the children of a run (RunFilter.ParentID) no more than
+	// MaxLook are listed, and not the newest of them.
+	LookedTo time.Time
 }
 
 // StepStatus is where a step stands.

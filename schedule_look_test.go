@@ -13,7 +13,7 @@ import (
 // A schedule whose runs nobody would execute is shown as such, and named in the log once for as long as that is so. It has its ticks.
 func TestSchedulesThatNobodyServes(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	log := b.journaled()
 	b.ensure(workflow.Queue{Name: "strange"})
 	b.svc = b.service(func(c *workflow.Config) { c.Logger, c.Serve = slog.New(log), []string{workflow.NoQueue} })

@@ -41,6 +41,7 @@ func New(config Config) (*Service, error) {
 		Timeout: config.Timeout, Concurrency: config.Concurrency, PollInterval: config.PollInterval,
 		Lease: config.Lease, Heartbeat: config.Lease / beatsPerLease, Drain: config.Drain, ParkAfter: config.ParkAfter,
 		BlockedFor: config.BlockedFor, MaxSteps: config.MaxSteps, Version: config.Version, Serve: config.Serve, Logger: config.Logger,
+		Observer:   config.listener(),
 		Dispatcher: config.Dispatcher, Redispatch: config.RedispatchAfter, Retention: config.Retention,
 		Notifier: config.Notifier, Schema: config.Schema,
 		Says: func(w store.Whereabouts) string { return whyOf(w).String() },

@@ -16,16 +16,33 @@ type bench struct {
 	pg  *pgtest.Database
 	db  *sql.DB
 	svc *workflow.Service
+	// lease is that of its services.
+	lease time.Duration
 }
 
+// calmLease is the lease of services that a test makes: on a busy machine a heartbeat may be seconds late, and whoever loses its lease
+// stops its runs.
+const calmLease = 15 * time.Second
+
 func setup(t *testing.T) *bench {
+	t.Helper()
+	return setupWith(t, calmLease)
+}
+
+// mortal is setup for a test in which a lease has to end, or something has to come with a heartbeat.
+func mortal(t *testing.T) *bench {
+	t.Helper()
+	return setupWith(t, testLease)
+}
+
+func setupWith(t *testing.T, lease time.Duration) *bench {
 	t.Helper()
 	pg := pgtest.New(t)
 	db := pg.Open(t, pgtest.PGX)
 	if _, err := db.Exec("CREATE TABLE effects (run_id TEXT, step TEXT, pid TEXT)"); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, pg: pg, db: db}
+	b := &bench{t: t, pg: pg, db: db, lease: lease}
 	b.svc = b.service()
 	return b
 }
@@ -33,7 +50,7 @@ func setup(t *testing.T) *bench {
 // service returns another service on the database, as another process would have.
 func (b *bench) service(changes ...func(*workflow.Config)) *workflow.Service {
 	b.t.Helper()
-	config := workflow.Config{DB: b.db, Lease: testLease, PollInterval: 20 * time.Millisecond}
+	config := workflow.Config{DB: b.db, Lease: b.lease, PollInterval: 20 * time.Millisecond}
 	for _, change := range changes {
 		change(&config)
 	}

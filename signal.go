@@ -125,6 +125,16 @@ func (s State) send(ctx context.Context, runID, name string, value any, options 
 	return err
 }
 
+// SendSignal sends a signal by its name, for whoever has no type for it: an operator's page, a webhook whose URL names the signal. The payload
+// is encoded as JSON; a [json.RawMessage] is taken as it is. Whether the receiver can decode it is found by the workflow. The rest is as
+// with [Signal.Send]; a name that no signal can have is ErrInvalidArgument.
+func (s State) SendSignal(ctx context.Context, runID, name string, payload any, options ...SendOption) error {
+	if err := checkSignal[json.RawMessage](name); err != nil {
+		return err
+	}
+	return s.send(ctx, runID, name, payload, options)
+}
+
 // wake tells this process's worker that something has come for a run.
 func (s State) wake(runID string) {
 	s.then(func() { s.engine.Woken(runID) })

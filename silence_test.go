@@ -36,14 +36,14 @@ func TestResultSaysWhatTheRunWaitsFor(t *testing.T) {
 	greet := workflow.Define("greet", func(_ context.Context, n int) (int, error) { return n, nil })
 	t.Run("nobody works", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		handle, err := greet.Start(t.Context(), b.svc, 7)
 		kit.Must(t, err)
 		wantSays(t, impatient(t, handle), "pending", "worker", handle.RunID())
 	})
 	t.Run("nobody has registered it", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		b.svc.Register(workflow.Define("other", func(_ context.Context, n int) (int, error) { return n, nil }))
 		kit.Work(t, b.svc)
 		if _, _, err := run(b, "warm", func(context.Context, int) (int, error) { return 0, nil }); err != nil {
@@ -55,7 +55,7 @@ func TestResultSaysWhatTheRunWaitsFor(t *testing.T) {
 	})
 	t.Run("it is parked", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		b.svc = b.service(parking)
 		w := workflow.Define("sleeper", func(ctx context.Context, _ int) (int, error) {
 			return 0, workflow.Sleep(ctx, "long", time.Hour)
@@ -69,14 +69,14 @@ func TestResultSaysWhatTheRunWaitsFor(t *testing.T) {
 	})
 	t.Run("it is delayed", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		handle, err := greet.Start(t.Context(), b.svc, 7, workflow.WithDelay(time.Hour))
 		kit.Must(t, err)
 		wantSays(t, impatient(t, handle), "pending", "until")
 	})
 	t.Run("it is suspended by hand", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		handle, err := greet.Start(t.Context(), b.svc, 7)
 		kit.Must(t, err)
 		kit.Must(t, b.svc.UpdateRunStatus(t.Context(), handle.RunID(), workflow.RunRunning, nil, nil))
@@ -85,7 +85,7 @@ func TestResultSaysWhatTheRunWaitsFor(t *testing.T) {
 	})
 	t.Run("a worker has it", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		inside, release := make(chan struct{}), make(chan struct{})
 		defer close(release)
 		w := workflow.Define("slow", func(ctx context.Context, n int) (int, error) {
@@ -102,7 +102,7 @@ func TestResultSaysWhatTheRunWaitsFor(t *testing.T) {
 	})
 	t.Run("it is blocked", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		handle := b.release(code{release: "old", stages: []stage{plain("a")}, holds: true}).history()
 		b.release(code{release: "new", stages: []stage{plain("renamed")}}).deploy()
 		b.blocked(handle.RunID())
@@ -113,7 +113,7 @@ func TestResultSaysWhatTheRunWaitsFor(t *testing.T) {
 // When the look-ups fail, the error says why: here, and not in a log that nobody has set up.
 func TestResultSaysWhyItCannotLook(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	admin := b.role()
 	w := workflow.Define("w", func(_ context.Context, n int) (int, error) { return n, nil })
 	handle, err := w.Start(t.Context(), b.svc, 7)
@@ -141,7 +141,7 @@ func TestFailuresAreLogged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			log := b.journaled()
 			kit.Work(t, b.svc)
 			handle, _, err := run(b, "payment", func(ctx context.Context, _ int) (int, error) {
@@ -205,14 +205,14 @@ func TestWorkersThatCannotHelpSaySo(t *testing.T) {
 	t.Parallel()
 	t.Run("without a workflow", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		log := b.journaled()
 		kit.Work(t, b.svc)
 		kit.Until(t, "it says that it has none", func() bool { return len(log.all(slog.LevelWarn, "workflow")) > 0 })
 	})
 	t.Run("with others", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
+		b := mortal(t)
 		_, err := b.svc.CreateRun(t.Context(), "forgotten", 7)
 		kit.Must(t, err)
 		log := b.journaled()
@@ -226,7 +226,7 @@ func TestWorkersThatCannotHelpSaySo(t *testing.T) {
 // The worker's trouble is there for who asks, without a logger; so is how many runs are blocked.
 func TestStatsTellTheWorkersTrouble(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	admin := b.role()
 	inside, release := make(chan struct{}), make(chan struct{})
 	w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {

@@ -156,7 +156,7 @@ func (s State) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error) 
 		return RunPage{}, err
 	}
 	found, err := s.store.ListRuns(ctx, filter.stored())
-	page := RunPage{Next: found.Next}
+	page := RunPage{Next: found.Next, LookedTo: found.LookedTo}
 	for _, run := range found.Runs {
 		page.Runs = append(page.Runs, runOf(run))
 	}
@@ -172,6 +172,9 @@ func checkFilter(filter *RunFilter) error {
 	setDefault(&filter.Limit, defaultPage)
 	if filter.Limit < 0 || filter.Limit > maxPage {
 		return fmt.Errorf("workflow: RunFilter.Limit is %d: %w: at most %d", filter.Limit, ErrInvalidArgument, maxPage)
+	}
+	if filter.MaxLook < 0 {
+		return fmt.Errorf("workflow: RunFilter.MaxLook is %d: %w: use 0 for no bound", filter.MaxLook, ErrInvalidArgument)
 	}
 	for _, status := range filter.Statuses {
 		if !status.Valid() {

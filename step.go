@@ -30,10 +30,11 @@ import (
 func Do[T any](
 	ctx context.Context, name string, f func(ctx context.Context) (T, error), options ...StepOption,
 ) (T, error) {
-	return step[T](ctx, name, options, func(o run.Options) (json.RawMessage, error) {
+	var made made[T]
+	return step(ctx, name, options, &made, func(o run.Options) (json.RawMessage, error) {
 		return run.Do(ctx, name, o, func(attempt context.Context) (json.RawMessage, error) {
 			value, err := f(attempt)
-			return encodeResult(ctx, name, value, err)
+			return made.encode(ctx, name, value, err)
 		})
 	})
 }
@@ -47,16 +48,17 @@ func Do[T any](
 func DoTx[T any](
 	ctx context.Context, name string, f func(ctx context.Context, tx *sql.Tx) (T, error), options ...StepOption,
 ) (T, error) {
-	return step[T](ctx, name, options, func(o run.Options) (json.RawMessage, error) {
+	var made made[T]
+	return step(ctx, name, options, &made, func(o run.Options) (json.RawMessage, error) {
 		return run.DoTx(ctx, name, o, func(attempt context.Context, tx *sql.Tx) (json.RawMessage, error) {
 			value, err := f(attempt, tx)
-			return encodeResult(ctx, name, value, err)
+			return made.encode(ctx, name, value, err)
 		})
 	})
 }
 
 func step[T any](
-	ctx context.Context, name string, options []StepOption, do func(run.Options) (json.RawMessage, error),
+	ctx context.Context, name string, options []StepOption, made *made[T], do func(run.Options) (json.RawMessage, error),
 ) (T, error) {
 	var result T
 	if err := checkStep(ctx, name); err != nil {
@@ -75,6 +77,9 @@ func step[T any](
 	if err != nil {
 		return result, stepError(err)
 	}
+	if made.reads(recorded) {
+		return made.value, nil
+	}
 	if err := unmarshal(recorded, &result); err != nil {
 		return result, fmt.Errorf("workflow: decode result of step %q as %s: %w", name, typeName[T](), err)
 	}
@@ -87,23 +92,6 @@ func stepError(err error) error {
 		return storedError(stored)
 	}
 	return err
-}
-
-// encodeResult makes what cannot be encoded a final error: it will be no different the next time.
-func encodeResult[T any](ctx context.Context, name string, value T, err error) (json.RawMessage, error) {
-	if err != nil {
-		return nil, recorded(err)
-	}
-	encoded, err := encodeJSON(value, configOf(ctx).PayloadLimit)
-	if err == nil && holdsInterfaces(reflect.TypeFor[T]()) { // then it may not come back, which is better known before it is recorded
-		if decoded := json.Unmarshal(encoded, new(T)); decoded != nil {
-			err = fmt.Errorf("%w: it could not be decoded again as %s: %w", ErrInvalidArgument, typeName[T](), decoded)
-		}
-	}
-	if err != nil {
-		return nil, run.Final(fmt.Errorf("workflow: result of step %q: %w", name, err))
-	}
-	return encoded, nil
 }
 
 // Sleep makes the run wait for d, counted from the first time it is reached, by the database's clock. A wait of more than

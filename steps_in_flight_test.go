@@ -17,7 +17,7 @@ import (
 // Any process can tell what hangs where, while it hangs.
 func TestStepsInFlight(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	release := make(chan struct{})
 	free := sync.OnceFunc(func() { close(release) })
 	defer free()

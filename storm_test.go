@@ -20,8 +20,11 @@ func TestStormOfWaits(t *testing.T) {
 	b := setup(t)
 	b.db.SetMaxOpenConns(40)
 	runs, rounds := 40, 3
-	if pgtest.Full() {
+	switch {
+	case pgtest.Soak():
 		runs, rounds = 300, 6
+	case pgtest.Full():
+		runs, rounds = 80, 4
 	}
 	names := []*workflow.Signal[int]{workflow.DefineSignal[int]("a"), workflow.DefineSignal[int]("b"), workflow.DefineSignal[int]("c")}
 	leaf := workflow.Define("leaf", func(ctx context.Context, n int) (int, error) {

@@ -12,7 +12,7 @@ import (
 // replayed and refused again and again. Once the inbox can be read it goes on.
 func TestInboxThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	svc := b.svc
 	inside, release := make(chan struct{}), make(chan struct{})
 	paid := workflow.DefineSignal[int]("paid")

@@ -23,7 +23,7 @@ import (
 // goes on. Runs that were claimed with it, and those that come later, do not notice.
 func TestHistoryThatCannotBeLoaded(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
 		if _, err := workflow.Do(ctx, "before", value(n)); err != nil {
 			return 0, err
@@ -151,7 +151,7 @@ func TestWorkBeginsBeforeTheDatabaseIsThere(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PGX, pgtest.PQ} {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			g, address := newGate(t, b.pg.AccessURL(t, access))
 			db, err := sql.Open(access.Driver, address)
 			kit.Must(t, err)
@@ -202,7 +202,7 @@ func TestTakeOverComesWithTheEndOfTheLease(t *testing.T) {
 	}
 	var dead []neighbour
 	for range 3 {
-		b := setup(t)
+		b := mortal(t)
 		svc := b.service(func(c *workflow.Config) { c.Lease = lease })
 		svc.Register(w)
 		kit.Work(t, svc)

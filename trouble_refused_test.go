@@ -57,7 +57,7 @@ func TestRefusedRowsHarmTheirRunsAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			refused := b.refuses(b.db, c.table, "INSERT OR UPDATE", c.condition)
 			together := newBarrier(runs)
 			svc := b.service(func(c *workflow.Config) { c.Concurrency = runs })
@@ -88,7 +88,7 @@ func TestRefusedRowsHarmTheirRunsAlone(t *testing.T) {
 // Starts that the database refuses, written together with others: each caller is told of its own.
 func TestRefusedStartsHarmTheirCallersAlone(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	refused := b.refuses(b.db, "workflow_runs", "INSERT", "NEW.input::text LIKE '%3'")
 	w := workflow.Define("w", func(_ context.Context, n int) (int, error) { return n, nil })
 	b.svc.Register(w)
@@ -155,7 +155,7 @@ func TestRightsThatAreMissingForAWhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			admin := b.role()
 			log := b.journaled()
 			svc := b.svc

@@ -37,7 +37,7 @@ func TestStrangersTransactionStopsNobodyElse(t *testing.T) {
 		} {
 			t.Run(name+" "+mode, func(t *testing.T) {
 				t.Parallel()
-				b := setup(t)
+				b := mortal(t)
 				admin := b.db
 				b.db = b.pg.Open(t, pgtest.PGX)
 				b.db.SetMaxOpenConns(6)
@@ -86,7 +86,7 @@ func TestStrangersTransactionStopsNobodyElse(t *testing.T) {
 // A run alone, so that each of its writes is a statement of its own, beside one that is held.
 func TestStrangersTransactionAndALoneRun(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	kit.Work(t, b.svc)
 	inside, release := make(chan struct{}), make(chan struct{})
 	w := workflow.Define("held", func(ctx context.Context, n int) (int, error) {
@@ -116,7 +116,7 @@ func TestStrangersTransactionAndALoneRun(t *testing.T) {
 // Starts with chosen ids that wait for a stranger's insert of the same ids take no slot meanwhile.
 func TestStartsThatWaitTakeNoSlot(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	const slots = 20
 	svc := b.service(func(c *workflow.Config) { c.Concurrency = slots })
 	w := workflow.Define("w", func(_ context.Context, n int) (int, error) { return n, nil })

@@ -60,7 +60,7 @@ func TestGoexitInAFunctionFailsItsRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			b.one()
 			handle, _, err := run(b, "goexit", fn)
 			if !errors.Is(err, errGoexit) {
@@ -126,7 +126,7 @@ func TestGoexitInAStepIsAFailedAttempt(t *testing.T) {
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			b.one()
 			var calls atomic.Int32
 			handle, got, err := run(b, "recovers", func(ctx context.Context, _ int) (int, error) {

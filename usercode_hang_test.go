@@ -47,7 +47,7 @@ func TestDeadlineOfCodeThatHangs(t *testing.T) {
 	for name := range hangers(nil, nil) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			inside, release := make(chan struct{}, 10), make(chan struct{})
 			defer close(release)
 			svc := b.one()
@@ -79,7 +79,7 @@ func TestCancelOfCodeThatHangs(t *testing.T) {
 	for name := range hangers(nil, nil) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			inside, release := make(chan struct{}, 10), make(chan struct{})
 			free := sync.OnceFunc(func() { close(release) })
 			defer free()
@@ -134,7 +134,7 @@ func TestCodeThatHangsIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
+			b := mortal(t)
 			log := newJournal()
 			inside, release := make(chan struct{}, 10), make(chan struct{})
 			defer close(release)

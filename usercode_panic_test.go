@@ -164,7 +164,7 @@ func rogueChild(address string) error {
 // Methods of the application's own values are its code: what they do ends a run, and not the process that executes it.
 func TestMethodsOfUserCodeHarmTheirRunAlone(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	var worker *kit.Process
 	alive := func() bool { // by its connection for heartbeats
 		return kit.One[int](t, b.db, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", fmt.Sprint(worker.PID())) > 0

@@ -67,7 +67,7 @@ func TestMisuseOfAStepsTransaction(t *testing.T) {
 	for _, access := range []pgtest.Access{pgtest.PGX, pgtest.PQ} {
 		t.Run(access.Name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t).on(access)
+			b := mortal(t).on(access)
 			b.one()
 			for _, misuse := range misuses {
 				t.Run(misuse.name, func(t *testing.T) {

@@ -139,7 +139,7 @@ func appears[T any](v T) func(*bench, string) {
 
 func TestValuesAreTheSameWhenReplayed(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := mortal(t)
 	b.svc = b.service(parking)
 	kit.Work(t, b.svc)
 	if _, _, err := run(b, "warm", func(context.Context, int) (int, error) { return 0, nil }); err != nil {

@@ -47,15 +47,13 @@ func TestPollAmongManyRuns(t *testing.T) {
 		for _, plan := range []string{"force_custom_plan", "force_generic_plan"} { // a driver prepares; the server chooses
 			t.Run(statistics+", "+plan, func(t *testing.T) {
 				conn := prepared(t, pg, plan, map[string]sent{"claim_runs": claim})
-				explainPrepared(t, conn, "claim_runs", claim) // the first reads the catalog too
-				root := explainPrepared(t, conn, "claim_runs", claim)
+				root := leastPrepared(t, conn, "claim_runs", claim, pollPages)
 				if got := root.pages(); got > pollPages {
 					t.Errorf("an empty poll read %d pages, want at most %d:\n%s", got, pollPages, root)
 				}
 				if !root.uses("workflow_runs_runnable") {
 					t.Errorf("not by the index:\n%s", root)
 				}
-				t.Logf("%d pages", root.pages())
 			})
 		}
 	}

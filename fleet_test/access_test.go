@@ -20,9 +20,8 @@ func TestEveryAccess(t *testing.T) {
 		for _, access := range pgtest.Accesses {
 			t.Run(access.Name+" "+isolation, func(t *testing.T) {
 				t.Parallel()
-				runs := 40
+				runs := sized(4, 12, 40)
 				if !pgtest.Full() {
-					runs = 4
 					if isolation == "serializable" && access.Name != pgtest.PQ.Name && access.Name != pgtest.PGX.Name {
 						t.Skip("in full mode")
 					}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // order is one workflow in two releases that do not know each other's steps: the new one screens an order before it charges,
@@ -52,13 +51,7 @@ COMMIT`
 func TestRollingDeployAndRollback(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	runs := 20
-	if pgtest.Full() {
-		runs = 60
-	}
-	if pgtest.Soak() {
-		runs = 200
-	}
+	runs := sized(20, 40, 200)
 	const patience = 10 * time.Second // nobody dies here, and a step in flight at a lost lease would run again
 	svc := f.service(f.db, nil)
 	var handles []*workflow.Handle[int]

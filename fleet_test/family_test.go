@@ -12,7 +12,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // helper doubles its input, and fails for some.
@@ -63,13 +62,7 @@ func family() *workflow.Workflow[int, [2]int] {
 // results of all its helpers, the trees are cancelled whole, nothing deadlocks, and nobody is left waiting.
 func TestKilledProcessesLoseNoChild(t *testing.T) {
 	t.Parallel()
-	families, helpers := 3, 20
-	switch {
-	case pgtest.Soak():
-		families, helpers = 5, 500
-	case pgtest.Full():
-		families, helpers = 5, 50
-	}
+	families, helpers := sized(3, 5, 5), sized(20, 50, 500)
 	f := setup(t)
 	svc := f.service(f.db, nil)
 	w := family() // executed elsewhere

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // Worker processes are killed at random under load and replaced: every run ends with the right result, and nothing was
@@ -51,17 +50,12 @@ func TestDrainedProcessesRepeatNothing(t *testing.T) {
 	}
 }
 
-// underLoad starts runs for d (four times as long in full mode, twelve in the soak size) while three processes work, of
+// underLoad starts runs for d (twice as long in full mode, twelve times in the soak size) while three processes work, of
 // which one after the other is ended and replaced. It waits for all runs and returns how many there were, and how many
 // processes were ended.
 func (f *fleet) underLoad(d time.Duration, j job, end func(*process)) (runs, ends int) {
 	f.t.Helper()
-	switch {
-	case pgtest.Soak():
-		d *= 12
-	case pgtest.Full():
-		d *= 4
-	}
+	d *= time.Duration(sized(1, 2, 12))
 	processes := make([]*process, 3)
 	for i := range processes {
 		processes[i] = f.spawn(j)

@@ -27,7 +27,7 @@ func TestPruneBesideLoad(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	svc := f.service(f.db, nil)
-	old, runs := sized(10_000, 50_000, 200_000), sized(100, 1_000, 4_000)
+	old, runs := sized(10_000, 20_000, 200_000), sized(100, 400, 4_000)
 	f.exec(aged, old)
 	f.exec(agedSteps)
 	f.exec(`DELETE FROM history`) // that was no worker

@@ -19,7 +19,7 @@ func TestQueuesByEveryAccess(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			f.exec(claimsTable)
-			f.queuesBy(access, sized(40, 400, 400))
+			f.queuesBy(access, sized(40, 120, 400))
 		})
 	}
 }

@@ -102,7 +102,7 @@ func TestPausedQueue(t *testing.T) {
 	stop := f.feed(svc, 4*time.Millisecond, "paused", "neighbour")
 	f.untilClaims("paused", 30)
 	ctx := t.Context()
-	for i := range sized(2, 10, 40) {
+	for i := range sized(2, 5, 40) {
 		tx := kit.Begin(t, f.db)
 		kit.Must(t, svc.In(tx).PauseQueue(ctx, "paused"))
 		f.untilClaims("paused", 30) // the transaction is open

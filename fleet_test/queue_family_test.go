@@ -54,7 +54,7 @@ func boss() *workflow.Workflow[commission, int] {
 // other out, and the limit holds.
 func TestFamiliesInOneLimitedQueue(t *testing.T) {
 	t.Parallel()
-	families, chores := sized(4, 20, 100), sized(3, 5, 20)
+	families, chores := sized(4, 10, 100), sized(3, 5, 20)
 	for name, limits := range map[string]workflow.Queue{
 		"limit 1":             {MaxRunning: 1},
 		"limit 3":             {MaxRunning: 3},

@@ -58,7 +58,7 @@ func TestQueueIsMadeByManyAtOnce(t *testing.T) {
 	for range 8 {
 		services = append(services, f.service(f.db, nil))
 	}
-	for range sized(5, 50, 200) {
+	for range sized(5, 20, 200) {
 		f.exec("DELETE FROM workflows.workflow_queues; DELETE FROM workflows.workflow_queue_turns")
 		for i, err := range kit.Together(len(services), func(i int) error {
 			queue := workflow.Queue{Name: "images", MaxRunning: 1 + i}

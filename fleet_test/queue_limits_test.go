@@ -15,7 +15,7 @@ import (
 // allows, no queue stands still, and each run is executed to its end.
 func TestLimitsHoldWhileProcessesAreKilled(t *testing.T) {
 	t.Parallel()
-	runs, claimers := sized(300, 2_000, 50_000), sized(4, 12, 12)
+	runs, claimers := sized(300, 1_000, 50_000), sized(4, 12, 12)
 	rate := workflow.Rate{Count: 40, Per: time.Second, Burst: 5}
 	queues := []workflow.Queue{
 		{Name: "fleet", MaxRunning: 5},

@@ -22,7 +22,7 @@ func TestRacesInALimitedQueue(t *testing.T) {
 	other := f.service(f.db, nil)
 	pack := f.release(2, job{Does: "chores"}, 0)
 	stop := f.sampling(partitions, queue)
-	runs := sized(60, 600, 3_000)
+	runs := sized(60, 200, 3_000)
 	f.start(svc, 0, runs, func(n int) (task, []workflow.StartOption) {
 		return task{N: n, Takes: rand.N(10 * time.Millisecond), Step: n%2 == 0, Nap: n%5 == 0},
 			[]workflow.StartOption{workflow.WithQueue("raced"), workflow.WithPartition(partitions[n%3])}

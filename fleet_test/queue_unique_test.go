@@ -78,7 +78,7 @@ func startOneUnique(ctx context.Context, db *sql.DB, svc *workflow.Service, key 
 // unfinished runs of one key, nobody is given a run that had ended before it asked, and a key is free again when its run has ended.
 func TestUniqueRunsFromManyProcesses(t *testing.T) {
 	t.Parallel()
-	processes, want := sized(3, 8, 8), sized(60, 1_000, 10_000)
+	processes, want := sized(3, 8, 8), sized(60, 300, 10_000)
 	f, svc := setupQueues(t, workflow.Queue{Name: "unique", MaxRunning: 2})
 	f.exec(askedTable)
 	pack := f.release(processes, job{Does: "unique"}, 700*time.Millisecond)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest"
 )
 
 // Cancel and Resume hit runs from several sides, at moments when they are claimed, executed, parked, woken and finished by
@@ -26,10 +25,7 @@ func TestRacesOverARun(t *testing.T) {
 	kit.Work(t, here)
 	elsewhere := f.service(f.db, nil)
 	sides := []*workflow.Service{here, elsewhere}
-	runs := 60
-	if pgtest.Full() {
-		runs = 600
-	}
+	runs := sized(60, 150, 600)
 	cancels := f.raceAll(runs, func(n int) int { return f.race(sides, n) })
 	if cancels < runs {
 		t.Errorf("only %d cancels of %d runs: the test shows little", cancels, runs)
@@ -79,10 +75,7 @@ func TestRacesWithTheEndOfARun(t *testing.T) {
 	worker, elsewhere := f.service(f.db, nil), f.service(f.db, nil)
 	worker.Register(dash)
 	kit.Work(t, worker)
-	runs := 200
-	if pgtest.Full() {
-		runs = 5_000
-	}
+	runs := sized(200, 800, 5_000)
 	cancels := f.raceAll(runs, func(n int) int {
 		ctx := kit.Context(t)
 		handle, err := dash.Start(ctx, worker, n)

@@ -32,7 +32,7 @@ func TestEachTickStartsOneRun(t *testing.T) {
 	f := setup(t)
 	f.exec(handmade)
 	svc := f.service(f.db, nil)
-	rare, seconds, ticks := sized(20, 40, 100), sized(3, 5, 10), sized(400, 2_000, 10_000)
+	rare, seconds, ticks := sized(20, 40, 100), sized(3, 5, 10), sized(400, 1_000, 10_000)
 	w := chore()
 	for n := range rare {
 		kit.Must(t, w.SetSchedule(t.Context(), svc, workflow.Schedule{

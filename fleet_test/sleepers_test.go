@@ -26,7 +26,7 @@ const asleep = `SELECT count(*) FROM workflows.workflow_runs WHERE workflow = 's
 func TestSleepersAllWake(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	sleepers := sized(500, 5000, 100_000)
+	sleepers := sized(500, 2_000, 100_000)
 	f.putToSleep(sleepers)
 
 	pause := time.Duration(sized(500, 500, 1500)) * time.Millisecond

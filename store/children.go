@@ -20,6 +20,7 @@ type Children struct {
 	Awaited   bool          // the step waits until all have ended
 	Place
 	Dispatched Dispatched
+	Trace      Trace
 }
 
 func (c *Children) size() int {
@@ -49,6 +50,7 @@ func (c *Children) fill(row *fields) {
 	row.number(int64(c.Depth))
 	row.flag(c.Abandoned)
 	row.flag(c.Awaited)
+	row.json(c.Trace.meta())
 	c.Place.fill(row, c.Dispatched)
 }
 
@@ -59,7 +61,7 @@ func (c *Children) fill(row *fields) {
 var fansOut = kind{
 	name: "fan_out", op: "start children", given: "fan", runID: "run_id", stays: StepScheduled,
 	fields: scheduleFields + ", workflow text, version text, ids text, inputs text, delay bigint, deadline bigint, " +
-		"depth smallint, abandoned boolean, awaited boolean, " + placeFields,
+		"depth smallint, abandoned boolean, awaited boolean, meta jsonb, " + placeFields,
 	written: "fanned", key: "run_id, step_name", write: `
 INSERT INTO {schema}.workflow_steps AS step
     (run_id, step_name, status, updated_at, kind, seq, started_at, wake_at, request, child_id, waiting)
@@ -74,10 +76,10 @@ CROSS JOIN fan
 started_children AS (
     INSERT INTO {schema}.workflow_runs
         (id, workflow, status, input, created_at, updated_at, run_at, deadline_at, version,
-         parent_id, parent_step, depth, abandoned, queue, priority, partition_key, dispatched_at)
+         parent_id, parent_step, depth, abandoned, meta, queue, priority, partition_key, dispatched_at)
     SELECT child.id, fan.workflow, 'pending', child.input, clock.ms, clock.ms,
            least(clock.ms + fan.delay, clock.ms + fan.deadline), clock.ms + fan.deadline, fan.version,
-           fan.run_id, CASE WHEN fan.awaited THEN fan.step_name END, fan.depth, nullif(fan.abandoned, false),
+           fan.run_id, CASE WHEN fan.awaited THEN fan.step_name END, fan.depth, nullif(fan.abandoned, false), fan.meta,
            fan.queue, fan.priority, fan.partition_key, fan.dispatched * clock.ms
     FROM clock
     CROSS JOIN fan

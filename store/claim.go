@@ -34,8 +34,10 @@ type ClaimedRun struct {
 	Begun      bool           // it may have steps
 	TakeOvers  int            // deaths of owners since its newest step; from 2 on it is a suspect
 	WakeSeq    int64
-	RunAt      int64    // by which it was claimed, Unix milliseconds
-	Blocked    bool     // it was blocked: its record could not be followed before
+	RunAt      int64         // by which it was claimed, Unix milliseconds
+	Waited     time.Duration // since it might have been claimed
+	Suspended  SuspendReason // until it was claimed; "": it was pending
+	Trace      Trace
 	ParentID   string   // the run that started it; "": none did
 	ParentStep string   // the step of its parent that waits for it; "": none does
 	Depth      int      // how many ancestors it has
@@ -45,6 +47,9 @@ type ClaimedRun struct {
 
 // Suspect reports whether the run's owners have died often enough that the run may be the reason.
 func (r ClaimedRun) Suspect() bool { return r.TakeOvers >= suspectFrom }
+
+// Blocked reports whether it was blocked: its record could not be followed before.
+func (r ClaimedRun) Blocked() bool { return r.Suspended == ForBlocked }
 
 // CrashLoop reports whether so many of the run's owners have died that it must not be executed once more: its claimer ends it.
 func (r ClaimedRun) CrashLoop() bool { return r.TakeOvers >= crashLoopFrom }
@@ -66,7 +71,8 @@ const oneSuspect = `(picked.take_overs < 2 OR picked.id = (SELECT id FROM picked
 // of all steps into a hash table.
 const claimedColumns = `run.id, run.workflow, run.input, run.epoch, run.take_overs, run.wake_seq,
 	              run.parent_id, run.parent_step, run.depth, run.queue, run.priority, run.partition_key,
-	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for, picked.waits_for,
+	              run.deadline_at - {now_ms} AS deadline_in, picked.run_at, picked.suspended_for, picked.waits_for, run.meta,
+	              {now_ms} - picked.run_at AS waited,
 	              run.epoch > 1 OR (SELECT true FROM {schema}.workflow_steps WHERE run_id = run.id LIMIT 1) IS NOT NULL AS begun`
 
 // A claimedRow is scanned from these columns, all NULL when no run was claimed.
@@ -79,7 +85,9 @@ type claimedRow struct {
 	WakeSeq      sql.NullInt64  `db:"wake_seq"`
 	Deadline     sql.NullInt64  `db:"deadline_in"`
 	RunAt        sql.NullInt64  `db:"run_at"`
+	Waited       sql.NullInt64  `db:"waited"`
 	SuspendedFor sql.NullString `db:"suspended_for"`
+	Meta         pg.JSONB       `db:"meta"`
 	WaitsFor     pg.TextArray   `db:"waits_for"`
 	Begun        sql.NullBool   `db:"begun"`
 	ParentID     sql.NullString `db:"parent_id"`
@@ -92,7 +100,7 @@ func (r claimedRow) claimed() ClaimedRun {
 	return ClaimedRun{
 		Owned: Owned{RunID: r.ID.String, Epoch: r.Epoch.Int64}, Workflow: r.Workflow.String, Input: json.RawMessage(r.Input),
 		Deadline: durationOf(r.Deadline), Begun: r.Begun.Bool, TakeOvers: int(r.TakeOvers.Int64), WakeSeq: r.WakeSeq.Int64,
-		RunAt: r.RunAt.Int64, Blocked: SuspendReason(r.SuspendedFor.String) == ForBlocked,
+		RunAt: r.RunAt.Int64, Waited: milliseconds(r.Waited.Int64), Suspended: SuspendReason(r.SuspendedFor.String), Trace: traceOf(r.Meta),
 		ParentID: r.ParentID.String, ParentStep: r.ParentStep.String, Depth: int(r.Depth.Int64),
 		WaitedFor: r.WaitsFor, Place: r.place(),
 	}

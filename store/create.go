@@ -24,13 +24,14 @@ type NewRun struct {
 	Gate     *lock.Key     // [Store.Gate] of an id that others may create too, so that this does not wait for them: to be written alone; nil: nobody will
 	Place
 	Attributes Attributes
+	Trace      Trace
 	Unique     string // while a run of the workflow with this key is unfinished, there is no other; to be written alone; "": none
 	Dispatched Dispatched
 }
 
 // A run that has nothing but what every run has costs no more for the others.
 func (r NewRun) kind() int {
-	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim || len(r.Attributes) > 0 {
+	if r.Queue != "" || r.Unique != "" || r.Dispatched != ByClaim || len(r.Attributes) > 0 || len(r.Trace) > 0 {
 		return placedStartKind
 	}
 	return startKind
@@ -58,6 +59,7 @@ func (r NewRun) fill(row *fields) {
 	if r.kind() == placedStartKind {
 		row.json(r.Attributes.json())
 		row.textOrNull(r.Unique)
+		row.json(r.Trace.meta())
 		r.Place.fill(row, r.Dispatched)
 	}
 }
@@ -74,7 +76,7 @@ ON CONFLICT (id) DO NOTHING`,
 	}
 	placedStarts = kind{
 		name: "start_placed_run", op: "create run", given: "placed", runID: "id",
-		fields:  startFields + ", attributes jsonb, unique_key text, " + placeFields,
+		fields:  startFields + ", attributes jsonb, unique_key text, meta jsonb, " + placeFields,
 		written: "placed_started", key: "id", write: placedStartText("placed AS start"),
 		after: startAttributes,
 		// The id or the key may be there.
@@ -87,8 +89,8 @@ ON CONFLICT DO NOTHING`,
 const startFields = "id text, workflow text, version text, input jsonb, worker text, delay bigint, deadline bigint, gate bigint"
 
 func placedStartText(from string) string {
-	return startText(from, ", unique_key, queue, priority, partition_key, dispatched_at", `,
-       start.unique_key, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`)
+	return startText(from, ", unique_key, meta, queue, priority, partition_key, dispatched_at", `,
+       start.unique_key, start.meta, start.queue, start.priority, start.partition_key, start.dispatched * clock.ms`)
 }
 
 // As for a claim, only a worker with a lease may own the run. Else the run waits for a claim, at an epoch beyond the one under
@@ -133,33 +135,39 @@ func createPlacedText(k kind) string {
 // CreateRun inserts a pending run, or returns the one that has this id already, or is unfinished and has the same unique key, if
 // that has the same workflow and input; else ErrRunConflict.
 func (s *Store) CreateRun(ctx context.Context, run NewRun) (Run, error) {
-	created, err := s.createRun(ctx, run)
-	if err != nil {
-		return Run{}, pg.Problem(fmt.Sprintf("create run %q", run.ID), err)
-	}
-	return created, nil
+	created, _, err := s.EnsureRun(ctx, run)
+	return created, err
 }
 
-func (s *Store) createRun(ctx context.Context, run NewRun) (Run, error) {
+// EnsureRun is CreateRun, and tells whether the run is a new one.
+func (s *Store) EnsureRun(ctx context.Context, run NewRun) (_ Run, created bool, err error) {
+	ensured, created, err := s.ensureRun(ctx, run)
+	if err != nil {
+		return Run{}, false, pg.Problem(fmt.Sprintf("create run %q", run.ID), err)
+	}
+	return ensured, created, nil
+}
+
+func (s *Store) ensureRun(ctx context.Context, run NewRun) (_ Run, created bool, err error) {
 	// Another round is only needed when the run in the way was deleted, or gave back the key, before it could be read. Short runs of a
 	// key that many start come and go that fast, several times in a row on a busy server.
 	for range 30 {
 		row, err := s.insertRun(ctx, run)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
-			return row.run(), err
+			return row.run(), err == nil, err
 		}
 		err = s.db.Get(ctx, &row, getRun, run.ID)
 		if errors.Is(err, sql.ErrNoRows) && run.Unique != "" {
 			err = s.db.Get(ctx, &row, getUniqueRun, run.Workflow, run.Unique)
 		}
 		if err == nil && (row.Workflow != run.Workflow || !sameJSON(json.RawMessage(row.Input), run.Input)) {
-			return Run{}, ErrRunConflict
+			return Run{}, false, ErrRunConflict
 		}
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
-			return row.run(), err
+			return row.run(), false, err
 		}
 	}
-	return Run{}, errors.New("other callers create and delete a run with this id, or this key, at the same time")
+	return Run{}, false, errors.New("other callers create and delete a run with this id, or this key, at the same time")
 }
 
 var getUniqueRun = pg.DefineRead("get_unique_run", `

@@ -93,10 +93,10 @@ func (f *fields) duration(d *time.Duration) {
 // json is NULL for nil.
 func (f *fields) json(payload json.RawMessage) {
 	switch {
+	case f.ends == nil:
+		f.arguments = append(f.arguments, pg.JSON(payload))
 	case payload == nil:
 		f.null()
-	case f.ends == nil:
-		f.arguments = append(f.arguments, string(payload))
 	default:
 		f.elements = pg.AppendText(f.elements, payload)
 		f.end()

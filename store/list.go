@@ -21,27 +21,35 @@ type RunFilter struct {
 	CreatedFrom   time.Time     // only runs created at this time or later; zero for no bound
 	CreatedBefore time.Time     // only runs created before this time; zero for no bound
 	Limit         int           // runs a page. Defaults to 100; at most 1,000
+	MaxLook       int           // runs that are looked at for a page; 0: as many as it takes
 	Cursor        string        // RunPage.Next of the page before; "" for the first page
+}
+
+// chosen is whether runs are left out, so that it may take many to fill a page.
+func (f RunFilter) chosen() bool {
+	return f.Workflow != "" || f.Statuses != nil || f.SuspendedFor != "" || f.Queue != "" || len(f.Attributes) > 1
 }
 
 // RunPage is one page of a list.
 type RunPage struct {
-	Runs []Run
-	Next string // Cursor of the next page; "" when this is the last one
+	Runs     []Run
+	Next     string    // Cursor of the next page; "" when this is the last one
+	LookedTo time.Time // creation of the oldest run that was looked at, when MaxLook ended the page; else zero
 }
 
 // Keyset paging: the next page starts after the last row of this one, so runs that are inserted meanwhile neither
 // repeat nor hide a row.
 var listRuns = pg.DefineRead("list_runs", listRunsFrom("{schema}.workflow_runs")+newestFirst)
 
-// The children of a run are few among all runs, and have an index of their own. OFFSET 0 keeps a plan from asking others too.
+// The children of a run are few among all runs, and have an index of their own. LIMIT keeps a plan from asking others too.
 var listChildren = pg.DefineRead("list_children", listRunsFrom(`(
 	    SELECT `+runColumns+`
 	    FROM {schema}.workflow_runs
-	    WHERE parent_id = $9
-	    OFFSET 0
+	    WHERE parent_id = $10
+	    ORDER BY id
+	    LIMIT $13::bigint
 	) AS child`)+`
-	  AND `+hasAttributes("child.id", "$10", "$11")+newestFirst)
+	  AND `+hasAttributes("child.id", "$11", "$12")+newestFirst)
 
 func listRunsFrom(runs string) string {
 	return `
@@ -55,7 +63,7 @@ func listRunsFrom(runs string) string {
 // that a plan would expect few runs.
 func created(id string) string {
 	return `(created_at, ` + id + `) < (coalesce($1::bigint, 9223372036854775807), coalesce($2::text, ''))
-	  AND created_at >= coalesce($3::bigint, '-9223372036854775808')`
+	  AND (created_at, ` + id + `) >= (coalesce($3::bigint, '-9223372036854775808'), coalesce($9::text, ''))`
 }
 
 // listed is what a filter leaves: one condition, of which a plan expects half. A plan for few runs would read and sort all of them instead
@@ -76,14 +84,14 @@ const newestFirst = `
 var listByAttributes = pg.DefineRead("list_runs_by_attributes", `
 	WITH rarest AS MATERIALIZED (
 	    SELECT name, value
-	    FROM unnest((SELECT $9::text[]), (SELECT $10::text[])) AS wanted (name, value)
+	    FROM unnest((SELECT $10::text[]), (SELECT $11::text[])) AS wanted (name, value)
 	    CROSS JOIN LATERAL (
 	        SELECT count(*) AS runs
 	        FROM (
 	            SELECT
 	            FROM {schema}.workflow_attributes
 	            WHERE name = wanted.name AND value = wanted.value
-	            LIMIT $11::bigint
+	            LIMIT $12::bigint
 	        ) AS few
 	    ) AS counted
 	    ORDER BY runs
@@ -105,7 +113,7 @@ var listByAttributes = pg.DefineRead("list_runs_by_attributes", `
 	      AND `+listed+`
 	    OFFSET 0
 	) AS run
-	WHERE `+hasAttributes("attribute.run_id", "$9", "$10")+`
+	WHERE `+hasAttributes("attribute.run_id", "$10", "$11")+`
 	ORDER BY attribute.created_at DESC, attribute.run_id DESC
 	LIMIT $7::bigint`)
 
@@ -118,6 +126,10 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 	if err != nil {
 		return RunPage{}, pg.Problem("list runs", err)
 	}
+	from, oldest, err := s.lookTo(ctx, filter, at, id)
+	if err != nil {
+		return RunPage{}, pg.Problem("list runs", err)
+	}
 	var chosen any
 	if len(filter.Statuses) > 0 {
 		var statuses pg.Array
@@ -127,13 +139,13 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 		chosen = statuses.Literal()
 	}
 	query, args := listRuns, []any{
-		at, id, ceiling(filter.CreatedFrom), text(filter.Workflow), chosen,
-		text(string(filter.SuspendedFor)), int64(filter.Limit) + 1, text(filter.Queue),
+		at, id, from, text(filter.Workflow), chosen,
+		text(string(filter.SuspendedFor)), int64(filter.Limit) + 1, text(filter.Queue), text(oldest),
 	}
 	names, values := filter.Attributes.arrays()
 	switch {
 	case filter.ParentID != "":
-		query, args = listChildren, append(args, filter.ParentID, names, values)
+		query, args = listChildren, append(args, filter.ParentID, names, values, number(filter.MaxLook))
 	case len(filter.Attributes) == 1:
 		query, args = listByAttributes, append(args, names, values, int64(0)) // there is no other
 	case names != nil:
@@ -148,10 +160,13 @@ func (s *Store) ListRuns(ctx context.Context, filter RunFilter) (RunPage, error)
 	if len(rows) > filter.Limit { // the one row more tells that there is a next page
 		rows = rows[:filter.Limit]
 		last := rows[len(rows)-1]
-		page.Next = strconv.FormatInt(last.CreatedAt, 10) + "." + last.ID
+		page.Next = cursorOf(last.CreatedAt, last.ID)
 	}
 	for _, row := range rows {
 		page.Runs = append(page.Runs, row.run())
+	}
+	if at, ended := from.(int64); ended && oldest != "" && page.Next == "" {
+		page.Next, page.LookedTo = cursorOf(at, oldest), time.UnixMilli(at)
 	}
 	return page, nil
 }
@@ -166,6 +181,8 @@ func (f RunFilter) end() (createdAt, id any, err error) {
 	}
 	return at, id, err
 }
+
+func cursorOf(createdAt int64, id string) string { return strconv.FormatInt(createdAt, 10) + "." + id }
 
 // parseCursor returns NULLs for none.
 func parseCursor(cursor string) (createdAt, id any, err error) {

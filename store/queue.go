@@ -32,6 +32,7 @@ type QueueState struct {
 	Running   int64         // runs
 	Waiting   int64         // runs that may be claimed
 	Lag       time.Duration // for how long the oldest of these has been waiting; 0: there is none
+	AtLeast   bool          // there may be more of them than were looked at
 }
 
 // queueColumns are what a queueRow is scanned from.

@@ -78,7 +78,7 @@ var takeOver = pg.Define("take_over", `
 
 // TakenOver is what became of the runs of dead workers.
 type TakenOver struct {
-	Pending int64        // may be claimed by anybody
+	Pending []ClaimedRun // may be claimed by anybody
 	Doomed  []ClaimedRun // were taken over too often, and are the caller's, who ends them
 }
 
@@ -109,14 +109,15 @@ func (s *Store) TakeOver(ctx context.Context, worker string) (TakenOver, error) 
 	}
 	var taken TakenOver
 	for _, row := range rows {
-		if !row.Doomed {
-			taken.Pending++
-			continue
-		}
-		taken.Doomed = append(taken.Doomed, ClaimedRun{
+		run := ClaimedRun{
 			Owned: Owned{RunID: row.ID, Epoch: row.Epoch}, Workflow: row.Workflow, TakeOvers: row.TakeOvers, WakeSeq: row.WakeSeq,
 			ParentID: row.ParentID.String, ParentStep: row.ParentStep.String, Place: row.place(),
-		})
+		}
+		if row.Doomed {
+			taken.Doomed = append(taken.Doomed, run)
+		} else {
+			taken.Pending = append(taken.Pending, run)
+		}
 	}
 	return taken, nil
 }

@@ -114,6 +114,7 @@ type Tick struct {
 	Delay      time.Duration
 	Version    string // as in NewRun
 	Dispatched Dispatched
+	Trace      Trace
 	Following  time.Time // the next tick; zero: there is none any more
 	Missed     int64     // ticks that get none, because they were missed
 	Paused     int64     // because the schedule was paused
@@ -152,7 +153,7 @@ var tickSchedule = pg.Define("tick_schedule", `
 	    ) AS run
 	), tick AS MATERIALIZED (
 	    SELECT $6::text AS id, workflow, $8::text AS version, input, NULL::text AS worker, $7::bigint AS delay, deadline,
-	           NULL::bigint AS gate, NULL::text AS unique_key, queue, priority, partition_key, $9::smallint AS dispatched
+	           NULL::bigint AS gate, NULL::text AS unique_key, $14::jsonb AS meta, queue, priority, partition_key, $9::smallint AS dispatched
 	    FROM schedule
 	    WHERE $5::bigint IS NOT NULL
 	      AND (overlap <> 'skip' OR (SELECT count(*) FROM other) = 0)
@@ -213,7 +214,7 @@ func (s *Store) tick(ctx context.Context, t Tick) (Ticked, error) {
 	err := s.db.List(ctx, &rows, tickSchedule,
 		t.Schedule.Name, instant(t.Schedule.NextAt), text(t.Schedule.LastRunID), t.Schedule.Paused,
 		instant(t.At), t.RunID, t.Delay.Milliseconds(), text(t.Version), dispatched.arguments[0],
-		instant(t.Following), t.Missed, t.Paused, t.ByHand)
+		instant(t.Following), t.Missed, t.Paused, t.ByHand, text(string(t.Trace.meta())))
 	if err != nil {
 		return Ticked{}, err
 	}

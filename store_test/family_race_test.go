@@ -27,8 +27,11 @@ type familyRace struct {
 func TestFamilyRace(t *testing.T) {
 	const families, trees = 5, 12
 	width := 100
-	if pgtest.Full() {
+	switch {
+	case pgtest.Soak():
 		width = 1000
+	case pgtest.Full():
+		width = 300
 	}
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		t.Run(access.Name, func(t *testing.T) {

@@ -20,7 +20,15 @@ import (
 // counted returns a service on a pool whose statements are counted.
 func counted(t *testing.T, access pgtest.Access, changes ...func(*workflow.Config)) (*bundle, *counting.Counter) {
 	t.Helper()
-	b := &bundle{Database: pgtest.New(t), access: access}
+	return countedOn(t, pgtest.New(t), access, changes...)
+}
+
+// countedOn is counted on a database that exists.
+func countedOn(
+	t *testing.T, database *pgtest.Database, access pgtest.Access, changes ...func(*workflow.Config),
+) (*bundle, *counting.Counter) {
+	t.Helper()
+	b := &bundle{Database: database, access: access}
 	b.side = b.Open(t, pgtest.PQ)
 	db, counter, err := counting.Open(access.Driver, b.AccessURL(t, access))
 	kit.Must(t, err)

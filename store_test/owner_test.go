@@ -84,6 +84,7 @@ func TestClaim(t *testing.T) {
 		got := ask(store.ClaimRequest{Marks: map[string]int64{"w": runAt - 1}})
 		want := []store.ClaimedRun{{
 			Owned: store.Owned{RunID: id, Epoch: 1}, Workflow: "w", Input: json.RawMessage(`{"n": 1}`), RunAt: runAt,
+			Waited: time.Duration(got.Now-runAt) * time.Millisecond,
 		}}
 		if diff := cmp.Diff(want, got.Runs); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -151,7 +152,7 @@ func TestTakeOver(t *testing.T) {
 				}
 			}
 			b.dies(t, name)
-			if taken, err := st.TakeOver(t.Context(), ""); err != nil || taken.Pending != 1 {
+			if taken, err := st.TakeOver(t.Context(), ""); err != nil || len(taken.Pending) != 1 {
 				t.Fatalf("took over %+v, %v", taken, err)
 			}
 		}
@@ -190,12 +191,12 @@ func TestTakeOver(t *testing.T) {
 			t.Fatalf("mark: %v, %v", outcome, err)
 		}
 		b.dies(t, "last")
-		if taken, err := st.TakeOver(t.Context(), "last"); err != nil || taken.Pending != 0 || taken.Doomed != nil {
+		if taken, err := st.TakeOver(t.Context(), "last"); err != nil || len(taken.Pending) != 0 || taken.Doomed != nil {
 			t.Fatalf("taken over by a worker that is dead: %+v, %v; want it to be left", taken, err)
 		}
 		worker(t, st, "heir")
 		taken, err := st.TakeOver(t.Context(), "heir")
-		if err != nil || taken.Pending != 0 || len(taken.Doomed) != 1 || !taken.Doomed[0].CrashLoop() {
+		if err != nil || len(taken.Pending) != 0 || len(taken.Doomed) != 1 || !taken.Doomed[0].CrashLoop() {
 			t.Fatalf("taken over by a worker that lives: %+v, %v; want it to end the run", taken, err)
 		}
 		run := taken.Doomed[0]

@@ -19,9 +19,9 @@ func TestQueueClaim(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		q := onQueue(t, access, store.Queue{})
 		place := store.Place{Queue: "q", Priority: store.LowestPriority, Partition: "it's {a} \"name\""}
-		minute := time.Minute
+		minute, trace := time.Minute, store.Trace{"traceparent": "00-a\"b"}
 		wantOutcomes(t, q.st, []store.Write{
-			store.NewRun{ID: "due", Workflow: "w", Input: json.RawMessage(`{"n": 1}`), Place: place, Deadline: minute},
+			store.NewRun{ID: "due", Workflow: "w", Input: json.RawMessage(`{"n": 1}`), Place: place, Deadline: minute, Trace: trace},
 			store.NewRun{ID: "later", Workflow: "w", Input: json.RawMessage("1"), Place: place, Delay: time.Hour},
 			store.NewRun{ID: "unknown", Workflow: "x", Input: json.RawMessage("1"), Place: place},
 			store.NewRun{ID: "elsewhere", Workflow: "w", Input: json.RawMessage("1"), Place: store.Place{Queue: "other"}},
@@ -33,10 +33,13 @@ func TestQueueClaim(t *testing.T) {
 		if len(got.Runs) != 1 || got.Runs[0].Deadline == nil || *got.Runs[0].Deadline > minute || *got.Runs[0].Deadline < minute/2 {
 			t.Fatalf("claimed %+v", got)
 		}
-		got.Runs[0].Deadline = nil
+		if waited := got.Runs[0].Waited.Milliseconds(); waited != got.Now-runAt {
+			t.Errorf("it had waited for %d ms, want %d", waited, got.Now-runAt)
+		}
+		got.Runs[0].Deadline, got.Runs[0].Waited = nil, 0
 		want := []store.ClaimedRun{{
 			Owned: store.Owned{RunID: "due", Epoch: 1}, Workflow: "w", Input: json.RawMessage(`{"n": 1}`), RunAt: runAt, TakeOvers: 3,
-			WakeSeq: 2, ParentID: "p", ParentStep: "s", Depth: 1, Place: place,
+			WakeSeq: 2, ParentID: "p", ParentStep: "s", Depth: 1, Place: place, Trace: trace,
 		}}
 		if diff := cmp.Diff(want, got.Runs); diff != "" || got.Now < runAt || got.After != place.Partition || got.Full || got.Missed || got.More || got.Single || got.Wait != 0 {
 			t.Errorf("%+v (-want +got):\n%s", got, diff)

@@ -38,11 +38,11 @@ type queueRace struct {
 func newQueueRace(t *testing.T, limits store.Queue, smoke int) *queueRace {
 	t.Helper()
 	r := &queueRace{b: readCommitted(t, pgtest.PQ), limits: limits, runs: smoke}
-	if pgtest.Full() {
-		r.runs *= 10
-	}
-	if pgtest.Soak() {
-		r.runs *= 10
+	switch {
+	case pgtest.Soak():
+		r.runs *= 100
+	case pgtest.Full():
+		r.runs *= 4
 	}
 	for _, access := range []pgtest.Access{pgtest.PQ, pgtest.PGX} {
 		for _, statements := range []store.Statements{store.Single, store.InTx} {

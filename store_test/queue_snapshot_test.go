@@ -43,10 +43,9 @@ func TestQueuesBesideAnOldSnapshot(t *testing.T) {
 		SELECT queue, 'w', 'pending', '1', 1, 1, 30000, queue, 2, CASE WHEN queue = 'split' THEN 'p7' ELSE '' END
 		FROM unnest('{plain,limited,split}'::text[]) AS queue`)
 	conn := b.planned(t, "force_generic_plan", texts)
-	pages := func(execute string) int {
+	pages := func(what, execute string, most int) int {
 		t.Helper()
-		spends(t, conn, execute)
-		return spends(t, conn, execute).pages
+		return least(t, what, limit{most, unbounded}, func() spent { return spends(t, conn, execute) }).pages
 	}
 	marked := func(queue string) string {
 		execute := executeSingle(queue, 10)
@@ -66,17 +65,19 @@ func TestQueuesBesideAnOldSnapshot(t *testing.T) {
 		{"a claim of a limited queue with marks", marked("limited"), 5000, 200},
 		{"a claim of a queue with partitions, with marks", marked("split"), 5000, 0},
 	} {
-		got := pages(test.execute)
-		t.Logf("%s: %d pages", test.what, got)
+		got := pages(test.what, test.execute, test.most)
 		if got > test.most || got < test.least {
 			t.Errorf("%s read %d pages, want %d to %d", test.what, got, test.least, test.most)
 		}
 	}
 	kit.Must(t, old.Rollback())
-	kit.Exec(t, b.side, `VACUUM workflows.workflow_runs`)
-	kit.Exec(t, b.side, `VACUUM workflows.workflow_queue_turns`)
 	for _, queue := range []string{"plain", "limited", "split"} {
-		if got := pages(marked(queue)); got > 250 {
+		got := least(t, "a claim of "+queue, limit{250, unbounded}, func() spent {
+			kit.Exec(t, b.side, `VACUUM workflows.workflow_runs`) // each time: autovacuum too has snapshots
+			kit.Exec(t, b.side, `VACUUM workflows.workflow_queue_turns`)
+			return spends(t, conn, marked(queue))
+		}).pages
+		if got > 250 {
 			t.Errorf("once the snapshot is gone, a claim of %q reads %d pages", queue, got)
 		}
 	}

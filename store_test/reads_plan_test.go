@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -49,9 +50,12 @@ func TestReadsAmongManyRuns(t *testing.T) {
 		return func() error { _, err := st.ListRuns(ctx, filter); return err }
 	}
 	reads := []read{
-		{"first page", "list_runs", "NULL, NULL, NULL, NULL, NULL, NULL, 101, NULL", list(store.RunFilter{}), 110},
-		{"page in the middle", "list_runs", "10000, 'x', NULL, NULL, NULL, NULL, 101, NULL", list(store.RunFilter{}), 110},
-		{"page of a workflow", "list_runs", "NULL, NULL, NULL, 'even', NULL, NULL, 101, NULL", list(store.RunFilter{}), 220},
+		{"first page", "list_runs", "NULL, NULL, NULL, NULL, NULL, NULL, 101, NULL, NULL", list(store.RunFilter{}), 110},
+		{"page in the middle", "list_runs", "10000, 'x', NULL, NULL, NULL, NULL, 101, NULL, NULL", list(store.RunFilter{}), 110},
+		{"page of a workflow", "list_runs", "NULL, NULL, NULL, 'even', NULL, NULL, 101, NULL, NULL", list(store.RunFilter{}), 220},
+		{"page of none that is there, to a bound", "list_runs", "NULL, NULL, 10000, NULL, '{failed}', NULL, 101, NULL, 'x'", list(store.RunFilter{}), 1300},
+		{"how far back that is", "look_back", "NULL, NULL, NULL, 9999", list(store.RunFilter{Workflow: "even", MaxLook: 10_000}), 200},
+		{"recent runs", "recent_runs", "9000000000000, 60000, 10000", func() error { _, err := st.RecentRuns(ctx, 1, 1, 1); return err }, 1300},
 		{"run", "get_run", "'run 7000'", func() error { _, err := st.GetRun(ctx, "none"); return unlessNotFound(err) }, 8},
 		{"steps", "list_steps", "'run 7000'", func() error { _, err := st.ListSteps(ctx, "none"); return unlessNotFound(err) }, 16},
 		{"where it is", "whereabouts", "'run 7000'", func() error { _, err := st.Whereabouts(ctx, "none"); return unlessNotFound(err) }, 20},
@@ -88,13 +92,14 @@ func TestReadsAmongManyRuns(t *testing.T) {
 			prepare()
 		}
 		for _, read := range reads {
-			explained(t, conn, read.execute()) // into memory
-			p := explained(t, conn, read.execute())
 			most := read.pages
 			if most == 0 {
 				most = kit.One[int](t, conn, "SELECT pg_relation_size('workflows.workflow_runs') / 8192 + 10")
 			}
-			t.Logf("among %d runs, planned %s: %s: %d pages, %.2f ms", runs, planned, read.name, p.pages(), p["Actual Total Time"])
+			p := least(t, fmt.Sprintf("among %d runs, planned %s: %s", runs, planned, read.name), limit{pages: most}, func() spent {
+				return spentOn(explained(t, conn, read.execute()))
+			}).plan
+			t.Logf("%.2f ms", p["Actual Total Time"])
 			if p.pages() > most || p.wal() > 0 {
 				t.Errorf("%s, planned %s, reads %d pages and writes %d bytes of WAL, want at most %d, and none:\n%s",
 					read.name, planned, p.pages(), p.wal(), most, p)

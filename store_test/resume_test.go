@@ -128,14 +128,14 @@ func TestResumeBlockedRun(t *testing.T) {
 		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET blocked_at = 1`)
 		b.due(t)
 		blocked := claim(t, st, "me")
-		if expired, err := st.BlockRun(t.Context(), blocked.Owned, &store.Error{Code: "mismatch"}, time.Hour); !blocked.Blocked || !expired || err != nil {
-			t.Fatalf("expired %t, %v; blocked %t", expired, err, blocked.Blocked)
+		if expired, err := st.BlockRun(t.Context(), blocked.Owned, &store.Error{Code: "mismatch"}, time.Hour); !blocked.Blocked() || !expired || err != nil {
+			t.Fatalf("expired %t, %v; blocked %t", expired, err, blocked.Blocked())
 		}
 		wantOutcomes(t, st, []store.Write{&store.End{Owned: blocked.Owned, Status: store.RunFailed, Err: &store.Error{Code: "mismatch"}}}, store.Written)
 		kit.Must(t, b.svc.Resume(t.Context(), id))
 		b.due(t)
 		run := claim(t, st, "me")
-		if expired, err := st.BlockRun(t.Context(), run.Owned, &store.Error{}, time.Hour); run.Blocked || expired || err != nil {
+		if expired, err := st.BlockRun(t.Context(), run.Owned, &store.Error{}, time.Hour); run.Blocked() || expired || err != nil {
 			t.Errorf("resumed: %+v; blocked again: expired %t, %v", run, expired, err)
 		}
 	})

@@ -47,7 +47,7 @@ func TestSignalRace(t *testing.T) {
 	t.Parallel()
 	runs, wanted := 6, 12
 	if pgtest.Full() {
-		runs, wanted = 16, 40
+		runs, wanted = 10, 25
 	}
 	if pgtest.Soak() {
 		runs, wanted = 50, 60

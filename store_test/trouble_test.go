@@ -102,7 +102,7 @@ func TestEngineWaitsForNobody(t *testing.T) {
 		}
 		b.holdRow(t, locked)
 		b.dies(t, "dead")
-		if taken, err := patient.TakeOver(t.Context(), ""); err != nil || taken.Pending != 2 {
+		if taken, err := patient.TakeOver(t.Context(), ""); err != nil || len(taken.Pending) != 2 {
 			t.Errorf("took over %+v, %v; want the two that are not locked", taken, err)
 		}
 		if run, err := b.svc.GetRun(t.Context(), free); err != nil || run.Owner != "" {

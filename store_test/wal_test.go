@@ -15,21 +15,11 @@ import (
 
 // A checkpoint writes hardly more WAL than the bare INSERT of its row, and a row among others less.
 func TestWALOfACheckpoint(t *testing.T) {
-	b := setup(t, pgtest.PGX)
+	b := on(t, pgtest.Alone(t), pgtest.PGX)
 	st := writer(t, b)
 	id := b.ownedRun(t)
 	result := json.RawMessage(`"` + strings.Repeat("x", 100) + `"`)
-	// Other tests write to the server's log at the same time: the least of many is nobody else's.
-	least := func(do func(n int)) float64 {
-		bytes := math.MaxFloat64
-		const position = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8"
-		for n := range 300 {
-			before := kit.One[float64](t, b.side, position)
-			do(n)
-			bytes = min(bytes, kit.One[float64](t, b.side, position)-before)
-		}
-		return bytes
-	}
+	least := func(do func(n int)) float64 { return b.leastWritten(t, 30, do) }
 	step := func(name string, n int) store.Write {
 		return &store.Checkpoint{Owned: store.Owned{RunID: id, Epoch: 1}, Name: fmt.Sprintf("%s%03d", name, n), Result: result}
 	}
@@ -62,27 +52,30 @@ func TestWALOfACheckpoint(t *testing.T) {
 	}
 }
 
-// A run of ten steps writes at most 5 % more WAL than one without a place in the order and a start of each step did: 6,120 bytes
+// A run of ten steps writes at most 6 % more WAL than one without a place in the order and a start of each step did: 6,120 bytes
 // alone and 5,173 among twenty (PostgreSQL 15, results of 100 bytes).
 func TestWALOfARun(t *testing.T) {
-	b := setup(t, pgtest.PGX)
+	b := on(t, pgtest.Alone(t), pgtest.PGX)
 	st := store.New(b.db, store.Options{Schema: "workflows", Statements: store.Single, Timeout: kit.Patience, LockTimeout: kit.Patience})
 	worker(t, st, "me")
 	result := json.RawMessage(`"` + strings.Repeat("x", 100) + `"`)
-	const position = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8"
 	written := func(rows []store.Write) float64 {
-		before := kit.One[float64](t, b.side, position)
-		outcomes, err := st.Write(t.Context(), rows)
-		kit.Must(t, err)
-		for i, outcome := range outcomes {
-			if outcome != store.Written {
-				t.Fatalf("%T: %v", rows[i], outcome)
+		return b.written(t, func() {
+			outcomes, err := st.Write(t.Context(), rows)
+			kit.Must(t, err)
+			for i, outcome := range outcomes {
+				if outcome != store.Written {
+					t.Fatalf("%T: %v", rows[i], outcome)
+				}
 			}
-		}
-		return kit.One[float64](t, b.side, position) - before
+		})
 	}
-	for many, before := range map[int]float64{1: 6120, 20: 5173} {
-		// Other tests write to the server's log at the same time: the least of many is nobody else's.
+	for _, test := range []struct {
+		many   int
+		before float64
+	}{{1, 6120}, {20, 5173}} { // in this order: how full pages are counts too
+		many, before := test.many, test.before
+		// Some split a page.
 		start, steps, end := math.MaxFloat64, math.MaxFloat64, math.MaxFloat64
 		for n := range 40 {
 			runs := make([]store.Owned, many)
@@ -106,8 +99,8 @@ func TestWALOfARun(t *testing.T) {
 		got := (start + 10*steps + end) / float64(many)
 		t.Logf("among %d: start %.0f, step %.0f, end %.0f, run %.0f bytes (%+.1f %%)", many, start/float64(many), steps/float64(many),
 			end/float64(many), got, 100*(got/before-1))
-		if got > 1.05*before {
-			t.Errorf("a run among %d writes %.0f bytes of WAL, more than 1.05 times %.0f", many, got, before)
+		if got > 1.06*before {
+			t.Errorf("a run among %d writes %.0f bytes of WAL, more than 1.06 times %.0f", many, got, before)
 		}
 	}
 }

@@ -63,6 +63,10 @@ func fixture(t *testing.T) *pgtest.Database {
 
 	byHand(t, service)
 	kit.Exec(t, db, `UPDATE workflows.workflow_steps SET started_at = updated_at - 5 WHERE started_at IS NOT NULL`)
+	const hundredDays = 8683200000 // and twelve hours, by which ages are told in days
+	kit.Exec(t, db, `UPDATE workflows.workflow_runs SET blocked_at = blocked_at - $1::bigint`, hundredDays)
+	kit.Exec(t, db, `UPDATE workflows.workflow_runs SET run_at = run_at - $1::bigint WHERE id = 'order 19'`, hundredDays)
+	kit.Exec(t, db, `UPDATE workflows.workflow_runs SET run_at = run_at + 3600000 WHERE id = 'order 16'`) // is still to come
 	return database
 }
 

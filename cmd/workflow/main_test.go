@@ -8,7 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
 	"github.com/sqlworkflow/workflow/internal/pgtest"
@@ -22,15 +25,39 @@ type result struct {
 	stdout, stderr string
 }
 
-// invoke runs the command with DATABASE_URL set to databaseURL.
+// A console is where a test calls the command.
+type console struct {
+	url    string // DATABASE_URL
+	width  int    // of the terminal; 0: none
+	height int
+	colour bool
+	answer string // that somebody types; "": nobody is there
+	now    bool   // it is now, and not a hundred days later
+}
+
+// invoke runs the command with DATABASE_URL set to databaseURL, and no terminal.
 func invoke(ctx context.Context, databaseURL string, args ...string) result {
+	return console{url: databaseURL}.invoke(ctx, args...)
+}
+
+// invoke runs the command a hundred days from now, so that ages are told in days, and are the same each time.
+func (o console) invoke(ctx context.Context, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, &stdout, &stderr, func(name string) string {
-		if name == "DATABASE_URL" {
-			return databaseURL
-		}
-		return ""
-	})
+	c := &cli{
+		in: strings.NewReader(o.answer), out: &stdout, err: &stderr, asks: o.answer != "", colour: o.colour,
+		size:  func() (int, int) { return o.width, o.height },
+		clock: func() time.Time { return time.Now().Add(100*24*time.Hour + 12*time.Hour) },
+		getenv: func(name string) string {
+			if name == "DATABASE_URL" {
+				return o.url
+			}
+			return ""
+		},
+	}
+	if o.now {
+		c.clock = nil
+	}
+	code := c.run(ctx, args)
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -46,13 +73,13 @@ func TestMigrate(t *testing.T) {
 		{"up", latest},
 		{"up", latest},
 		{"status --schema other", 0},
-		{"down", latest - 1},
-		{"up -schema=other", latest},
-		{"down --to 0 --schema other", 0},
+		{"down --yes", latest - 1},
+		{"up --schema=other", latest},
+		{"down --to 0 --schema other -y", 0},
 		{"status", latest - 1},
-		{"down --to 1", 1},
-		{"down", 0},
-		{"down", 0},
+		{"down --to 1 --yes", 1},
+		{"down --yes", 0},
+		{"down", 0}, // there is nothing to ask about
 	}
 	for _, step := range steps {
 		got := invoke(t.Context(), databaseURL, append([]string{"migrate"}, strings.Fields(step.args)...)...)
@@ -118,7 +145,7 @@ func TestNewerSchemaIsShown(t *testing.T) {
 	if got.code != exitOK || !strings.Contains(got.stdout, "99       (of a newer release)") || !strings.Contains(got.stderr, "level=WARN") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
-	got = invoke(t.Context(), database.URL(), "migrate", "down")
+	got = invoke(t.Context(), database.URL(), "migrate", "down", "--yes")
 	if got.code != exitFailed || !strings.Contains(got.stderr, "unknown to this release") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
@@ -127,12 +154,12 @@ func TestNewerSchemaIsShown(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	tests := map[string][]string{
-		"help":                  {"Usage: workflow <command>", "migrate "},
-		"--help":                {"Usage: workflow <command>"},
+		"help":                  {"workflow [command]", "migrate ", "Exit codes:", "  3  "},
+		"--help":                {"workflow [command]"},
 		"migrate -h":            {"up ", "down ", "adopt ", "status "},
 		"migrate adopt -h":      {"--schema", "rows stay"},
-		"migrate up -h":         {"--database-url URL", "$DATABASE_URL", "--schema name", "(default workflows)"},
-		"migrate down --help":   {"--to N", "rows"},
+		"migrate up -h":         {"--database-url URL", "$DATABASE_URL", "--schema name", "workflows"},
+		"migrate down --help":   {"--to N", "rows", "--yes"},
 		"migrate status --help": {"--database-url"},
 	}
 	for args, want := range tests {
@@ -148,25 +175,60 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// Each command says what it is for, shows how it is called, and says its flags; and what it prints for people it prints for programs,
+// unless it only changes something.
+func TestEachCommandExplainsItself(t *testing.T) {
+	t.Parallel()
+	var each func(command *cobra.Command)
+	each = func(command *cobra.Command) {
+		path := strings.TrimPrefix(command.CommandPath(), "workflow ")
+		if strings.HasPrefix(path, "help") || strings.HasPrefix(path, "completion") {
+			return
+		}
+		if command.Short == "" || command.Long == "" || !strings.Contains(command.Example, "workflow ") || strings.HasSuffix(command.Short, ".") || len(command.Short) > 64 {
+			t.Errorf("%s: short %q, long %q, example %q", path, command.Short, command.Long, command.Example)
+		}
+		for line := range strings.Lines(command.Long + "\n" + command.Example) {
+			if utf8.RuneCountInString(line) > 141 {
+				t.Errorf("%s: a long line of help: %q", path, line)
+			}
+		}
+		if command.Args == nil {
+			t.Errorf("%s takes any words", path)
+		}
+		for _, below := range command.Commands() {
+			each(below)
+		}
+	}
+	c := &cli{}
+	each(c.root())
+}
+
 func TestWrongUsage(t *testing.T) {
 	t.Parallel()
-	const good = "postgres://u@h/d"
+	const good = "postgres://u:hunter2@h/d"
 	tests := []struct{ url, args, want string }{
 		{good, "", "a command is missing"},
-		{good, "migrat", `unknown command "migrat"`},
+		{good, "migrat", `unknown command "migrat": did you mean migrate?`},
+		{good, "rums", `unknown command "rums": did you mean runs?`},
 		{good, "migrate", "a command is missing"},
 		{good, "migrate sideways", `unknown command "sideways"`},
-		{good, "migrate up --to 1", "not defined: -to"},
+		{good, "migrate up --to 1", "unknown flag: --to"},
 		{good, "migrate up now", `"now" is one word too many`},
-		{good, "migrate down --to x", `invalid value "x"`},
+		{good, "migrate down --to x", `invalid argument "x" for "--to"`},
 		{good, "migrate up --schema User", "--schema: schema name"},
 		{good, "migrate up --schema user", "reserved"},
 		{"", "migrate up", "set --database-url or DATABASE_URL"},
+		{good, good, "unknown command"},
+		{good, "runs " + good, "one word too many"},
+		{good, "runs --limit " + good, "invalid argument"},
+		{good, "runs --database-ulr=" + good, "unknown flag: --database-ulr"},
 	}
 	for _, test := range tests {
 		got := invoke(t.Context(), test.url, strings.Fields(test.args)...)
-		if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, test.want) || !strings.Contains(got.stderr, "Usage: ") {
-			t.Errorf("workflow %s: exit code %d, want %q and the usage\n%s%s", test.args, got.code, test.want, got.stdout, got.stderr)
+		if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, test.want) || !strings.Contains(got.stderr, "--help") ||
+			strings.Contains(got.stderr, "hunter2") {
+			t.Errorf("workflow %s: exit code %d, want %q and the help\n%s%s", test.args, got.code, test.want, got.stdout, got.stderr)
 		}
 	}
 }
@@ -193,8 +255,8 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 		{"mysql://u:hunter2@127.0.0.1/d", exitUsage},
 	}
 	for _, test := range tests {
-		for _, command := range []string{"up", "down", "status"} {
-			got := invoke(t.Context(), test.url, "migrate", command)
+		for _, command := range []string{"migrate up", "migrate down", "migrate status", "runs", "why"} {
+			got := invoke(t.Context(), test.url, strings.Fields(command)...)
 			if text := got.stdout + got.stderr; got.code != test.code || strings.Contains(text, "hunter2") {
 				t.Errorf("%s %s: exit code %d, want %d without the password\n%s", command, test.url, got.code, test.code, text)
 			}

@@ -2,85 +2,68 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/sqlworkflow/workflow"
 )
 
-const runsUsage = `Usage: workflow runs [flags]
+func (c *cli) runs() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "runs",
+		Short: "List runs, newest first",
+		Long: `List runs, newest first, with their queues if any is in one. AGE is since a run was created, CHANGED when its row last changed.
+The last column tells why a run failed or is blocked, who executes it, or what it waits for.
 
-List runs, newest first, with their queues if any is in one. The last column tells why a run failed or is blocked,
-who executes it, or what it waits for.
-`
-
-const statusNames = "pending, running, suspended, completed, failed or cancelled"
-
-func (c *cli) runs(ctx context.Context, args []string) int {
-	t := newTarget("runs", runsUsage)
-	var filter workflow.RunFilter
-	t.StringVar(&filter.Workflow, "workflow", "", "only runs of the workflow with this `name`")
-	t.Func("status", "only runs with one of these `statuses`, such as failed,cancelled", func(list string) error {
-		for name := range strings.SplitSeq(list, ",") {
-			status := workflow.RunStatus(strings.TrimSpace(name))
-			if !status.Valid() {
-				return fmt.Errorf("%q is no status: use %s, or several of them with commas between", status, statusNames)
-			}
-			filter.Statuses = append(filter.Statuses, status)
-		}
-		return nil
-	})
-	t.StringVar(&filter.ParentID, "parent", "", "only runs that the run with this `id` has called or spawned")
-	t.Func("suspended-for", "only runs that are suspended for this `reason`, such as signal or children", func(reason string) error {
-		filter.SuspendedFor = workflow.SuspendReason(reason)
-		return nil
-	})
-	limit := t.Int("limit", 20, "list at most `N` runs")
-	asJSON := t.Bool("json", false, "print a JSON array, with inputs and outputs")
-	return c.onState(ctx, t, args, func(service *workflow.Service) error {
+A filter that no run matches is exit code 3; so is an empty list only with a filter.`,
+		Example: `  workflow runs --status failed --newer 1h
+  workflow runs --suspended-for signal --older 3d
+  workflow runs --workflow order --attribute customer=4711
+  workflow runs --status failed --json | jq -r '.[].id'`,
+		Args: noWords,
+	}
+	var flags filterFlags
+	flags.add(command)
+	limit := command.Flags().Int("limit", 20, "list at most `N` runs")
+	asJSON := command.Flags().Bool("json", false, "print a JSON array, with inputs and outputs")
+	command.RunE = func(command *cobra.Command, _ []string) error {
 		if *limit < 1 {
-			return fmt.Errorf("%w: --limit must be at least 1", workflow.ErrInvalidArgument)
+			return wrongUsage("--limit must be at least 1")
 		}
-		runs, more, err := newest(ctx, service, filter, *limit)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(c.stdout, encodeRuns(runs))
-		}
-		if err := printRuns(c.stdout, runs); err != nil || !more {
-			return err
-		}
-		_, err = fmt.Fprintf(c.stdout, "Older runs are left out; --limit %d shows as many again.\n", 2**limit)
-		return err
-	})
+		return c.onService(command.Context(), func(ctx context.Context, service *workflow.Service) error {
+			return c.listRuns(ctx, service, &flags, *limit, *asJSON)
+		})
+	}
+	return command
 }
 
-// onState calls read with the state API of the schema that the flags name. What read finds wrong with its arguments is
-// wrong usage.
-func (c *cli) onState(ctx context.Context, t *target, args []string, read func(*workflow.Service) error) int {
-	db, code := c.open(t, args)
-	if db == nil {
-		return code
+func (c *cli) listRuns(ctx context.Context, service *workflow.Service, flags *filterFlags, limit int, asJSON bool) error {
+	filter, err := flags.filter(c.clock())
+	if err != nil {
+		return err
 	}
-	defer db.Close()
-	service, err := workflow.New(workflow.Config{DB: db, Schema: *t.schema})
-	if err == nil {
-		defer service.Close()
-		err = read(service)
+	runs, more, err := newest(ctx, service, filter, limit)
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		err = printJSON(c.out, encodeRuns(runs))
+	case len(runs) == 0 && !flags.isSet():
+		_, err = fmt.Fprintln(c.out, "There are no runs.")
+	case len(runs) > 0:
+		err = c.printRuns(runs)
 	}
-	if err == nil {
-		return exitOK
+	switch {
+	case err != nil:
+		return err
+	case len(runs) == 0 && flags.isSet():
+		return errNothing
+	case more && !asJSON:
+		_, err = fmt.Fprintf(c.out, "Older runs are left out; --limit %d shows as many again.\n", 2*limit)
 	}
-	problem := strings.TrimPrefix(err.Error(), "workflow: ")
-	if errors.Is(err, workflow.ErrInvalidArgument) && ctx.Err() == nil {
-		return c.wrongUsage(problem, t.help())
-	}
-	fmt.Fprintf(c.stderr, "workflow: %s\n", problem)
-	return exitFailed
+	return err
 }
 
 const pageSize = 1000
@@ -104,21 +87,17 @@ func newest(
 }
 
 // printRuns has a column for queues if any of the runs is in one.
-func printRuns(w io.Writer, runs []workflow.Run) error {
-	rows := [][]string{{"RUN", "WORKFLOW", "STATUS", "QUEUE", "CREATED (UTC)", "CHANGED (UTC)", "NOTE"}}
-	queued := false
+func (c *cli) printRuns(runs []workflow.Run) error {
+	t := table{note: true, columns: []column{
+		{head: "RUN", cut: middle, least: 36}, {head: "WORKFLOW", cut: middle, least: 10}, {head: "STATUS", paint: paintStatus},
+		{head: "QUEUE", cut: end, least: 8, drop: 2}, {head: "AGE", drop: 1}, {head: "CHANGED"}, {head: "NOTE", cut: end, least: leastNote},
+	}}
 	for _, run := range runs {
-		queued = queued || run.Queue != ""
-		rows = append(rows, []string{
-			printable(run.ID), printable(run.Workflow), string(run.Status), queueOf(run), moment(run.CreatedAt), moment(run.UpdatedAt), note(run),
-		})
+		t.add(printable(run.ID), printable(run.Workflow), string(run.Status), queueOf(run),
+			age(c.clock().Sub(run.CreatedAt)), c.ago(run.UpdatedAt), note(run))
 	}
-	if !queued {
-		for i, row := range rows {
-			rows[i] = slices.Delete(row, 3, 4)
-		}
-	}
-	return printTable(w, rows)
+	t.withoutEmpty("QUEUE", "NOTE")
+	return c.print(t)
 }
 
 // queueOf says in which queue a run is, and where in it: the partition, and any priority but the usual one.

@@ -3,81 +3,72 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/sqlworkflow/workflow"
 )
 
-const showUsage = `Usage: workflow show RUN [flags]
-
-Show a run and its steps, in the order in which the run reached them, those of a branch under its name;
+func (c *cli) show() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "show RUN",
+		Short: "Show a run and its steps as a tree, with their times",
+		Long: `Show a run and its steps, in the order in which the run reached them, those of a branch under its name;
 then those that were written by hand. Under a step stand the signals and decisions that were sent for it,
 and the runs that it has started, with theirs. CHANGED is when the newest attempt of a step ended, and TOOK how
 long that took; under the step stand its attempts that failed and were followed by another. A step that
 a worker is executing is named above them, as in flight, from about the second heartbeat of the worker
-on (a third of its lease). Long values are cut to a line.
-`
-
-func (c *cli) show(ctx context.Context, args []string) int {
-	t := newTarget("show", showUsage)
-	asJSON := t.Bool("json", false, "print a JSON object, with all that is recorded")
-	id, args := takeWord(t, args)
-	return c.onState(ctx, t, args, func(service *workflow.Service) error {
-		if id == "" {
-			return fmt.Errorf("%w: a run is missing", workflow.ErrInvalidArgument)
-		}
-		found, err := look(ctx, service, id)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(c.stdout, encodeRecord(found))
-		}
-		return printRecord(c.stdout, found)
-	})
+on (a third of its lease). Long values are cut to a line; --json has all of them.`,
+		Example: `  workflow show 01935a7e-0000-7000-8000-000000000000
+  workflow show RUN --json | jq '.steps[] | select(.status == "failed")'`,
+		Args: words(1, 1, "a run"), ValidArgsFunction: c.completeRuns,
+	}
+	asJSON := command.Flags().Bool("json", false, "print a JSON object, with all that is recorded")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		return c.onService(command.Context(), func(ctx context.Context, service *workflow.Service) error {
+			found, err := look(ctx, service, args[0])
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(c.out, encodeRecord(found))
+			}
+			return c.printRecord(found)
+		})
+	}
+	return command
 }
 
-// takeWord takes the word that is not a flag, first or last, out of a command line; what else is wrong with that is for
-// others to find.
-func takeWord(t *target, args []string) (word string, rest []string) {
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		return args[0], args[1:]
-	}
-	if err := t.Parse(args); err == nil && t.NArg() > 0 {
-		return t.Arg(t.NArg() - 1), args[:len(args)-1]
-	}
-	return "", args
-}
-
-func printRecord(w io.Writer, r record) error {
-	if err := printTable(w, about(r)); err != nil {
+func (c *cli) printRecord(r record) error {
+	if err := c.printFacts(about(r)); err != nil {
 		return err
 	}
 	if lines := tree(r).rows("", nil); len(lines) > 0 {
-		fmt.Fprintln(w)
-		head := []string{"STEP", "STATUS", "KIND", "CHANGED (UTC)", "TOOK", "ATTEMPTS", "RESULT"}
-		if err := printTable(w, append([][]string{head}, lines...)); err != nil {
+		fmt.Fprintln(c.out)
+		t := table{rows: lines, columns: []column{
+			{head: "STEP", cut: middle, least: 20}, {head: "STATUS", paint: paintStatus}, {head: "KIND", cut: end, drop: 2},
+			{head: "CHANGED (UTC)", drop: 3}, {head: "TOOK"}, {head: "ATTEMPTS", drop: 1}, {head: "RESULT", cut: end, least: 16},
+		}}
+		if err := c.print(t); err != nil {
 			return err
 		}
 	}
 	if e := stored(r.run.Err); e != nil && e.Stack != "" {
-		fmt.Fprintln(w, "\nThe error came from")
+		fmt.Fprintln(c.out, "\nThe error came from")
 		for line := range strings.Lines(e.Stack) {
-			fmt.Fprintln(w, "  "+strings.TrimRight(printable(strings.ReplaceAll(line, "\t", "    ")), " "))
+			fmt.Fprintln(c.out, "  "+strings.TrimRight(printable(strings.ReplaceAll(line, "\t", "    ")), " "))
 		}
 	}
 	return nil
 }
 
-func about(r record) [][]string {
+func about(r record) (all facts) {
 	run := r.run
-	rows := [][]string{
-		{"run", printable(run.ID)},
-		{"workflow", printable(run.Workflow)},
-		{"status", string(run.Status)},
-	}
-	add := func(label, text string) { rows = append(rows, []string{label, text}) }
+	add := all.add
+	add("run", printable(run.ID))
+	add("workflow", printable(run.Workflow))
+	add("status", string(run.Status))
 	if run.Version != "" {
 		add("version", printable(run.Version))
 	}
@@ -108,7 +99,7 @@ func about(r record) [][]string {
 		}
 		add("error", failure(e))
 	}
-	return rows
+	return all
 }
 
 // parent says which run has started this one, and how that stands.

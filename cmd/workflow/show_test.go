@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/mattn/go-runewidth"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
@@ -25,11 +26,19 @@ var update = flag.Bool("update", false, "write testdata/*.golden")
 var (
 	momentPattern = regexp.MustCompile(`\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(\.\d+)?`)
 	tookPattern   = regexp.MustCompile(`after [\d.]+(s|ms)`)
+	spanPattern   = regexp.MustCompile(`\b(in|for) (\d+h)?(\d+m)?[\d.]+m?s\b`)
+	untilPattern  = regexp.MustCompile(`UTC, in \S+`)
+	epochPattern  = regexp.MustCompile(`\b2\d{4}d`) // the age of what was created in 1970
+	uuidPattern   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
 )
 
 // timeless puts one time in place of all.
 func timeless(s string) string {
 	s = momentPattern.ReplaceAllString(s, "2026-01-02${1}03:04:05.678")
+	s = epochPattern.ReplaceAllString(s, "20000d")
+	s = uuidPattern.ReplaceAllString(s, "01935a7e-0000-7000-8000-000000000000")
+	s = spanPattern.ReplaceAllString(s, "$1 5s")
+	s = untilPattern.ReplaceAllString(s, "UTC, in 5s")
 	return tookPattern.ReplaceAllString(s, "after 1.234s")
 }
 
@@ -58,6 +67,22 @@ func printed(t *testing.T, url string, args ...string) string {
 	return got.stdout
 }
 
+// printed is what a command printed that went well; on a terminal no line is wider than that.
+func (o console) printed(t *testing.T, args ...string) string {
+	t.Helper()
+	got := o.invoke(t.Context(), args...)
+	if got.code != exitOK || got.stderr != "" {
+		t.Errorf("workflow %s: exit code %d\n%s", strings.Join(args, " "), got.code, got.stderr)
+	}
+	for line := range strings.Lines(got.stdout) {
+		pasted := strings.HasPrefix(line, "    workflow ")
+		if o.width > 0 && runewidth.StringWidth(strings.TrimRight(line, "\n")) > o.width && !pasted {
+			t.Errorf("workflow %s: a line is wider than %d: %q", strings.Join(args, " "), o.width, line)
+		}
+	}
+	return got.stdout
+}
+
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	url := fixture(t).URL()
@@ -70,6 +95,18 @@ func TestGolden(t *testing.T) {
 	for _, id := range []string{"order 11", "order 14", "order 16"} {
 		golden(t, id+".json", timeless(printed(t, url, "show", id, "--json")))
 	}
+	narrow := console{url: url, width: 80}
+	golden(t, "runs 80", timeless(narrow.printed(t, "runs", "--status", "failed,cancelled")))
+	golden(t, "order 11 80", strings.Split(timeless(narrow.printed(t, "show", "order 11")), "\n  goroutine ")[0])
+	for _, id := range []string{"order 11", "order 17"} {
+		golden(t, "why "+id, timeless(narrow.printed(t, "why", id)))
+	}
+	narrow.printed(t, "why")
+	golden(t, "why", timeless(printed(t, url, "why")))
+	for _, id := range []string{"order 10", "order 12", "order 14", "order 16", "order 19"} {
+		golden(t, "why "+id, timeless(printed(t, url, "why", id)))
+	}
+	golden(t, "why order 16.json", timeless(printed(t, url, "why", "order 16", "--json")))
 	if diff := cmp.Diff(printed(t, url, "show", "order 11", "--json"), printed(t, url, "show", "--schema", "workflows", "--json", "order 11")); diff != "" {
 		t.Errorf("show with flags first:\n%s", diff)
 	}
@@ -83,7 +120,8 @@ func lists(t *testing.T, url string) {
 	for flags, want := range map[string]string{
 		"": all, "--limit 2": "19 18", "--limit=5000": all,
 		"--status failed": "13 11", "--status failed,cancelled": "15 14 13 11", "--status running --status pending": "19 17",
-		"--workflow take-order": "11 10", "--workflow take-order --status running": "",
+		"--workflow take-order": "11 10", "--older 99d --newer 101d --workflow take-order": "11 10",
+		"--suspended-for by_hand": "18",
 	} {
 		var runs []struct{ ID string }
 		if err := json.Unmarshal([]byte(printed(t, url, append([]string{"runs", "--json"}, strings.Fields(flags)...)...)), &runs); err != nil {
@@ -100,8 +138,8 @@ func lists(t *testing.T, url string) {
 	if got := printed(t, url, "runs", "--limit", "4"); !strings.HasSuffix(got, "\nOlder runs are left out; --limit 8 shows as many again.\n") {
 		t.Errorf("a part of the runs:\n%s", got)
 	}
-	if got := printed(t, url, "runs", "--status=completed", "--workflow=none"); !strings.HasPrefix(got, "RUN ") || strings.Count(got, "\n") != 1 {
-		t.Errorf("no runs:\n%s", got)
+	if got := invoke(t.Context(), url, "runs", "--status=completed", "--workflow=none"); got.code != exitNothing || got.stdout != "" {
+		t.Errorf("no runs: exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 }
 
@@ -189,18 +227,26 @@ func TestRunsAndShowRefuse(t *testing.T) {
 		code      int
 		want      string
 	}{
-		{migrated, "show nothing", exitFailed, `workflow: get run "nothing": run not found`},
+		{migrated, "show nothing", exitNothing, `workflow: get run "nothing": run not found`},
 		{migrated, "show", exitUsage, "a run is missing"},
 		{migrated, "show --json", exitUsage, "a run is missing"},
 		{migrated, "show one two", exitUsage, `"two" is one word too many`},
-		{migrated, "show --json one two", exitUsage, `"one" is one word too many`},
-		{migrated, "show one --jsn", exitUsage, "not defined: -jsn"},
+		{migrated, "show --json one two", exitUsage, `"two" is one word too many`},
+		{migrated, "show one --jsn", exitUsage, "unknown flag: --jsn"},
 		{migrated, "show " + strings.Repeat("x", 256), exitUsage, "at most 255"},
 		{migrated, "runs all", exitUsage, `"all" is one word too many`},
 		{migrated, "runs --status done", exitUsage, `"done" is no status: use pending, running, suspended, completed, failed or cancelled, or several`},
 		{migrated, "runs --status failed,", exitUsage, `"" is no status`},
 		{migrated, "runs --limit 0", exitUsage, "at least 1"},
-		{migrated, "runs --limit many", exitUsage, `invalid value "many"`},
+		{migrated, "runs --limit many", exitUsage, `invalid argument "many"`},
+		{migrated, "runs --status failed", exitNothing, "no run matches"},
+		{migrated, "runs --suspended-for fun", exitUsage, "use time, signal, children, blocked or by_hand"},
+		{migrated, "runs --newer yesterday", exitUsage, "an age such as 90s, 2h or 30d"},
+		{migrated, "runs --newer -1h", exitUsage, "an age such as"},
+		{migrated, "runs --attribute customer", exitUsage, "want NAME=VALUE"},
+		{migrated, "why nothing", exitNothing, "run not found"},
+		{migrated, "why nothing --status failed", exitUsage, "leave out the runs or the filters"},
+		{migrated, "why --queue none", exitNothing, "no run matches"},
 		{migrated, "runs --schema other", exitFailed, "workflow migrate up"},
 		{empty, "show one", exitFailed, "workflow migrate up"},
 		{"postgres://u:hunter2@127.0.0.1:1/d", "runs", exitFailed, "connect"},
@@ -209,13 +255,13 @@ func TestRunsAndShowRefuse(t *testing.T) {
 	for _, test := range tests {
 		got := invoke(t.Context(), test.url, strings.Fields(test.args)...)
 		if got.code != test.code || got.stdout != "" || !strings.Contains(got.stderr, test.want) ||
-			strings.Contains(got.stderr, "Usage: ") != (test.code == exitUsage) || strings.Contains(got.stderr, "hunter2") {
+			strings.Contains(got.stderr, "--help") != (test.code == exitUsage) || strings.Contains(got.stderr, "hunter2") {
 			t.Errorf("workflow %s: exit code %d, want %d and %q\n%s%s", test.args, got.code, test.code, test.want, got.stdout, got.stderr)
 		}
 	}
 	for _, command := range []string{"runs", "show"} {
 		got := invoke(t.Context(), "", command, "-h")
-		if got.code != exitOK || !strings.Contains(got.stdout, "Usage: workflow "+command) || !strings.Contains(got.stdout, "--json  ") {
+		if got.code != exitOK || !strings.Contains(got.stdout, "  workflow "+command) || !strings.Contains(got.stdout, "--json  ") {
 			t.Errorf("%s -h: exit code %d\n%s", command, got.code, got.stdout)
 		}
 	}

@@ -1,56 +1,104 @@
 package main
 
 import (
-	"errors"
-	"flag"
+	"cmp"
+	"context"
+	"database/sql"
 	"fmt"
-	"io"
 	"strings"
+	"time"
 
+	"github.com/lib/pq"
+	"github.com/spf13/cobra"
+
+	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/migrations"
 )
 
-// target is the flags of a command that works on one schema of one database.
-type target struct {
-	*flag.FlagSet
-	usage  string
-	url    *string
-	schema *string
-}
+// target is the schema of a database that a command works on.
+type target struct{ url, schema string }
 
-func newTarget(name, usage string) *target {
-	t := &target{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), usage: usage}
-	t.SetOutput(io.Discard)
+func (t *target) add(root *cobra.Command) {
 	// The default is looked up later: here it would be part of the help text, password and all.
-	t.url = t.String("database-url", "", "the database's `URL` (default $DATABASE_URL)")
-	t.schema = t.String("schema", migrations.DefaultSchema, "the `name` of the schema that holds the tables")
-	return t
+	root.PersistentFlags().StringVar(&t.url, "database-url", "", "the database's `URL` (default $DATABASE_URL)")
+	root.PersistentFlags().StringVar(&t.schema, "schema", migrations.DefaultSchema, "the `name` of the schema that holds the tables")
 }
 
-// parse reads the flags. The error is the user's, or flag.ErrHelp.
-func (t *target) parse(args []string) error {
-	if err := t.Parse(args); err != nil {
+// connector returns the way to the database. What is wrong with an address is not told in detail, since the driver quotes it and there
+// may be a password in it.
+func (c *cli) connector() (*pq.Connector, error) {
+	if err := migrations.ValidateSchema(c.target.schema); err != nil {
+		return nil, wrongUsage("--schema: %s", strings.TrimPrefix(err.Error(), "migrations: "))
+	}
+	url := cmp.Or(c.target.url, c.getenv("DATABASE_URL"))
+	if url == "" {
+		return nil, wrongUsage("no database: set --database-url or DATABASE_URL")
+	}
+	connector, err := pq.NewConnector(url)
+	if err != nil {
+		return nil, wrongUsage("the database URL cannot be read: " +
+			"want postgres://user:password@host:port/database?sslmode=…, special characters percent-encoded")
+	}
+	return connector, nil
+}
+
+// onDatabase does work on the database.
+func (c *cli) onDatabase(work func(*sql.DB) error) error {
+	connector, err := c.connector()
+	if err != nil {
 		return err
 	}
-	if t.NArg() > 0 {
-		return fmt.Errorf("%q is one word too many", t.Arg(0))
-	}
-	if err := migrations.ValidateSchema(*t.schema); err != nil {
-		return errors.New("--schema: " + strings.TrimPrefix(err.Error(), "migrations: "))
-	}
-	return nil
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	return work(db)
 }
 
-// help returns the usage and the flags, which are shown with two dashes and taken with one as well.
-func (t *target) help() string {
-	var b strings.Builder
-	b.WriteString(t.usage + "\nFlags:\n")
-	t.VisitAll(func(f *flag.Flag) {
-		kind, usage := flag.UnquoteUsage(f)
-		if f.DefValue != "" && f.DefValue != "false" && !strings.Contains(usage, "(default") {
-			usage += " (default " + f.DefValue + ")"
+// onService does work with the front door to the schema.
+func (c *cli) onService(ctx context.Context, work func(context.Context, *workflow.Service) error) error {
+	return c.onDatabase(func(db *sql.DB) error {
+		service, err := workflow.New(workflow.Config{DB: db, Schema: c.target.schema})
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(&b, "  --%-20s %s\n", f.Name+" "+kind, usage)
+		defer service.Close()
+		if c.clock == nil {
+			if c.clock, err = clockOf(ctx, db); err != nil {
+				return err
+			}
+			defer func() { c.clock = nil }()
+		}
+		return work(ctx, service)
 	})
-	return b.String()
+}
+
+// clockOf returns the database's clock, asked once: ages and bounds are told by it, as all times in the tables are.
+func clockOf(ctx context.Context, db *sql.DB) (func() time.Time, error) {
+	var now time.Time
+	if err := db.QueryRowContext(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return nil, fmt.Errorf("ask the database: %w", err)
+	}
+	asked := time.Now()
+	return func() time.Time { return now.Add(time.Since(asked)) }, nil
+}
+
+// command is a command line to paste, on the same schema.
+func (c *cli) command(words ...string) string {
+	if c.target.schema != migrations.DefaultSchema {
+		words = append(words, "--schema", c.target.schema)
+	}
+	for i, word := range words {
+		words[i] = quoted(word)
+	}
+	return "workflow " + strings.Join(words, " ")
+}
+
+// quoted is a word as a shell reads it.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -119,7 +119,7 @@ func byHistory(claimed []store.ClaimedRun) [][]store.ClaimedRun {
 	parts := make([][]store.ClaimedRun, 2, 3)
 	for _, c := range claimed {
 		switch {
-		case c.Blocked:
+		case c.Blocked():
 			parts = append(parts, []store.ClaimedRun{c})
 		case c.Begun:
 			parts[1] = append(parts[1], c)

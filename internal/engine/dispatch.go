@@ -49,12 +49,13 @@ func newDispatch(st *store.Store, config Config, observer *write.Observer) *disp
 
 // Create inserts a pending run through a store, which may be bound to a transaction of the caller's, or returns the one that is there.
 func (e *Engine) Create(ctx context.Context, on *store.Store, run store.NewRun) (store.Run, error) {
+	e.inject(ctx, &run)
 	if e.dispatch == nil {
-		return on.CreateRun(ctx, run)
+		return e.create(ctx, on, run)
 	}
 	var created store.Run
 	err := e.dispatch.insert(ctx, on, run, func(ctx context.Context, on *store.Store, run store.NewRun) (id string, err error) {
-		created, err = on.CreateRun(ctx, run)
+		created, err = e.create(ctx, on, run)
 		return created.ID, err
 	})
 	return created, err
@@ -74,7 +75,7 @@ func (e *Engine) startDispatched(ctx context.Context, run store.NewRun) (id stri
 			id, _, err = e.start(ctx, run, nil)
 			return id, err
 		}
-		created, err := on.CreateRun(ctx, run)
+		created, err := e.create(ctx, on, run)
 		id = created.ID
 		return id, err
 	})

@@ -89,8 +89,8 @@ func (w *worker) duties(expiry <-chan time.Duration) []*duty {
 func (w *worker) takeOver(ctx context.Context) error {
 	lease, id := w.lease.current()
 	taken, err := w.store.TakeOver(ctx, id)
-	if n := taken.Pending + int64(len(taken.Doomed)); n > 0 {
-		w.engine.observer.Observe(write.Event{Kind: write.RunsTakenOver, Count: n})
+	w.tellTakenOver(taken)
+	if len(taken.Pending)+len(taken.Doomed) > 0 {
 		w.engine.tellWork()
 		w.lookAgain()
 	}

@@ -29,7 +29,7 @@ func TestDutyComesEarly(t *testing.T) {
 		}}
 		ctx, stop := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer stop()
-		go d.keep(ctx, write.NewObserver(slog.New(slog.DiscardHandler)))
+		go d.keep(ctx, write.NewObserver(slog.New(slog.DiscardHandler), nil))
 		for n := range 60 { // told at different moments between two turns
 			at := time.Duration(n)*17*time.Second + 3*time.Second
 			time.Sleep(at - time.Since(began))

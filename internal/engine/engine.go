@@ -36,6 +36,7 @@
 //	execute.go     executes a run that it has brought
 //	notices.go     what this process tells others, and hears of them
 //	hearing.go     what a worker does about it, and how soon (in part pure)
+//	starting.go    what an observer is told of runs that start
 //	alarms.go      looks when a run is due, while polls are rare
 package engine
 
@@ -68,9 +69,10 @@ type Config struct {
 	Version      string
 	Serve        []string // queues whose runs are executed here, [NoQueue] for runs without one; none: all of them
 	Logger       *slog.Logger
-	Says         write.Says    // what a run waits for whose result has not come in time
-	Dispatcher   Dispatcher    // nil: runs are claimed
-	Redispatch   time.Duration // after which a run of which nothing came is announced again
+	Observer     write.Listener // of the application; nil: none
+	Says         write.Says     // what a run waits for whose result has not come in time
+	Dispatcher   Dispatcher     // nil: runs are claimed
+	Redispatch   time.Duration  // after which a run of which nothing came is announced again
 
 	Retention time.Duration // finished runs go that ended longer ago; 0: none
 
@@ -116,7 +118,7 @@ func New(st *store.Store, config Config) *Engine {
 	if err != nil { // it is only shown
 		host = ""
 	}
-	observer := write.NewObserver(config.Logger)
+	observer := write.NewObserver(config.Logger, config.Observer)
 	e := &Engine{
 		store: st, config: config, observer: observer, dispatch: newDispatch(st, config, observer),
 		holds: holds, writer: write.NewWriter(st, config.Timeout),
@@ -215,6 +217,7 @@ func (e *Engine) Woken(runID string) {
 // Cancelled stops the run here if this process executes it; another one learns of it with its next heartbeat, if it is not told.
 func (e *Engine) Cancelled(runID string) {
 	e.heardHere(runID)
+	e.observer.Observe(write.Event{Kind: write.RunCancelled, RunID: runID})
 	e.tell.Tell(notify.Message{Lost: []string{runID}})
 	e.holds.Lose(store.Owned{RunID: runID}, store.ErrRunLost)
 }
@@ -255,7 +258,11 @@ func (e *Engine) Close(err error) {
 	e.signals.Close()
 	e.tell.Close()
 	e.ears.Close()
+	e.observer.Settle(settleObserver)
 }
+
+// settleObserver is how long Close lets the application's observer be told of what has happened.
+const settleObserver = time.Second
 
 func (e *Engine) known() []string {
 	e.mu.Lock()

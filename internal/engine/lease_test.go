@@ -14,7 +14,7 @@ import (
 
 // heldLease is a lease of 30 s, without a database.
 func heldLease(id string) *lease {
-	l := newLease(context.Background(), 30*time.Second, write.NewObserver(slog.New(slog.DiscardHandler)))
+	l := newLease(context.Background(), 30*time.Second, write.NewObserver(slog.New(slog.DiscardHandler), nil))
 	l.hold(id, time.Now())
 	return l
 }
@@ -83,7 +83,7 @@ func TestLeaseIsFreeWhileItsEndIsLogged(t *testing.T) {
 		if free = l.mu.TryLock(); free {
 			l.mu.Unlock()
 		}
-	}}))
+	}}), nil)
 	l.lose("w")
 	if !asked || !free {
 		t.Errorf("asked %t, free %t; want both", asked, free)

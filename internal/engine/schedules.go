@@ -94,6 +94,9 @@ func (k *timekeeper) tickOne(ctx context.Context, schedule store.DueSchedule, no
 		return nil
 	}
 	t.Version, t.Dispatched = w.config.Version, w.engine.dispatch.children()
+	if !t.At.IsZero() {
+		t.Trace = w.engine.observer.Inject(ctx, startEvent(schedule, t))
+	}
 	ticked, err := w.store.Tick(ctx, t)
 	if err != nil || ticked.Kept {
 		return err
@@ -122,6 +125,9 @@ func (e *Engine) ticked(schedule store.DueSchedule, t store.Tick, ticked store.T
 	for _, id := range ticked.Cancelled {
 		e.Cancelled(id)
 	}
+	if ticked.Started {
+		e.observer.Observe(startEvent(schedule, t))
+	}
 	switch {
 	case !ticked.Started:
 	case t.Delay > 0:
@@ -129,6 +135,11 @@ func (e *Engine) ticked(schedule store.DueSchedule, t store.Tick, ticked store.T
 	default:
 		e.Created(schedule.Queue, schedule.Workflow)
 	}
+}
+
+// startEvent is that of the run that a tick starts.
+func startEvent(schedule store.DueSchedule, t store.Tick) write.Event {
+	return write.Event{Kind: write.RunStarted, RunID: t.RunID, Workflow: schedule.Workflow, Queue: schedule.Queue}
 }
 
 // plan says what is to be done about a schedule that is due: of the ticks that have come the newest gets a run, unless it is too old. Pure,
@@ -175,6 +186,7 @@ func (e *Engine) Trigger(ctx context.Context, on *store.Store, name string) (run
 	}
 	t := store.Tick{
 		At: now, RunID: name + "/" + unique.String(), Version: e.config.Version, Dispatched: e.dispatch.children(),
+		Trace: e.observer.Inject(ctx, write.Event{Kind: write.RunStarted, RunID: name + "/" + unique.String()}),
 	}
 	schedule, ticked, err := on.Trigger(ctx, name, t)
 	return t.RunID, func() { e.ticked(schedule, t, ticked) }, err

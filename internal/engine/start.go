@@ -15,6 +15,7 @@ import (
 // process works, knows the workflow and has a free slot, and comes with a hold then; else it waits for whoever claims it
 // first. A run of a queue always waits for that: a claim alone knows what its limits allow.
 func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *write.Hold, err error) {
+	e.inject(ctx, &run)
 	if e.dispatch != nil {
 		id, err = e.startDispatched(ctx, run)
 		return id, nil, err
@@ -24,6 +25,7 @@ func (e *Engine) Start(ctx context.Context, run store.NewRun) (id string, hold *
 
 // StartPending is Start for a run that has to be claimed even here: its function must get the input as the database has it.
 func (e *Engine) StartPending(ctx context.Context, run store.NewRun) (id string, err error) {
+	e.inject(ctx, &run)
 	if e.dispatch != nil {
 		return e.startDispatched(ctx, run)
 	}
@@ -49,17 +51,21 @@ func (e *Engine) start(ctx context.Context, run store.NewRun, here *worker) (id 
 
 	place := here.takePlace(&run)
 	outcome, err := send(ctx, run)
+	created := err == nil && outcome == store.Written
+	if created {
+		e.tellStarted(run)
+	}
 	if place != nil {
-		if err == nil && outcome == store.Written {
+		if created {
 			return run.ID, place.fill(run), nil
 		}
 		place.giveUp() // if it was inserted all the same, it is released as owned and not held
 	}
-	if err == nil && outcome != store.Written { // a run with this id or key exists
+	if err == nil && !created { // a run with this id or key exists
 		run.Owner = ""
-		var created store.Run
-		if created, err = e.store.CreateRun(ctx, run); err == nil {
-			run.ID = created.ID
+		var found store.Run
+		if found, err = e.create(ctx, e.store, run); err == nil {
+			run.ID = found.ID
 		}
 	}
 	switch {
@@ -138,7 +144,7 @@ func (p *place) fill(run store.NewRun) *write.Hold {
 		p.worker.release(store.Owned{RunID: run.ID, Epoch: 1}, NoQueue, 0)
 		return nil
 	}
-	claimed := store.ClaimedRun{Owned: store.Owned{RunID: run.ID, Epoch: 1}, Workflow: run.Workflow, Input: run.Input}
+	claimed := store.ClaimedRun{Owned: store.Owned{RunID: run.ID, Epoch: 1}, Workflow: run.Workflow, Input: run.Input, Trace: run.Trace}
 	if run.Deadline > 0 {
 		claimed.Deadline = &run.Deadline
 	}

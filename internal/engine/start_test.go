@@ -10,7 +10,7 @@ import (
 
 // idleWorker is a worker with slots, without a database.
 func idleWorker(free int) *worker {
-	e := &Engine{holds: write.NewHolds(), observer: write.NewObserver(slog.New(slog.DiscardHandler))}
+	e := &Engine{holds: write.NewHolds(), observer: write.NewObserver(slog.New(slog.DiscardHandler), nil)}
 	return &worker{engine: e, wake: make(chan struct{}, 1), slots: slots{free: free}}
 }
 

@@ -272,6 +272,7 @@ func (w *worker) executeIn(
 	}
 	w.functions.Add(1)
 	w.begun.Add(1)
+	w.tellClaimed(&claimed)
 	go r.Execute(lease, func() {
 		holds.Leave(hold)
 		w.leaveSuspect(hold)

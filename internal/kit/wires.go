@@ -17,6 +17,7 @@ type Wires struct {
 	opened atomic.Int64
 	lose   atomic.Bool
 	gate   atomic.Pointer[chan struct{}]
+	held   atomic.Int64
 }
 
 // Dial opens a connection, as lib/pq's Dialer.
@@ -61,6 +62,9 @@ func (w *Wires) Freeze(t testing.TB) (thaw func()) {
 	return thaw
 }
 
+// Held returns how many answers are kept back.
+func (w *Wires) Held() int64 { return w.held.Load() }
+
 type wire struct {
 	net.Conn
 	of *Wires
@@ -80,7 +84,9 @@ func (w *wire) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if gate := w.of.gate.Load(); gate != nil {
+		w.of.held.Add(1)
 		<-*gate
+		w.of.held.Add(-1)
 	}
 	return n, err
 }

@@ -3,6 +3,7 @@ package pg
 import (
 	"encoding/json"
 	"fmt"
+	"unsafe"
 )
 
 // JSONB scans a nullable JSONB column: nil is SQL NULL, the text null is JSON null.
@@ -24,10 +25,10 @@ func (j *JSONB) Scan(value any) error {
 }
 
 // JSON returns a payload as a statement's argument: NULL for nil. Drivers take JSON as a string; []byte they would send as
-// bytea.
+// bytea. The string is the payload's own memory, since payloads may be large; nobody changes one that was encoded.
 func JSON(payload json.RawMessage) any {
 	if payload == nil {
 		return nil
 	}
-	return string(payload)
+	return unsafe.String(unsafe.SliceData(payload), len(payload))
 }

@@ -80,6 +80,9 @@ func (d *Database) AccessURL(t testing.TB, a Access) string {
 		if d.role {
 			t.Fatalf("pgtest: access %s as a role: PgBouncer logs everybody in as the server's user here", a.Name)
 		}
+		if d.server.own {
+			t.Fatalf("pgtest: access %s on a server of Alone: PgBouncer leads to the other", a.Name)
+		}
 		p := pooler(t, a)
 		u.Host, u.User = p.Addr, url.User(d.url.User.Username())
 		params = p.params(a)

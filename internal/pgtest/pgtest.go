@@ -6,8 +6,8 @@
 //		…
 //	}
 //
-// [New] clones a template in which the workflow tables exist already, [Empty] gives an empty database. Both
-// are dropped when the test ends. [Accesses] are the ways to reach a database that the library supports,
+// [New] clones a template in which the workflow tables exist already, [Empty] gives an empty database, [Alone] does as New on a server
+// that no other process writes to. All are dropped when the test ends. [Accesses] are the ways to reach a database that the library supports,
 // each driver directly and through PgBouncer.
 //
 // The server is the one that the wrapper command (with-postgres, which make uses) started for the whole run.
@@ -47,6 +47,8 @@ type instance struct {
 	template func() (string, error)
 	// server keeps a server of our own alive: its pipe must stay reachable.
 	server *server.Server
+	// own says that it is the one of Alone.
+	own bool
 }
 
 // shared finds or starts the server on first use.

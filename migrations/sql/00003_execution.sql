@@ -55,7 +55,7 @@ COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.unique_key    IS '
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.parent_id     IS 'Run that started this one; no foreign key, since it may be deleted first. Not used yet.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.parent_step   IS 'Step of the parent that this run stands for. Not used yet.';
 COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.version       IS 'Version of the application that started the run, as it calls itself: a label.';
-COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.meta          IS 'What came with the start besides the input, such as a trace context; never changed. Not used yet.';
+COMMENT ON COLUMN ${WORKFLOW_SCHEMA:-workflows}.workflow_runs.meta          IS 'What came with the start besides the input, such as a trace context (trace); never changed.';
 
 -- Claim: what can run now or later, by what a worker knows. Finished runs are not in it.
 CREATE INDEX workflow_runs_runnable ON ${WORKFLOW_SCHEMA:-workflows}.workflow_runs (workflow, run_at)

@@ -20,6 +20,8 @@ type attempt struct {
 	number  int // from 1
 	started time.Time
 	context attemptContext
+	span    *write.Span
+	entered bool             // somebody was told that it began, and not how it ended
 	row     store.Checkpoint // room for the record of a success
 	ctx     context.Context  // while the application has it, nil before and after; guarded, as what follows, by the run's mu
 	reports
@@ -54,6 +56,7 @@ func (s *step) attempt(ctx context.Context, o *Options, once try) error {
 			_ = a.fail(o, errExited)
 			s.call.interrupt(errAgain)
 		}
+		a.leave()
 		s.call.done(a)
 	}()
 	if err := a.mark(); err != nil {
@@ -88,12 +91,12 @@ func (a *attempt) failed(o *Options, err error) error {
 func (a *attempt) once(ctx context.Context, o *Options, once try) (*record, error) {
 	a.context.begin(ctx, a, o.Timeout)
 	defer a.context.end()
-	recorded, err := once(&a.context, a)
+	recorded, err := once(a.enter(), a)
 	if err != nil {
 		return nil, a.blame(err, context.Cause(&a.context))
 	}
 	if a.call.run.env.Observer.Wants(write.StepSucceeded) {
-		a.tell(write.Event{Kind: write.StepSucceeded, Attempt: a.number, Took: time.Since(a.started)})
+		a.tellOver(write.Event{Kind: write.StepSucceeded})
 	}
 	return recorded, nil
 }
@@ -270,11 +273,11 @@ func (a *attempt) fail(o *Options, failed *failure) error {
 		before = &store.Step{Attempts: a.recorded.Attempts}
 	}
 	a.remember(newRecord(row.Step(before)))
-	event := write.Event{Kind: write.StepFailed, Attempt: a.number, Attempts: row.Policy.MaxAttempts, Took: row.Took, Err: row.Err}
+	event := write.Event{Kind: write.StepFailed, Attempts: row.Policy.MaxAttempts, Err: row.Err}
 	if row.RetryIn != nil {
 		event.Kind, event.Next = write.StepRetried, *row.RetryIn
 	}
-	a.tell(event)
+	a.tellOver(event)
 	return nil
 }
 

@@ -72,6 +72,9 @@ func Await(ctx context.Context, w Wait) (json.RawMessage, error) {
 		return nil, err
 	}
 	defer s.leave()
+	if err := s.recall(); err != nil {
+		return nil, err
+	}
 	if w.Signal == "" {
 		w.Signal = string(w.Kind) + ":" + s.key
 	}
@@ -80,6 +83,7 @@ func Await(ctx context.Context, w Wait) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
+	defer s.forget()
 	return s.outcome()
 }
 
@@ -165,11 +169,15 @@ func Poll(ctx context.Context, name, signal string) (payload json.RawMessage, fo
 		return nil, false, err
 	}
 	defer s.leave()
+	if err := s.recall(); err != nil {
+		return nil, false, err
+	}
 	for s.recorded == nil {
 		if err := s.poll(ctx, signal); err != nil {
 			return nil, false, err
 		}
 	}
+	defer s.forget()
 	payload, err = s.outcome()
 	return payload, s.recorded.SignalSeq > 0, err
 }

@@ -57,7 +57,7 @@ func (r *Run) newCall(before *call) *call {
 	if before != nil {
 		c.patience = min(2*before.patience, maxPatience)
 	}
-	c.ctx, c.interrupt = context.WithCancelCause(r.own)
+	c.ctx, c.interrupt = context.WithCancelCause(r.around)
 	c.root = &scope{call: c}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -58,6 +58,7 @@ func Call(ctx context.Context, name string, c Children) (Child, error) {
 	if err := s.callChildren(ctx, c, oneChild); err != nil {
 		return Child{}, err
 	}
+	defer s.forget()
 	recorded := s.recorded
 	child := Child{RunID: recorded.ChildID, Status: store.RunCompleted, Output: recorded.Result, Step: s.key}
 	if recorded.Status == store.StepFailed {
@@ -86,6 +87,7 @@ func CallAll(ctx context.Context, name string, c Children) ([]Child, error) {
 	if err := s.callChildren(ctx, c, allChildren); err != nil {
 		return nil, err
 	}
+	defer s.forget()
 	result, err := s.outcome()
 	if err != nil {
 		return nil, err
@@ -139,6 +141,9 @@ func sameRequest(a, b json.RawMessage) bool {
 
 // callChildren starts the children of the step, unless it has, and waits until it has ended.
 func (s *step) callChildren(ctx context.Context, c Children, ended func([]store.Run, []string) *store.Take) error {
+	if err := s.recall(); err != nil {
+		return err
+	}
 	if s.unopened() {
 		if err := s.start(ctx, c); err != nil {
 			return err
@@ -196,7 +201,7 @@ func (s *step) start(ctx context.Context, c Children) error {
 	row := &store.Schedule{Request: c.request, Children: &store.Children{
 		Workflow: c.Workflow, Place: c.Place, Version: r.env.Version, IDs: s.childIDs(len(c.Inputs)), Inputs: c.Inputs,
 		Delay: c.Delay, Deadline: c.Deadline, Depth: r.depth + 1, Abandoned: c.Abandoned, Awaited: awaited,
-		Dispatched: r.env.Dispatched,
+		Dispatched: r.env.Dispatched, Trace: r.inject(ctx, c),
 	}}
 	if awaited {
 		r.mu.Lock()
@@ -206,6 +211,7 @@ func (s *step) start(ctx context.Context, c Children) error {
 	if err := s.schedule(ctx, row); err != nil {
 		return err
 	}
+	r.tellStarted(c, row.Children.IDs)
 	if c.Delay == 0 {
 		r.env.Created(c.Place.Queue, len(c.Inputs))
 	} else {

@@ -33,7 +33,7 @@ func (r *Run) writeEnd(output json.RawMessage, failure *store.Error) {
 	if failure != nil {
 		event = write.Event{Kind: write.RunFailed, Err: final.Err, Step: failure.Step}
 	}
-	r.tell(event)
+	r.tellOver(event)
 	r.settle(final)
 	if r.awaited != "" {
 		r.env.ChildEnded(r.parentID, r.awaited)
@@ -111,7 +111,7 @@ func (r *Run) block(problem *store.Error) {
 	case expired:
 		r.end(nil, problem)
 	default:
-		r.tell(write.Event{Kind: write.RunBlocked, Err: problem})
+		r.tellOver(write.Event{Kind: write.RunBlocked, Err: problem})
 		r.settle(nil)
 	}
 }
@@ -170,12 +170,12 @@ func (r *Run) park(c *call) (again bool) {
 		r.Woken()
 		return true
 	default:
-		event := write.Event{Kind: write.RunParked, WaitsFor: row.WaitsFor}
+		event := write.Event{Kind: write.RunParked, Reason: row.For, WaitsFor: row.WaitsFor}
 		if row.WakeIn != nil {
 			event.Next = *row.WakeIn
 			r.env.Due(event.Next)
 		}
-		r.tell(event)
+		r.tellOver(event)
 		r.settle(nil)
 		if r.unsure() { // it came for the parked run before anybody here knew that it is parked
 			r.env.Created(r.queue, 1)
@@ -188,9 +188,9 @@ func (r *Run) park(c *call) (again bool) {
 func (r *Run) release(cause error, delay time.Duration) {
 	defer r.settle(nil)
 	if errors.Is(cause, store.ErrRunLost) {
-		r.tell(write.Event{Kind: write.RunLost})
+		r.tellOver(write.Event{Kind: write.RunLost})
 		return
 	}
-	r.tell(write.Event{Kind: write.RunHandedBack, Err: cause})
+	r.tellOver(write.Event{Kind: write.RunHandedBack, Err: cause})
 	r.env.Release(r.owned, r.queue, delay)
 }

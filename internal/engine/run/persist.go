@@ -73,9 +73,3 @@ func (r *Run) repeat(op string, do func(context.Context) error) error {
 		write.Wait(r.own, nil, pause)
 	}
 }
-
-// tell observes an event of this run.
-func (r *Run) tell(e write.Event) {
-	e.RunID, e.Workflow = r.id, r.workflow
-	r.env.Observer.Observe(e)
-}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/engine/write"
@@ -66,10 +67,14 @@ type Run struct {
 	body     Body
 
 	crashLoop bool // too many have
+	trace     store.Trace
+	began     time.Time // here
 	env       *Env
 
 	own     context.Context
 	loseOwn context.CancelCauseFunc
+	around  context.Context // of its function's calls: own, and what a tracer has added
+	span    atomic.Pointer[write.Span]
 	settled func(final *store.Run) // tells the worker, once, that the run is over here
 	ended   sync.Once              // somebody writes how the run ends; others wait for that
 
@@ -92,16 +97,24 @@ func New(env *Env, claimed store.ClaimedRun, body Body, history store.History, s
 		id: claimed.RunID, workflow: claimed.Workflow, input: claimed.Input, queue: claimed.Queue, deadline: claimed.Deadline,
 		owned: claimed.Owned, suspect: claimed.Suspect(), crashLoop: claimed.CrashLoop(),
 		parentID: claimed.ParentID, awaited: claimed.ParentStep, depth: claimed.Depth, inbox: newInbox(claimed.WakeSeq, history),
-		body: body, env: env, settled: settled,
+		trace: claimed.Trace,
+		body:  body, env: env, settled: settled,
 		recorded: make(map[string]*record, len(history.Steps)),
 	}
 	now := time.Now()
 	records := make([]record, len(history.Steps))
 	for i := range history.Steps {
-		records[i] = recordOf(&history.Steps[i], now)
-		r.recorded[records[i].Name] = &records[i]
+		loaded := &records[i]
+		*loaded = recordOf(&history.Steps[i], now)
+		if loaded.isLarge() { // on its own, to be forgotten on its own
+			alone := *loaded
+			loaded.Result, loaded = nil, &alone
+		}
+		r.recorded[loaded.Name] = loaded
 	}
+	r.began = now
 	r.own, r.loseOwn = context.WithCancelCause(base(r.deadline, now))
+	r.around = r.own
 	return r
 }
 
@@ -134,7 +147,7 @@ func (r *Run) Lose(cause error) {
 	}
 	r.loseOwn(cause)
 	if r.settle(nil) && lost {
-		r.tell(write.Event{Kind: write.RunLost})
+		r.tellOver(write.Event{Kind: write.RunLost})
 	}
 }
 
@@ -171,6 +184,7 @@ func (r *Run) Execute(lease context.Context, left func()) {
 		stop()
 		r.loseOwn(nil)
 		r.settle(nil)
+		r.endSpan(write.Event{Kind: write.RunLost}) // unless it was told what became of it
 		left()
 	}
 	if doomed := r.doomed(); doomed != nil {
@@ -183,6 +197,7 @@ func (r *Run) Execute(lease context.Context, left func()) {
 		ended := leave
 		leave = func() { timer.Stop(); ended() }
 	}
+	r.beginSpan()
 	r.loop(leave)
 }
 

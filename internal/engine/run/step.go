@@ -7,7 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/sqlworkflow/workflow/internal/engine/write"
 	"github.com/sqlworkflow/workflow/store"
 )
 
@@ -126,10 +125,4 @@ func (s *step) remember(recorded *record) {
 	s.call.run.mu.Lock()
 	defer s.call.run.mu.Unlock()
 	s.call.run.recorded[s.key] = s.recorded
-}
-
-// tell observes an event of the step.
-func (s *step) tell(e write.Event) {
-	e.Step = s.key
-	s.call.run.tell(e)
 }

@@ -36,7 +36,7 @@ func TestBackoff(t *testing.T) {
 
 // timedRun is a run without a database.
 func timedRun() *Run {
-	env := &Env{ParkAfter: 5 * time.Second, Observer: write.NewObserver(slog.New(slog.DiscardHandler))}
+	env := &Env{ParkAfter: 5 * time.Second, Observer: write.NewObserver(slog.New(slog.DiscardHandler), nil)}
 	claimed := store.ClaimedRun{Owned: store.Owned{RunID: "r", Epoch: 1}, Workflow: "w"}
 	return New(env, claimed, nil, store.History{}, func(*store.Run) {})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -35,9 +36,12 @@ type Ears interface {
 // Says tells in a sentence what a run waits for.
 type Says func(store.Whereabouts) string
 
-// An Awaiter tells callers how runs ended. Runs that end in this process are told at once and cost no query. All others are
-// looked up when somebody begins to wait for them and when they are heard of, those of many callers in one statement, and share one
-// poll, which is rare while others are heard. Its goroutine lives while there is somebody to tell.
+// An Awaiter tells callers how runs ended. Runs that complete in this process are told at once and cost no query. All others are
+// looked up when somebody begins to wait for them, when they have ended here and when they are heard of, those of many callers in one
+// statement, and share one poll, which is rare while others are heard. Its goroutine lives while there is somebody to tell.
+//
+// A failed or cancelled run may have been resumed before a caller asked, and this process learns of its end late: so only rows tell of
+// such an end, read after the caller asked.
 type Awaiter struct {
 	store *store.Store
 	holds *Holds
@@ -45,7 +49,8 @@ type Awaiter struct {
 	says  Says
 
 	mu      sync.Mutex
-	waiting map[string]map[chan answer]source // by run id
+	waiting map[string]map[chan answer]caller // by run id
+	looks   uint64                            // look-ups that were ever sent
 	polling bool
 	trouble error         // of the newest look-up; nil when it was answered
 	fresh   []string      // runs that are not looked up yet
@@ -64,6 +69,12 @@ const (
 	theRows               // the database alone
 )
 
+// A caller waits for the end of a run.
+type caller struct {
+	from  source
+	after uint64 // look-ups until then were sent before it came, and are no answer to it
+}
+
 type answer struct {
 	run store.Run
 	err error
@@ -72,22 +83,21 @@ type answer struct {
 // NewAwaiter returns an awaiter that knows of the runs that this process holds, and hears of others while somebody waits.
 func NewAwaiter(st *store.Store, holds *Holds, ears Ears, says Says) *Awaiter {
 	return &Awaiter{
-		store: st, holds: holds, ears: ears, says: says, waiting: make(map[string]map[chan answer]source),
+		store: st, holds: holds, ears: ears, says: says, waiting: make(map[string]map[chan answer]caller),
 		hurry: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
 
-// Await returns the run once it is finished. The hold, if there is one, is of an execution here. It knows the end of a run that is
-// completed already; a failed one may have been resumed since. When ctx ends first, the error says what the run was
-// waiting for, and why look-ups failed if they did.
+// Await returns the run once it is finished. The hold, if there is one, is of an execution here. When ctx ends first, the error says
+// what the run was waiting for, and why look-ups failed if they did.
 func (a *Awaiter) Await(ctx context.Context, id string, hold *Hold) (store.Run, error) {
-	if hold == nil || isClosed(hold.ended) && (hold.final == nil || hold.final.Status != store.RunCompleted) {
+	if hold == nil {
 		hold = a.holds.Find(id)
 	}
 	for ; hold != nil; hold = a.holds.Find(id) { // here again, perhaps
 		select {
 		case <-hold.ended:
-			if hold.final != nil {
+			if isCompleted(hold.final) {
 				return *hold.final, nil
 			}
 		case <-ctx.Done():
@@ -150,9 +160,9 @@ func (a *Awaiter) join(id string, told chan answer, from source) error {
 		return a.closed
 	}
 	if a.waiting[id] == nil {
-		a.waiting[id] = make(map[chan answer]source)
+		a.waiting[id] = make(map[chan answer]caller)
 	}
-	a.waiting[id][told] = from
+	a.waiting[id][told] = caller{from, a.looks}
 	a.look(id)
 	if !a.polling {
 		a.polling = true
@@ -181,12 +191,15 @@ func (a *Awaiter) part(id string, told chan answer) {
 	}
 }
 
+// isCompleted reports whether this is the end of a run that nobody can resume; nil is no end.
+func isCompleted(final *store.Run) bool { return final != nil && final.Status == store.RunCompleted }
+
 // Finished tells callers that a run has finished in this process.
 func (a *Awaiter) Finished(run *store.Run) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for told, from := range a.waiting[run.ID] {
-		if from == theRows {
+	for told, caller := range a.waiting[run.ID] {
+		if caller.from == theRows || !isCompleted(run) {
 			a.look(run.ID)
 			continue
 		}
@@ -218,12 +231,17 @@ func (a *Awaiter) HeardAll() {
 	}
 }
 
-// tell expects mu to be held. Each channel takes one answer, and is told once.
-func (a *Awaiter) tell(id string, answer answer) {
-	for told := range a.waiting[id] {
-		told <- answer
+// tell tells those who came before the given look-up was sent. It expects mu to be held. Each channel takes one answer, and is told once.
+func (a *Awaiter) tell(id string, look uint64, answer answer) {
+	for told, caller := range a.waiting[id] {
+		if caller.after < look {
+			told <- answer
+			delete(a.waiting[id], told)
+		}
 	}
-	delete(a.waiting, id)
+	if len(a.waiting[id]) == 0 {
+		delete(a.waiting, id)
+	}
 }
 
 // poll looks up the fresh ones at once, and asks for all again and again, a batch at a time, until nobody waits.
@@ -292,7 +310,8 @@ func (a *Awaiter) elsewhere() (ids []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, callers := range a.waiting {
-		if a.holds.Find(id) == nil || slices.Contains(slices.Collect(maps.Values(callers)), theRows) {
+		wantsRow := func(c caller) bool { return c.from == theRows }
+		if a.holds.Find(id) == nil || slices.ContainsFunc(slices.Collect(maps.Values(callers)), wantsRow) {
 			ids = append(ids, id)
 		}
 	}
@@ -303,22 +322,31 @@ func (a *Awaiter) elsewhere() (ids []string) {
 // database may be back at the next poll. Callers have their own bounds.
 func (a *Awaiter) ask(ctx context.Context, ids []string) (ended int) {
 	for batch := range slices.Chunk(ids, pollBatch) {
+		look := a.nextLook()
 		finished, unknown, err := a.store.Ended(ctx, batch)
-		a.tellAll(finished, unknown, err)
+		a.tellAll(look, finished, unknown, err)
 		ended += len(finished) + len(unknown)
 	}
 	return ended
 }
 
-func (a *Awaiter) tellAll(finished []store.Run, unknown []string, trouble error) {
+// nextLook returns the number of a look-up that is about to be sent.
+func (a *Awaiter) nextLook() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.looks++
+	return a.looks
+}
+
+func (a *Awaiter) tellAll(look uint64, finished []store.Run, unknown []string, trouble error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.trouble = trouble
 	for i := range finished {
-		a.tell(finished[i].ID, answer{run: finished[i]})
+		a.tell(finished[i].ID, look, answer{run: finished[i]})
 	}
 	for _, id := range unknown {
-		a.tell(id, answer{err: store.ErrRunNotFound})
+		a.tell(id, look, answer{err: store.ErrRunNotFound})
 	}
 }
 
@@ -330,7 +358,7 @@ func (a *Awaiter) Close(err error) {
 		close(a.closing)
 	}
 	for id := range a.waiting {
-		a.tell(id, answer{err: a.closed})
+		a.tell(id, math.MaxUint64, answer{err: a.closed})
 	}
 	if a.stop != nil {
 		a.stop()

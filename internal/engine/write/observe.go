@@ -16,19 +16,26 @@ type Kind int
 
 // The kinds of events.
 const (
-	RunCompleted Kind = iota
+	RunStarted Kind = iota
+	RunClaimed
+	RunWoken
+	RunCompleted
 	RunFailed
+	RunCancelled
 	RunBlocked
 	RunParked
 	RunLost
 	RunHandedBack
 	SignalsUnread
+	StepStarted
 	StepSucceeded
+	StepInterrupted
 	StepRetried
 	StepFailed
 	StepHangs
 	FunctionHangs
 	RunsTakenOver
+	RunTakenOver
 	ChildrenCancelled
 	ParentsWoken
 	RunsLeftBehind
@@ -46,10 +53,12 @@ const (
 	LeaseLost
 	NotificationsArrive
 	NotificationsFail
+	EventsDropped
 	Trouble
 )
 
-// How each kind is logged. Levels follow one rule: a warning is something to look at that no caller is told about.
+// How each kind is logged; those that are not here are not. Levels follow one rule: a warning is something to look at that no caller is told
+// about.
 var kinds = [...]struct {
 	level   slog.Level
 	message string
@@ -84,7 +93,28 @@ var kinds = [...]struct {
 	LeaseLost:           {slog.LevelError, "lease lost: its runs are stopped here and go on elsewhere"},
 	NotificationsArrive: {slog.LevelInfo, "notifications arrive: polls are rare now"},
 	NotificationsFail:   {slog.LevelWarn, "notifications do not arrive; the worker polls as without a notifier, and will try again"},
+	EventsDropped:       {slog.LevelWarn, "the observer panics, or does not keep up: it was not told of events"},
 	Trouble:             {slog.LevelWarn, "trouble with the database; it will be tried again"},
+}
+
+// What the application's observer knows a kind by; of those that are not here it is not told.
+var names = [len(kinds)]string{
+	RunStarted:      "run_started",
+	RunClaimed:      "run_claimed",
+	RunWoken:        "run_woken",
+	RunCompleted:    "run_completed",
+	RunFailed:       "run_failed",
+	RunCancelled:    "run_cancelled",
+	RunBlocked:      "run_blocked",
+	RunParked:       "run_parked",
+	RunLost:         "run_lost",
+	RunHandedBack:   "run_handed_back",
+	StepStarted:     "step_started",
+	StepSucceeded:   "step_succeeded",
+	StepInterrupted: "step_interrupted",
+	StepRetried:     "step_retried",
+	StepFailed:      "step_failed",
+	RunTakenOver:    "run_taken_over",
 }
 
 // An Event is something that happened to a run, a step or the worker. Fields that do not apply are zero. Err is of ours or the
@@ -98,21 +128,29 @@ type Event struct {
 	Queue     string
 	Schedule  string
 	Step      string
+	At        time.Time // set for who is told
 	Attempt   int
 	Attempts  int // that the step has in all; 0: no bound
 	Op        string
 	Count     int64
 	Ticks     int64 // of a schedule
 	Took      time.Duration
-	Signals   []string      // by name
-	WaitsFor  []string      // of a parked run, besides a time
-	Next      time.Duration // until the next attempt
+	Waited    time.Duration       // of a claimed run, since it might have been
+	Reason    store.SuspendReason // of a run that was parked
+	Signals   []string            // by name
+	WaitsFor  []string            // of a parked run, besides a time
+	Next      time.Duration       // until the next attempt
+	Trace     store.Trace         // that was stored with the run
+	Dropped   int64               // events
 	Err       error
 }
 
-// An Observer is the one place to which events go: every log line comes from here. It is safe for concurrent use.
+// An Observer is the one place to which events go: every log line comes from here, and whatever the application is told. It is safe for
+// concurrent use.
 type Observer struct {
-	log *slog.Logger
+	log    *slog.Logger
+	relay  *relay // nil: the application has no observer
+	tracer *tracing
 
 	mu   sync.Mutex
 	last LastTrouble
@@ -124,12 +162,28 @@ type LastTrouble struct {
 	At  time.Time
 }
 
-// NewObserver returns an observer that logs.
-func NewObserver(log *slog.Logger) *Observer { return &Observer{log: log} }
+// NewObserver returns an observer that logs, and tells the application's, if there is one.
+func NewObserver(log *slog.Logger, listener Listener) *Observer {
+	o := &Observer{log: log}
+	if listener != nil {
+		o.relay = newRelay(listener.Observe, o.Observe)
+		if tracer, ok := listener.(Tracer); ok {
+			o.tracer = &tracing{tracer: tracer, relay: o.relay}
+		}
+	}
+	return o
+}
+
+// Name is what the application's observer knows the kind by.
+func (k Kind) Name() string { return names[k] }
 
 // Wants reports whether anybody listens to a kind, so that a hot path need not make an event for nobody.
-func (o *Observer) Wants(k Kind) bool {
-	return o.log.Enabled(context.Background(), kinds[k].level)
+func (o *Observer) Wants(k Kind) bool { return o.tells(k) || o.logs(k) }
+
+func (o *Observer) tells(k Kind) bool { return o.relay != nil && names[k] != "" }
+
+func (o *Observer) logs(k Kind) bool {
+	return kinds[k].message != "" && o.log.Enabled(context.Background(), kinds[k].level)
 }
 
 // LastTrouble returns the newest trouble that no caller was told about.
@@ -147,11 +201,21 @@ func (o *Observer) Observe(e Event) {
 		o.last = LastTrouble{Err: e.Err, At: time.Now()}
 		o.mu.Unlock()
 	}
-	if !o.Wants(e.Kind) {
+	if o.tells(e.Kind) {
+		o.relay.tell(e)
+	}
+	if !o.logs(e.Kind) {
 		return
 	}
 	defer func() { _ = recover() }() // the handler is the application's: a worker must not die of a log line
 	o.log.LogAttrs(context.Background(), kinds[e.Kind].level, kinds[e.Kind].message, e.attrs()...)
+}
+
+// Settle waits until the application's observer has been told all that has happened, for a time.
+func (o *Observer) Settle(patience time.Duration) {
+	if o.relay != nil {
+		o.relay.settle(patience)
+	}
 }
 
 func (e *Event) attrs() []slog.Attr {
@@ -188,6 +252,9 @@ func (e *Event) attrs() []slog.Attr {
 	}
 	if e.Ticks > 0 {
 		attrs = append(attrs, slog.Int64("ticks", e.Ticks))
+	}
+	if e.Dropped > 0 {
+		attrs = append(attrs, slog.Int64("events", e.Dropped))
 	}
 	if e.Took > 0 {
 		attrs = append(attrs, slog.Duration("duration", e.Took))
