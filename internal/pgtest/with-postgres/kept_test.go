@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // What a server was given to keep is there at the next start, on the port that was asked for; a port that is taken is an error.

@@ -21,7 +21,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 const usage = `usage: with-postgres [-demo] [-install] [-set name=value] -- command [argument ...]

