@@ -148,7 +148,7 @@ func TestTopOnATerminal(t *testing.T) {
 			if text := shown.String(); !strings.HasPrefix(text, enter) || !strings.Contains(text, "\x1b[") || strings.Contains(text, "hunter2") {
 				t.Errorf("shown: %q", text)
 			}
-			_, _ = here.WriteString("q") // for the keyboard's reader, if it still reads
+			_, _ = here.WriteString("q\n") // for who still reads the keyboard, which is raw or, a moment later, gives whole lines
 			kit.Must(t, there.Close())
 			kit.Must(t, here.Close())
 			_ = kit.Receive(t, "the screen is read", read)
