@@ -1,5 +1,5 @@
 # Each target sets itself up: PostgreSQL is found or started for the run by internal/pgtest/with-postgres, and what a
-# bare Debian machine lacks is installed there, as root. No server and no data stay behind. What does: the packages that
+# bare Debian machine lacks is installed there, as root; the demos need no root, they have cmd/workflow download it. No server and no data stay behind. What does: the packages that
 # were installed, .bin (make clean), Go's caches, and versions of PostgreSQL that were fetched (in the user's cache
 # directory, for root /var/cache/sqlworkflow-pgtest).
 
@@ -13,6 +13,7 @@ PARALLEL         := -parallel=4
 
 WITH_POSTGRES := .bin/with-postgres -install
 GOLANGCI      := .bin/golangci-lint-$(GOLANGCI_VERSION)
+DEMO          := .bin/workflow dev
 
 .DEFAULT_GOAL := help
 
@@ -23,22 +24,22 @@ help: ## List the targets
 .PHONY: demo
 demo: ## Run the example: orders whose work survives a kill -9
 	@echo "building the demo, which takes up to two minutes the first time"
-	@go build -o .bin/ ./internal/pgtest/with-postgres ./examples/orders ./examples/orders/demo
-	@$(WITH_POSTGRES) -demo -- .bin/demo
+	@go build -o .bin/ ./cmd/workflow ./examples/orders ./examples/orders/demo
+	@$(DEMO) --schema example_workflows -- .bin/demo
 
 .PHONY: demo-refunds
 demo-refunds: ## Run the example: refunds that wait for managers, a bank and runs of their own, through a kill -9
 	@echo "building the demo, which takes up to two minutes the first time"
-	@go build -o .bin/ ./internal/pgtest/with-postgres ./examples/refunds
+	@go build -o .bin/ ./cmd/workflow ./examples/refunds
 	@go build -o .bin/demo-refunds ./examples/refunds/demo
-	@$(WITH_POSTGRES) -demo -- .bin/demo-refunds
+	@$(DEMO) --schema example_refunds_workflows -- .bin/demo-refunds
 
 .PHONY: demo-queue
 demo-queue: ## Run the example: thumbnails by three processes under one limit, through a kill -9; look at .bin/albums
 	@echo "building the demo, which takes up to two minutes the first time"
-	@go build -o .bin/ ./internal/pgtest/with-postgres
+	@go build -o .bin/ ./cmd/workflow
 	@go build -o .bin/demo-queue ./examples/thumbnails/demo
-	@$(WITH_POSTGRES) -demo -- .bin/demo-queue -out .bin/albums
+	@$(DEMO) --schema example_thumbnails -- .bin/demo-queue -out .bin/albums
 
 .PHONY: test
 test: .bin/with-postgres ## Test with the race detector: all on one driver, a smoke test of the others

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // setupOwnServer returns a fleet on a server that nobody else uses.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 	"github.com/sqlworkflow/workflow/lock"
 )
 

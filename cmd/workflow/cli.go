@@ -53,7 +53,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	code := codeOf(err)
 	switch {
 	case err == nil:
-	case errors.Is(err, errUnhealthy): // which has been printed
+	case errors.Is(err, errUnhealthy), isExit(err): // which has been printed
 	case code == exitUsage:
 		fmt.Fprintf(c.err, "workflow: %s\nSee %s --help.\n", message(err), command.CommandPath())
 	default:

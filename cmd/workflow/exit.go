@@ -55,9 +55,12 @@ var absent = []error{workflow.ErrRunNotFound, workflow.ErrQueueNotFound, workflo
 
 func codeOf(err error) int {
 	var transition *workflow.TransitionError
+	var command exitError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &command):
+		return int(command)
 	case errors.Is(err, context.Canceled):
 		return exitFailed
 	case errors.Is(err, errUsage), errors.Is(err, workflow.ErrInvalidArgument):

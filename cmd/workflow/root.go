@@ -35,10 +35,12 @@ $DATABASE_URL; its address is never printed.
 	c.wrapHelp(root)
 	root.AddGroup(
 		&cobra.Group{ID: groupLook, Title: "Look:"}, &cobra.Group{ID: groupMove, Title: "Move runs:"},
-		&cobra.Group{ID: groupKeep, Title: "Look after queues, schedules and tables:"})
+		&cobra.Group{ID: groupKeep, Title: "Look after queues, schedules and tables:"},
+		&cobra.Group{ID: groupServe, Title: "Serve:"})
 	add(root, groupLook, c.runs(), c.show(), c.why(), c.top(), c.doctor())
 	add(root, groupMove, c.cancel(), c.resume(), c.signal(), c.decide())
 	add(root, groupKeep, c.queues(), c.schedules(), c.prune(), c.migrate())
+	add(root, groupServe, c.ui(), c.dev())
 	root.SetHelpCommandGroupID(groupKeep)
 	root.SetCompletionCommandGroupID(groupKeep)
 	return root
@@ -61,9 +63,10 @@ func (c *cli) wrapHelp(root *cobra.Command) {
 }
 
 const (
-	groupLook = "look"
-	groupMove = "move"
-	groupKeep = "keep"
+	groupLook  = "look"
+	groupMove  = "move"
+	groupKeep  = "keep"
+	groupServe = "serve"
 )
 
 func add(root *cobra.Command, group string, commands ...*cobra.Command) {

@@ -14,7 +14,7 @@ import (
 	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 var (

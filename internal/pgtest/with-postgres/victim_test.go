@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/kit"
-	"github.com/sqlworkflow/workflow/internal/pgtest/server"
+	"github.com/sqlworkflow/workflow/internal/server"
 )
 
 // A victim is this test binary once more, in a role that its environment gives it. All its temporary files

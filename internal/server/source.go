@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ type source struct {
 	name  string
 	probe func() error
 	start func(context.Context, Options) (report, release, error)
+	keeps bool // data, in Options.Dir
 }
 
 // startPostgres takes the first source that serves.
@@ -24,6 +26,9 @@ func startPostgres(ctx context.Context, o Options) (report, release, error) {
 	candidates, err := sources(forced, bin)
 	if err != nil {
 		return report{}, nil, err
+	}
+	if o.Dir != "" {
+		candidates = slices.DeleteFunc(candidates, func(s source) bool { return !s.keeps })
 	}
 	var notes []string
 	for _, s := range candidates {
@@ -78,8 +83,8 @@ func (a absent) Error() string {
 func (absent) Is(target error) bool { return target == ErrNone }
 
 func sources(forced, bin string) ([]source, error) {
-	docker := source{"docker", probeDocker, startDocker}
-	local := source{"local", probeLocal, startLocal}
+	docker := source{"docker", probeDocker, startDocker, false}
+	local := source{"local", probeLocal, startLocal, true}
 	switch {
 	case forced == "docker":
 		return []source{docker}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,7 @@ func probeLocal() error {
 // Programs returns the directory of postgres and initdb: the one given by EnvBin, PATH's, else the newest installed.
 func Programs() (string, error) {
 	if bin := os.Getenv(EnvBin); bin != "" {
-		if !complete(bin) {
+		if !Complete(bin) {
 			return "", errors.New("no postgres and initdb there")
 		}
 		return filepath.Abs(bin)
@@ -44,7 +45,7 @@ func Programs() (string, error) {
 		dirs = append(dirs, strings.TrimSpace(string(out)))
 	}
 	dirs = append(dirs, installed(installations)...)
-	if i := slices.IndexFunc(dirs, complete); i >= 0 {
+	if i := slices.IndexFunc(dirs, Complete); i >= 0 {
 		return dirs[i], nil
 	}
 	return "", errNoPrograms
@@ -68,7 +69,8 @@ func version(dir string) int {
 	return n
 }
 
-func complete(dir string) bool {
+// Complete reports whether a directory has the programs of a server.
+func Complete(dir string) bool {
 	for _, name := range []string{"postgres", "initdb"} {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
 			return false
@@ -77,18 +79,24 @@ func complete(dir string) bool {
 	return true
 }
 
-// startLocal makes a cluster in a temporary directory and runs it.
+// startLocal makes a cluster, in a temporary directory if none is given, and runs it.
 func startLocal(ctx context.Context, o Options) (_ report, _ release, err error) {
 	bin, err := Programs()
 	if err != nil {
 		return report{}, nil, err
 	}
-	dir, err := tempDir(clusterParent(o))
+	dir, err := clusterDir(o)
 	if err != nil {
 		return report{}, nil, err
 	}
 	var postgres *daemon
 	undo := func(ctx context.Context) error {
+		if o.Dir != "" {
+			if postgres != nil {
+				postgres.stop(ctx, syscall.SIGINT)
+			}
+			return nil
+		}
 		if postgres != nil {
 			postgres.stop(ctx, syscall.SIGQUIT) // at once: nobody will read this data again
 		}
@@ -101,14 +109,11 @@ func startLocal(ctx context.Context, o Options) (_ report, _ release, err error)
 	}()
 
 	data := filepath.Join(dir, "data")
-	initdb := command(ctx, dir, filepath.Join(bin, "initdb"),
-		"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return report{}, nil, fmt.Errorf("initdb: %w: %s", err, out)
+	if err := makeCluster(ctx, bin, dir, data); err != nil {
+		return report{}, nil, err
 	}
-
 	r := report{Source: "local " + bin}
-	err = onFreePort(ctx, func(port int) (err error) {
+	err = onPort(ctx, o.Port, func(port int) (err error) {
 		r.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
 		args := append([]string{"-D", data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1",
 			"-c", "unix_socket_directories="}, settings(o)...)
@@ -121,6 +126,27 @@ func startLocal(ctx context.Context, o Options) (_ report, _ release, err error)
 	}
 	r.Version, err = ask(ctx, r.URL, "SHOW server_version")
 	return r, undo, err
+}
+
+// makeCluster runs initdb, unless there is a cluster already. It is there whole or not at all.
+func makeCluster(ctx context.Context, bin, dir, data string) error {
+	if _, err := os.Stat(data); err == nil {
+		return nil
+	}
+	half := data + ".half"
+	if err := os.RemoveAll(half); err != nil {
+		return err
+	}
+	initdb := command(ctx, dir, filepath.Join(bin, "initdb"),
+		"-D", half, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	out, err := initdb.CombinedOutput()
+	switch {
+	case errors.Is(err, fs.ErrPermission): // root's server is not root
+		return fmt.Errorf("initdb: the user that PostgreSQL runs as cannot enter %s: %w", dir, err)
+	case err != nil:
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return os.Rename(half, data)
 }
 
 // isOurs tells our server from one that took the same port first.
@@ -154,15 +180,43 @@ func clusterParent(o Options) string {
 	return memoryDir()
 }
 
+// clusterDir makes the directory of a cluster: the one that is given, or a temporary one.
+func clusterDir(o Options) (string, error) {
+	if o.Dir == "" {
+		return tempDir(clusterParent(o))
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return "", err
+	}
+	return owned(o.Dir)
+}
+
 // tempDir makes a directory that the server's user owns, in parent or, if that is "", where temporary files go.
 func tempDir(parent string) (string, error) {
 	dir, err := os.MkdirTemp(parent, "pgtest-")
 	if err != nil {
 		return "", err
 	}
-	// macOS: /var is a link, and the server reports the real path.
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+	return owned(dir)
+}
+
+// owned gives a directory to the server's user, and returns its path as the server reports it.
+func owned(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // macOS: /var is one
 		return "", err
 	}
 	return dir, own(dir)
+}
+
+// CacheDir is where programs that were fetched are kept. Root's own directory is closed to the user that root's servers run as.
+func CacheDir() (string, error) {
+	if os.Getuid() == 0 {
+		return "/var/cache/sqlworkflow-pgtest", nil
+	}
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "sqlworkflow-pgtest"), err
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package server
 
 import (
 	"context"
@@ -14,13 +14,12 @@ import (
 // patience is how long a command may take to end after a signal.
 const patience = 30 * time.Second
 
-// forwarded are the signals that the command receives in our place.
-var forwarded = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+// Forwarded are the signals that a command receives in our place.
+var Forwarded = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
-// supervised runs the command in a process group of its own, passes signals on to the group, and leaves
-// nothing of the group behind. A second signal, or patience's end, kills it. guard is told which group must
-// not outlive us.
-func supervised(command, env []string, signals <-chan os.Signal, guard func(group int) error) (int, error) {
+// Run runs a command, with an environment, in a process group of its own, passes signals on to the group, and leaves nothing of the group
+// behind, also if this process is killed. A second signal, or patience's end, kills it. It returns the command's exit code.
+func (s *Server) Run(command, env []string, signals <-chan os.Signal) (int, error) {
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, os.Stdout, os.Stderr
 	// Its own group: a terminal's Ctrl-C would reach it a second time beside the one passed on.
@@ -30,7 +29,7 @@ func supervised(command, env []string, signals <-chan os.Signal, guard func(grou
 	}
 	group := cmd.Process.Pid
 	defer func() { _ = syscall.Kill(-group, syscall.SIGKILL) }()
-	if err := guard(group); err != nil {
+	if err := s.guardGroup(group); err != nil {
 		return 1, err
 	}
 
@@ -40,13 +39,13 @@ func supervised(command, env []string, signals <-chan os.Signal, guard func(grou
 	for {
 		select {
 		case err := <-ended:
-			return exitCode(err, cmd.ProcessState), guard(0)
-		case s := <-signals:
+			return exitCode(err, cmd.ProcessState), s.guardGroup(0)
+		case signal := <-signals:
 			if late != nil {
-				s = syscall.SIGKILL
+				signal = syscall.SIGKILL
 			}
 			late = time.After(patience)
-			_ = syscall.Kill(-group, s.(syscall.Signal))
+			_ = syscall.Kill(-group, signal.(syscall.Signal))
 		case <-late:
 			_ = syscall.Kill(-group, syscall.SIGKILL)
 		}

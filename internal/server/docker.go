@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/ory/dockertest/v3"
@@ -67,7 +68,7 @@ func startDocker(ctx context.Context, o Options) (_ report, _ release, err error
 		Cmd:          append([]string{"postgres"}, settings(o)...),
 		Env:          []string{"POSTGRES_PASSWORD=" + password, "POSTGRES_INITDB_ARGS=--no-sync -E UTF8 --locale=C"},
 		ExposedPorts: []string{postgresPort},
-		PortBindings: map[docker.Port][]docker.PortBinding{postgresPort: {{HostIP: bind}}},
+		PortBindings: map[docker.Port][]docker.PortBinding{postgresPort: {{HostIP: bind, HostPort: hostPort(o)}}},
 	})
 	if err != nil {
 		return report{}, nil, fmt.Errorf("run image %s: %w", image, err)
@@ -106,6 +107,14 @@ func splitImage(image string) (repository, tag string) {
 		return image, "latest"
 	}
 	return image[:i], image[i+1:]
+}
+
+// hostPort is where a container's port is published; "" leaves it to the daemon.
+func hostPort(o Options) string {
+	if o.Port == 0 {
+		return ""
+	}
+	return strconv.Itoa(o.Port)
 }
 
 // addresses says where a container's port is reached and which address it must be published on: only a

@@ -31,6 +31,10 @@ func TestNoServerAnywhere(t *testing.T) {
 		}
 	}
 
+	if _, _, err = startPostgres(t.Context(), Options{Dir: t.TempDir()}); !errors.Is(err, ErrNone) {
+		t.Errorf("startPostgres, with data to keep: %v, want ErrNone", err)
+	}
+
 	t.Setenv(EnvSource, "local")
 	if _, _, err = startPostgres(t.Context(), Options{URL: "postgres://not-asked"}); !errors.Is(err, errNoPrograms) {
 		t.Errorf("startPostgres, forced to local: %v, want errNoPrograms", err)

@@ -110,6 +110,19 @@ func (d *daemon) tail() string {
 	return strings.TrimSpace(string(text[max(0, len(text)-most):]))
 }
 
+// onPort starts on the port that is asked for, or on a free one.
+func onPort(ctx context.Context, port int, start func(port int) error) error {
+	if port == 0 {
+		return onFreePort(ctx, start)
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return fmt.Errorf("port %d cannot be had: %w", port, err)
+	}
+	l.Close()
+	return start(port)
+}
+
 // onFreePort tries start on ports nobody listens on. Another process may take the port in between, so a
 // failure is tried again with another one. The ports lie below those that the kernel gives to connections.
 func onFreePort(ctx context.Context, start func(port int) error) error {

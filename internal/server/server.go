@@ -51,6 +51,11 @@ type Options struct {
 	Durable bool
 	// Settings are further ones of a server that is started, as name=value.
 	Settings []string
+	// Dir keeps the data, from one start to the next; it is made at the first. Only programs of this machine keep data, no container.
+	// Empty: the data goes with the server.
+	Dir string
+	// Port on 127.0.0.1 of a server that is started. 0: a free one.
+	Port int
 }
 
 // A Server is a PostgreSQL that answers until Close, or until this process ends in any way.
@@ -90,9 +95,9 @@ func major(version string) string {
 	return version[:end]
 }
 
-// Guard names a process group that must not outlive this process: should it be killed, the supervisor ends
+// guardGroup names a process group that must not outlive this process: should it be killed, the supervisor ends
 // the group before the server. 0 ends the guard.
-func (s *Server) Guard(group int) error {
+func (s *Server) guardGroup(group int) error {
 	if _, err := fmt.Fprintln(s.guard.line, group); err != nil {
 		return fmt.Errorf("tell the supervisor: %w", err)
 	}
