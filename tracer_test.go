@@ -254,3 +254,22 @@ func TestObserverDoesNoHarm(t *testing.T) {
 		})
 	}
 }
+
+// Close lets the observer be told what has happened, for a second: no longer, if it does not come to an end.
+func TestCloseWaitsForTheObserver(t *testing.T) {
+	t.Parallel()
+	b, leave := setup(t), make(chan struct{})
+	t.Cleanup(func() { close(leave) })
+	svc := b.watched(slow{leave})
+	_, err := svc.CreateRun(t.Context(), "w", 1)
+	kit.Must(t, err)
+	began := time.Now()
+	kit.Must(t, svc.Close())
+	if waited := time.Since(began); waited < time.Second {
+		t.Errorf("it has waited for %s", waited)
+	}
+}
+
+type slow struct{ leave chan struct{} }
+
+func (s slow) Observe(workflow.Event) { <-s.leave }

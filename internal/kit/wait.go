@@ -17,14 +17,14 @@ func Within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// Until asks until the answer is yes.
+// Until asks until the answer is yes: often at first, then every 20 ms, since to ask is mostly a query.
 func Until(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	late, tick := time.After(Patience), time.NewTicker(3*time.Millisecond)
-	defer tick.Stop()
+	late, pause := time.After(Patience), 2*time.Millisecond
 	for !happened() {
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
+			pause = min(pause+pause/4, 20*time.Millisecond)
 		case <-late:
 			t.Fatalf("not within %s: %s", Patience, what)
 		}
