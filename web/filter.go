@@ -45,8 +45,8 @@ func filterOf(query url.Values) (filter, error) {
 		}
 		f.RunFilter.Attributes[name] = value
 	}
-	if len(f.RunFilter.Attributes) > 0 { // each run is looked up by itself then
-		f.MaxLook = most / 5
+	if n := len(f.RunFilter.Attributes); n > 0 { // each run is looked up by itself then, once for each of them
+		f.MaxLook = most / 5 / n
 	}
 	var err error
 	if f.CreatedFrom, err = timeOf(f.From); err != nil {

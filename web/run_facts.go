@@ -37,7 +37,7 @@ func factsOf(k known, now time.Time) []fact {
 		add(fact{Name: "Host", Text: k.why.Worker.Host})
 	}
 	if !run.Status.Finished() {
-		add(fact{Name: "Runnable", Text: momentOf(run.RunAt, now).Text})
+		add(fact{Name: "Due", Text: momentOf(run.RunAt, now).Text})
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.attributes)) {
 		value := k.attributes[name]
@@ -62,7 +62,6 @@ type whyView struct {
 	Kind  string // of badge
 	Title string
 	Text  string // the sentence of the library
-	Until moment
 	Queue string // the page of queues helps
 	Runs  []runRow
 	More  string
@@ -101,7 +100,7 @@ func whyViewOf(why workflow.Why) *whyView {
 	if title.title == "" { // of a later release
 		title.kind, title.title = "waiting", string(why.Code)
 	}
-	view := &whyView{Kind: title.kind, Title: title.title, Text: sentence(why.String()), Until: momentOf(why.Until, why.Now), Queue: why.Queue}
+	view := &whyView{Kind: title.kind, Title: title.title, Text: sentence(why.String()), Queue: why.Queue}
 	for _, run := range why.Runs {
 		view.Runs = append(view.Runs, runRow{
 			ID: run.RunID, Workflow: run.Workflow, Badge: badgeOf(run.Status, ""), Created: momentOf(run.Since, why.Now),

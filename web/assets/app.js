@@ -11,7 +11,8 @@
   const busy = (section) =>
     section.contains(document.activeElement) && document.activeElement.matches("input, select, textarea") ||
     section.contains(getSelection().anchorNode) && !getSelection().isCollapsed ||
-    section.querySelector("form details[open], details.act[open]") !== null;
+    section.querySelector("details.act[open]") !== null ||
+    [...section.querySelectorAll("form input, form textarea")].some((field) => field.value !== field.defaultValue);
 
   // keyOf tells what can be unfolded apart, also in a fresh section.
   const keyOf = (details) => {

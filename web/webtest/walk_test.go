@@ -146,13 +146,18 @@ func TestLive(t *testing.T) {
 	if text := evaluate[string](b, "document.querySelector('textarea').value"); text != `"half a word` {
 		t.Errorf("what was typed is %q now", text)
 	}
+	b.open("run?id=0199c2a2-asks")
+	b.sees("Decide")
+	kit.Must(t, b.svc.Cancel(ctx, "0199c2a2-asks"))
+	b.sees("Resume")
+	b.lacks(`form[action=decide]`)
 
 	b.open("runs?status=failed")
 	b.sees("the bank said no")
 	kit.Must(t, b.svc.UpdateRunStatus(ctx, "0199c2a1-retries", workflow.RunFailed, nil, &workflow.Error{Message: "gave up at last"}))
 	b.sees("gave up at last")
 	b.click(`#live button`, "Paused")
-	kit.Must(t, b.svc.UpdateRunStatus(ctx, "0199c2a2-asks", workflow.RunFailed, nil, &workflow.Error{Message: "nobody answered"}))
+	kit.Must(t, b.svc.UpdateRunStatus(ctx, "0199c2b30-image", workflow.RunFailed, nil, &workflow.Error{Message: "nobody answered"}))
 	b.click(`#live button`, "nobody answered")
 	b.excuses = "status of 500"
 	kit.Exec(t, b.db, `ALTER TABLE workflows.workflow_runs RENAME TO away`)
