@@ -46,6 +46,7 @@ type DB struct {
 	links *links // nil with pgx
 	pool  *sql.DB
 	conn  *sql.Conn // set by Hold; then no other connection is used
+	hold  *hold     // of conn: whoever uses that does so within its use
 	tx    *sql.Tx   // set by In; then neither is used
 	own   bool      // set by Own: the transaction is ours
 }
@@ -95,8 +96,8 @@ func (d *DB) Hold(ctx context.Context) (held *DB, closeConn func(), err error) {
 		return nil, nil, err
 	}
 	on := *d
-	on.conn = conn
-	return &on, func() { _ = leave(conn.Close) }, nil
+	on.conn, on.hold = conn, &hold{conn: conn}
+	return &on, on.hold.close, nil
 }
 
 // Ping checks that the server answers.

@@ -101,10 +101,12 @@ func (d *DB) sendAlone(ctx context.Context, q *Query, do func(context.Context, s
 	if b.tx != nil {
 		return d.commit(ctx, b, func(tx *sql.Tx) error { return do(ctx, txSession(tx), d.texts.of(q, ownTx)) })
 	}
-	err = single(b.conn, b.link)
-	discard(b.conn, err)
-	d.giveBack(b.conn)
-	return err
+	return d.hold.use(func() error {
+		err := single(b.conn, b.link)
+		discard(b.conn, err)
+		d.giveBack(b.conn)
+		return err
+	})
 }
 
 const (

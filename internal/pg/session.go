@@ -77,9 +77,11 @@ const maxTries = 1000
 // that was taken out: so this does.
 func (d *DB) onConn(ctx context.Context, f func(*sql.Conn) error) error {
 	if d.conn != nil {
-		err := f(d.conn)
-		discard(d.conn, err)
-		return err
+		return d.hold.use(func() error {
+			err := f(d.conn)
+			discard(d.conn, err)
+			return err
+		})
 	}
 	for tries := 0; ; tries++ {
 		conn, err := d.take(ctx)

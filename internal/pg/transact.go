@@ -66,7 +66,7 @@ func (d *DB) giveBack(conn *sql.Conn) {
 
 // leaveConn gives back a connection on which err happened. A call that was left behind may still have it.
 func (d *DB) leaveConn(conn *sql.Conn, err error) {
-	discard(conn, err)
+	_ = d.hold.use(func() error { discard(conn, err); return nil })
 	if d.conn == nil {
 		_ = leave(conn.Close)
 	}
@@ -82,22 +82,28 @@ type begun struct {
 // begin takes a connection and begins a transaction on it, as onConn does with those that turn out to be broken. It begins none
 // where judge says that a statement may stand alone. It is the one place that begins one.
 func (d *DB) begin(ctx context.Context, options sql.TxOptions, judge judgement) (begun, error) {
-	return handOver(ctx, func() (begun, error) {
-		for tries := 0; ; tries++ {
-			b, err := d.tryBegin(ctx, options, judge)
-			if err == nil {
-				return b, nil
-			}
-			if b.conn == nil {
-				return begun{}, err
-			}
-			discard(b.conn, err)
-			d.giveBack(b.conn)
-			if d.conn != nil || tries == maxTries || ctx.Err() != nil || !isLost(err) {
-				return begun{}, fmt.Errorf("begin: %w", err)
-			}
-		}
+	return handOver(ctx, func() (b begun, err error) {
+		err = d.hold.use(func() error { b, err = d.tryToBegin(ctx, options, judge); return err })
+		return b, err
 	}, d.drop)
+}
+
+// tryToBegin is begin without its bound.
+func (d *DB) tryToBegin(ctx context.Context, options sql.TxOptions, judge judgement) (begun, error) {
+	for tries := 0; ; tries++ {
+		b, err := d.tryBegin(ctx, options, judge)
+		if err == nil {
+			return b, nil
+		}
+		if b.conn == nil {
+			return begun{}, err
+		}
+		discard(b.conn, err)
+		d.giveBack(b.conn)
+		if d.conn != nil || tries == maxTries || ctx.Err() != nil || !isLost(err) {
+			return begun{}, fmt.Errorf("begin: %w", err)
+		}
+	}
 }
 
 // tryBegin is begin on one connection, which the caller gives back after an error.
