@@ -116,7 +116,7 @@ func sentence(why workflow.Why) string {
 func (c *cli) whyRuns(ctx context.Context, service *workflow.Service, ids []string, flags *filterFlags, limit int, asJSON bool) error {
 	more := false
 	if len(ids) == 0 {
-		runs, left, err := c.still(ctx, service, flags)
+		runs, left, err := c.still(ctx, service, flags, 0)
 		if err != nil {
 			return err
 		}
@@ -154,8 +154,10 @@ func (c *cli) whyRuns(ctx context.Context, service *workflow.Service, ids []stri
 }
 
 // still returns the unfinished runs among those that match, those first that have not changed for longest, and whether not all of
-// them were looked at.
-func (c *cli) still(ctx context.Context, service *workflow.Service, flags *filterFlags) (runs []workflow.Run, more bool, err error) {
+// them were looked at: at most maxLook are, if that is not 0.
+func (c *cli) still(
+	ctx context.Context, service *workflow.Service, flags *filterFlags, maxLook int,
+) (runs []workflow.Run, more bool, err error) {
 	filter, err := flags.filter(c.clock())
 	if err != nil {
 		return nil, false, err
@@ -163,7 +165,7 @@ func (c *cli) still(ctx context.Context, service *workflow.Service, flags *filte
 	if len(filter.Statuses) == 0 {
 		filter.Statuses = []workflow.RunStatus{workflow.RunPending, workflow.RunRunning, workflow.RunSuspended}
 	}
-	filter.Limit = pageSize
+	filter.Limit, filter.MaxLook = pageSize, maxLook
 	page, err := service.ListRuns(ctx, filter)
 	slices.SortStableFunc(page.Runs, func(a, b workflow.Run) int { return a.UpdatedAt.Compare(b.UpdatedAt) })
 	return page.Runs, page.Next != "", err
