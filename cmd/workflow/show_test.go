@@ -30,7 +30,7 @@ var (
 	untilPattern  = regexp.MustCompile(`UTC, in \S+`)
 	sincePattern  = regexp.MustCompile(`UTC, \S+ ago`)
 	cellPattern   = regexp.MustCompile(`\b(\d+m)?\d+s {2,}`) // of a column SINCE, with what fills it
-	epochPattern  = regexp.MustCompile(`\b2\d{4}d`) // the age of what was created in 1970
+	epochPattern  = regexp.MustCompile(`\b2\d{4}d`)          // the age of what was created in 1970
 	uuidPattern   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
 )
 
