@@ -47,7 +47,7 @@ func (c *cli) completeRuns(command *cobra.Command, args []string, toComplete str
 
 func (c *cli) completeQueues(command *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return c.completing(func(ctx context.Context, service *workflow.Service) (found []cobra.Completion, err error) {
-		queues, err := service.ListQueues(ctx)
+		queues, err := service.LookAtQueues(ctx)
 		for i := range queues {
 			found = append(found, queues[i].Name)
 		}

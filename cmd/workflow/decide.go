@@ -80,7 +80,7 @@ func (c *cli) listApprovals(ctx context.Context, service *workflow.Service, filt
 		return err
 	}
 	t := table{note: true, columns: []column{
-		{head: "APPROVAL", cut: middle, least: 44}, {head: "WORKFLOW", cut: middle, least: 10, drop: 1}, {head: "ASKED"}, {head: "UNTIL"},
+		{head: "APPROVAL", cut: middle, least: 60}, {head: "WORKFLOW", cut: middle, least: 10, drop: 1}, {head: "ASKED"}, {head: "UNTIL"},
 		{head: "OF WHOM", cut: end, least: 10}, {head: "FOR", cut: end, least: leastNote},
 	}}
 	for _, a := range page.Approvals {

@@ -131,7 +131,7 @@ func counts(stats workflow.Stats) string {
 
 // unknown names the workflows of pending runs that no living worker has registered, among the newest.
 func (d *diagnosis) unknown(ctx context.Context) error {
-	page, err := d.service.ListRuns(ctx, workflow.RunFilter{Statuses: []workflow.RunStatus{workflow.RunPending}, Limit: pageSize})
+	page, err := d.service.ListRuns(ctx, workflow.RunFilter{Statuses: []workflow.RunStatus{workflow.RunPending}, Limit: pageSize, MaxLook: 10 * frameLook})
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (d *diagnosis) unknown(ctx context.Context) error {
 }
 
 func (d *diagnosis) queues(ctx context.Context) error {
-	queues, err := d.service.ListQueues(ctx)
+	queues, err := d.service.LookAtQueues(ctx)
 	if err != nil {
 		return err
 	}

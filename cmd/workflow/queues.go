@@ -18,7 +18,7 @@ func (c *cli) queues() *cobra.Command {
 		Use:   "queues",
 		Short: "List queues and what waits in them; pause, resume, set",
 		Long: `List the queues by name. RUNNING is what runs, of at most the limit; WAITING is what would begin if there was room, and LAG for how
-long the one of these that has waited longest. Running and waiting runs are counted, which costs the more the more there are.`,
+long the one of these that has waited longest. Where there are more than 10,000 they are not counted further (10000+).`,
 		Example: `  workflow queues
   workflow queues --json | jq -r '.[] | select(.waiting > 1000) | .name'
   workflow queues pause images
@@ -28,7 +28,7 @@ long the one of these that has waited longest. Running and waiting runs are coun
 	asJSON := command.Flags().Bool("json", false, "print a JSON array")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		return c.onService(command.Context(), func(ctx context.Context, service *workflow.Service) error {
-			queues, err := service.ListQueues(ctx)
+			queues, err := service.LookAtQueues(ctx)
 			switch {
 			case err != nil:
 				return err
@@ -96,11 +96,11 @@ func (c *cli) queueTable(queues []workflow.QueueState) table {
 		if q.Waiting > 0 {
 			lag = age(q.Lag)
 		}
-		running := strconv.FormatInt(q.Running, 10)
+		running := counted(q.Running, q.AtLeast)
 		if q.MaxRunning > 0 {
 			running += " of " + strconv.Itoa(q.MaxRunning)
 		}
-		t.add(printable(q.Name), state, running, strconv.FormatInt(q.Waiting, 10), lag, limits(q.Queue))
+		t.add(printable(q.Name), state, running, counted(q.Waiting, q.AtLeast), lag, limits(q.Queue))
 	}
 	t.withoutEmpty("LAG", "LIMITS")
 	return t
@@ -119,6 +119,15 @@ func limits(q workflow.Queue) string {
 		all = append(all, rate(q.Rate))
 	}
 	return strings.Join(all, ", ")
+}
+
+// counted is a number of runs, as far as they were counted.
+func counted(n int64, more bool) string { //nolint:revive // more is what was found
+	text := strconv.FormatInt(n, 10)
+	if more {
+		text += "+"
+	}
+	return text
 }
 
 func rate(r workflow.Rate) string {
@@ -153,6 +162,7 @@ type queueJSON struct {
 	PausedAt        time.Time `json:"paused_at,omitzero"`
 	Running         int64     `json:"running"`
 	Waiting         int64     `json:"waiting"`
+	AtLeast         bool      `json:"at_least,omitempty"` // there are more than were counted
 	LagSeconds      float64   `json:"lag_seconds"`
 	CreatedAt       time.Time `json:"created_at"`
 	UpdatedAt       time.Time `json:"updated_at"`
@@ -164,7 +174,7 @@ func encodeQueues(queues []workflow.QueueState) []queueJSON {
 		q := &queues[i]
 		encoded[i] = queueJSON{
 			Name: q.Name, MaxRunning: q.MaxRunning, MaxPerWorker: q.MaxPerWorker, MaxPerPartition: q.MaxPerPartition, Rate: rate(q.Rate),
-			PausedAt: utc(q.PausedAt), Running: q.Running, Waiting: q.Waiting, LagSeconds: q.Lag.Seconds(),
+			PausedAt: utc(q.PausedAt), Running: q.Running, Waiting: q.Waiting, AtLeast: q.AtLeast, LagSeconds: q.Lag.Seconds(),
 			CreatedAt: utc(q.CreatedAt), UpdatedAt: utc(q.UpdatedAt),
 		}
 	}

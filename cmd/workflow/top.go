@@ -16,8 +16,8 @@ func (c *cli) top() *cobra.Command {
 		Use:   "top",
 		Short: "Watch what hangs, what stands still, what fails",
 		Long: `Watch what happens, anew every two seconds until q or Ctrl-C: how many runs there are, who works, queues, the steps that have
-been in flight for long, the unfinished runs that have stood still for longest (of the 1,000 newest), and the newest failures. What
-does not go to a terminal is one frame.
+been in flight for long, the unfinished runs that have stood still for longest, and the newest failures, both among the 10,000 newest
+runs. What does not go to a terminal is one frame.
 
 Runs are counted in one pass over all of them, so that is done anew less often: it takes at most a hundredth of the time.`,
 		Example: `  workflow top

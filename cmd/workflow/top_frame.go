@@ -28,20 +28,22 @@ type watch struct {
 
 // A frame is what is seen in one look.
 type frame struct {
-	at       time.Time
-	stats    workflow.Stats
-	statsAt  time.Time
-	workers  []workflow.Worker
-	queues   []workflow.QueueState
-	inFlight []workflow.StepInFlight
-	still    []workflow.Run
-	failed   []workflow.Run
-	trouble  error
+	at        time.Time
+	stats     workflow.Stats
+	statsAt   time.Time
+	workers   []workflow.Worker
+	queues    []workflow.QueueState
+	inFlight  []workflow.StepInFlight
+	still     []workflow.Run
+	failed    []workflow.Run
+	trouble   error
+	stillMore bool // than these: only the newest were looked at
 }
 
 const (
 	leastBetweenCounts = 10 * time.Second
-	shareOfCounts      = 100 // counting takes at most this part of the time
+	shareOfCounts      = 100    // counting takes at most this part of the time
+	frameLook          = 10_000 // runs that are looked at for a list of a frame, so that it costs as much among millions
 	newestFailures     = 24 * time.Hour
 )
 
@@ -57,13 +59,13 @@ func (w *watch) look(ctx context.Context) (f frame, err error) {
 	if f.workers, err = w.service.ListWorkers(ctx); err != nil {
 		return f, err
 	}
-	if f.queues, err = w.service.ListQueues(ctx); err != nil {
+	if f.queues, err = w.service.LookAtQueues(ctx); err != nil {
 		return f, err
 	}
 	if f.inFlight, err = w.service.StepsInFlight(ctx, ""); err != nil {
 		return f, err
 	}
-	if f.still, _, err = w.c.still(ctx, w.service, w.flags); err != nil {
+	if f.still, f.stillMore, err = w.c.still(ctx, w.service, w.flags, frameLook); err != nil {
 		return f, err
 	}
 	if f.failed, err = w.failures(ctx); err != nil {
@@ -80,7 +82,7 @@ func (w *watch) failures(ctx context.Context) ([]workflow.Run, error) {
 	if err != nil || len(filter.Statuses) > 0 && !slices.Contains(filter.Statuses, workflow.RunFailed) || filter.SuspendedFor != "" {
 		return nil, err
 	}
-	filter.Statuses, filter.Limit = []workflow.RunStatus{workflow.RunFailed}, 20
+	filter.Statuses, filter.Limit, filter.MaxLook = []workflow.RunStatus{workflow.RunFailed}, 20, frameLook
 	if filter.CreatedFrom.IsZero() {
 		filter.CreatedFrom = w.c.clock().Add(-newestFailures)
 	}
@@ -141,6 +143,10 @@ func (w *watch) lines(f frame, width, height int) (lines []string) {
 			lines = append(lines, strings.TrimSuffix(line, "\n"))
 		}
 	}
+	if f.stillMore && len(f.still) == 0 {
+		add("")
+		add("None of the newest runs is unfinished; workflow why looks at all.")
+	}
 	if height > 0 {
 		lines = lines[:min(len(lines), height)]
 	}
@@ -192,7 +198,11 @@ func (w *watch) sections(f frame) (all []section) {
 		all = append(all, section{"Newest failures:", c.brief(f.failed)})
 	}
 	if len(f.still) > 0 {
-		all = append(all, section{"Unfinished, those first that have stood still for longest:", c.brief(f.still)})
+		title := "Unfinished, those first that have stood still for longest:"
+		if f.stillMore {
+			title = "Unfinished among the newest runs (workflow why looks at all), those first that have stood still for longest:"
+		}
+		all = append(all, section{title, c.brief(f.still)})
 	}
 	for i := range all {
 		if !c.colour {

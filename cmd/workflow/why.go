@@ -54,7 +54,7 @@ workflow runs say among which. Of very many, only the 1,000 newest that match ar
 
 //nolint:revive // asJSON is what the user chose
 func (c *cli) whyRun(ctx context.Context, service *workflow.Service, id string, asJSON bool) error {
-	why, err := service.Why(ctx, id)
+	why, err := reasonOf(ctx, service, id)
 	if err != nil {
 		return err
 	}
@@ -66,9 +66,7 @@ func (c *cli) whyRun(ctx context.Context, service *workflow.Service, id string, 
 	f.add("workflow", printable(why.Workflow))
 	f.add("status", string(why.Status))
 	f.add("why", string(why.Code))
-	if !why.Since.IsZero() {
-		f.add("since", moment(why.Since)+" UTC, "+age(why.Now.Sub(why.Since))+" ago")
-	}
+	f.add(why.since(), moment(why.at())+" UTC, "+age(why.Now.Sub(why.at()))+" ago")
 	if !why.Until.IsZero() {
 		f.add("until", moment(why.Until)+" UTC, "+distance(why.Until.Sub(why.Now)))
 	}
@@ -77,11 +75,11 @@ func (c *cli) whyRun(ctx context.Context, service *workflow.Service, id string, 
 	}
 	var b strings.Builder
 	b.WriteString("\n")
-	for _, line := range wrapped(sentence(why), c.width()) {
+	for _, line := range wrapped(sentence(why.Why), c.width()) {
 		b.WriteString(line + "\n")
 	}
 	b.WriteString("\n")
-	for _, advice := range c.advice(why) {
+	for _, advice := range c.advice(why.Why) {
 		if advice.command != "" { // is never broken: it is there to be pasted
 			b.WriteString("    " + advice.command + "\n")
 			continue
@@ -116,7 +114,7 @@ func sentence(why workflow.Why) string {
 func (c *cli) whyRuns(ctx context.Context, service *workflow.Service, ids []string, flags *filterFlags, limit int, asJSON bool) error {
 	more := false
 	if len(ids) == 0 {
-		runs, left, err := c.still(ctx, service, flags)
+		runs, left, err := c.still(ctx, service, flags, 0)
 		if err != nil {
 			return err
 		}
@@ -154,8 +152,10 @@ func (c *cli) whyRuns(ctx context.Context, service *workflow.Service, ids []stri
 }
 
 // still returns the unfinished runs among those that match, those first that have not changed for longest, and whether not all of
-// them were looked at.
-func (c *cli) still(ctx context.Context, service *workflow.Service, flags *filterFlags) (runs []workflow.Run, more bool, err error) {
+// them were looked at: at most maxLook are, if that is not 0.
+func (c *cli) still(
+	ctx context.Context, service *workflow.Service, flags *filterFlags, maxLook int,
+) (runs []workflow.Run, more bool, err error) {
 	filter, err := flags.filter(c.clock())
 	if err != nil {
 		return nil, false, err
@@ -163,16 +163,46 @@ func (c *cli) still(ctx context.Context, service *workflow.Service, flags *filte
 	if len(filter.Statuses) == 0 {
 		filter.Statuses = []workflow.RunStatus{workflow.RunPending, workflow.RunRunning, workflow.RunSuspended}
 	}
-	filter.Limit = pageSize
+	filter.Limit, filter.MaxLook = pageSize, maxLook
 	page, err := service.ListRuns(ctx, filter)
 	slices.SortStableFunc(page.Runs, func(a, b workflow.Run) int { return a.UpdatedAt.Compare(b.UpdatedAt) })
 	return page.Runs, page.Next != "", err
 }
 
-// reasonsOf asks for each run. One that was deleted meanwhile has none, but for the only one.
-func reasonsOf(ctx context.Context, service *workflow.Service, ids []string) (all []workflow.Why, err error) {
+// A reason is why a run does not move, and when its row last changed: since then it waits, if the reason does not say since when.
+type reason struct {
+	workflow.Why
+	changed time.Time
+}
+
+func reasonOf(ctx context.Context, service *workflow.Service, id string) (reason, error) {
+	run, err := service.GetRun(ctx, id)
+	if err != nil {
+		return reason{}, err
+	}
+	why, err := service.Why(ctx, id)
+	return reason{why, run.UpdatedAt}, err
+}
+
+// at is since when it is so.
+func (r reason) at() time.Time {
+	if r.Since.IsZero() {
+		return r.changed
+	}
+	return r.Since
+}
+
+// since is how that is called.
+func (r reason) since() string {
+	if r.Code == workflow.WhyFinished {
+		return "ended"
+	}
+	return "since"
+}
+
+func reasonsOf(ctx context.Context, service *workflow.Service, ids []string) (all []reason, err error) {
 	for _, id := range ids {
-		why, err := service.Why(ctx, id)
+		why, err := reasonOf(ctx, service, id)
 		if err != nil {
 			return nil, err
 		}
@@ -181,20 +211,16 @@ func reasonsOf(ctx context.Context, service *workflow.Service, ids []string) (al
 	return all, nil
 }
 
-func (c *cli) printReasons(all []workflow.Why) error {
+func (c *cli) printReasons(all []reason) error {
 	t := table{note: true, columns: []column{
 		{head: "RUN", cut: middle, least: 36}, {head: "WORKFLOW", cut: middle, least: 10}, {head: "STATUS", drop: 1, paint: paintStatus},
 		{head: "WHY"}, {head: "SINCE"}, {head: "NOTE", cut: end, least: 2 * leastNote},
 	}}
 	count := make(map[workflow.WhyCode]int)
 	for _, why := range all {
-		since := ""
-		if !why.Since.IsZero() {
-			since = age(why.Now.Sub(why.Since))
-		}
 		count[why.Code]++
 		text := strings.TrimPrefix(printable(why.String()), "the run is "+string(why.Status))
-		t.add(printable(why.RunID), printable(why.Workflow), string(why.Status), string(why.Code), since, strings.TrimPrefix(strings.TrimLeft(text, ": "), "and "))
+		t.add(printable(why.RunID), printable(why.Workflow), string(why.Status), string(why.Code), age(why.Now.Sub(why.at())), strings.TrimPrefix(strings.TrimLeft(text, ": "), "and "))
 	}
 	if err := c.print(t); err != nil {
 		return err

@@ -17,6 +17,7 @@ type (
 		Commands    []string           `json:"commands"` // that help, or tell more
 		Now         time.Time          `json:"now"`
 		Since       time.Time          `json:"since,omitzero"`
+		ChangedAt   time.Time          `json:"changed_at"` // its row
 		Until       time.Time          `json:"until,omitzero"`
 		WaitsFor    []string           `json:"waits_for,omitempty"`
 		Error       *workflow.Error    `json:"error,omitempty"`
@@ -50,10 +51,10 @@ type (
 	}
 )
 
-func (c *cli) encodeWhy(why workflow.Why) whyJSON {
+func (c *cli) encodeWhy(why reason) whyJSON {
 	encoded := whyJSON{
 		RunID: why.RunID, Workflow: why.Workflow, Status: why.Status, Code: why.Code, Text: why.String(), Commands: []string{},
-		Now: utc(why.Now), Since: utc(why.Since), Until: utc(why.Until), WaitsFor: why.WaitsFor, Error: stored(why.Err),
+		Now: utc(why.Now), ChangedAt: utc(why.changed), Since: utc(why.Since), Until: utc(why.Until), WaitsFor: why.WaitsFor, Error: stored(why.Err),
 		Step: why.Step, Attempt: why.Attempt, MaxAttempts: why.MaxAttempts, Queue: why.Queue, Partition: why.Partition,
 		PausedAt: utc(why.PausedAt), AnnouncedAt: utc(why.AnnouncedAt), Limit: why.Limit, Count: why.Count,
 		Workers: why.Workers, Serving: why.Serving, Executing: why.Executing,
@@ -64,7 +65,7 @@ func (c *cli) encodeWhy(why workflow.Why) whyJSON {
 	for _, run := range why.Runs {
 		encoded.Runs = append(encoded.Runs, whyRunJSON{RunID: run.RunID, Workflow: run.Workflow, Status: run.Status, Since: utc(run.Since)})
 	}
-	for _, advice := range c.advice(why) {
+	for _, advice := range c.advice(why.Why) {
 		if advice.command != "" {
 			encoded.Commands = append(encoded.Commands, advice.command)
 		}
