@@ -67,7 +67,7 @@ test-web: .bin/with-postgres ## Test the dashboard in headless Chromium: each pa
 		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core; } \
 			>.bin/chromium.log 2>&1 || { tail -n 20 .bin/chromium.log; exit 1; }; \
 	fi
-	@$(WITH_POSTGRES) -- sh -c 'cd web/webtest && go test -timeout=10m $(ARGS) ./...'
+	@$(WITH_POSTGRES) -- sh -c 'cd web/webtest && go test -timeout=10m ./... $(ARGS)'
 
 # An application on SERIALIZABLE does its transaction again when another was first (40001), which the examples leave out.
 .PHONY: test-all

@@ -72,7 +72,7 @@ func TestPagesAmongManyRuns(t *testing.T) {
 	// Where a run is looked up for each entry of an index that is walked, where children lie apart, and where queues and their workers are
 	// counted, it is more, and no more among a million.
 	more := map[string]int{
-		"runs?status=failed&attributes=shop%3D1": 20_000, "runs?status=failed&attributes=shop%3D1+day%3D1": 25_000,
+		"runs?status=failed&attributes=shop%3D1": 20_000, "runs?status=failed&attributes=shop%3D1+day%3D1": 35_000,
 		"runs?parent=run+7": 12_000, "runs?parent=run+7&status=failed": 12_000, "run?id=run+7": 12_000, "run?id=run+11": 8_000,
 	}
 	for _, page := range []string{

@@ -68,7 +68,7 @@ func TestPictures(t *testing.T) {
 		b.open(picture.at)
 		b.sees(picture.sees)
 		file := "dashboard-" + picture.name + ".png"
-		path := filepath.Join("../../docs", file)
+		path := filepath.Join("..", "..", "docs", file)
 		if *update {
 			b.shoot(path)
 		}
