@@ -82,8 +82,13 @@ soak: .bin/with-postgres ## Test at sizes that take hours: thousands of signals 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 
 .PHONY: bench
-bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (50 minutes)
+bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (35 minutes)
 	@$(BENCH) -out bench
+
+.PHONY: bench-cells
+bench-cells: .bin/with-postgres .bin/bench ## Measure CELLS (payload-1KB,fleet) of the bench again, and keep the others in bench/RESULTS.md
+	@test -n "$(CELLS)" || { echo "make bench-cells CELLS=payload-1KB,fleet"; exit 1; }
+	@$(BENCH) -only "$(CELLS)" -keep bench/results.json -out bench
 
 .PHONY: bench-smoke
 bench-smoke: .bin/with-postgres .bin/bench ## Test the bench, and take each measurement once and briefly

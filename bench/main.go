@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,11 +52,11 @@ type plan struct {
 }
 
 var whole = plan{
-	repetitions: 5, tries: 3, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128, 512},
+	repetitions: 3, tries: 2, warmup: time.Second, window: 2 * time.Second, concurrent: []int{1, 8, 32, 128, 512},
 	steps: 3000, backlog: 20_000, inFlight: 10_000, finished: 1_000_000,
 	waiting: []int{1, 32}, children: 100, fanOut: 1000, sleepers: 30_000,
 	processes: []int{1, 2, 4, 8}, perWorker: 1500, latency: 4 * time.Second,
-	payloads: []int{8, 32}, payload: 3 * time.Second,
+	payloads: []int{8, 32}, payload: 2 * time.Second,
 }
 
 // smoke shows that everything runs. Its figures mean nothing.
@@ -94,7 +95,7 @@ func run(ctx context.Context) error {
 	out := flag.String("out", "", "directory for RESULTS.md, results.json and the charts; none if empty")
 	render := flag.String("render", "", "write the report of this results.json again, without a measurement")
 	others := flag.String("keep", "", "with -only: a results.json from which the other cells are, which the report says")
-	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken, at most (5)")
+	repetitions := flag.Int("repetitions", 0, "how often each measurement is taken, at most (3)")
 	flag.Parse()
 	if *render != "" {
 		r, err := readResults(*render)
@@ -117,6 +118,12 @@ func run(ctx context.Context) error {
 		return err
 	}
 	p.only, p.profiles, p.out, p.url = *only, *profiles, *out, os.Getenv("DATABASE_URL")
+	if *others != "" && (*contestant != "" || *concurrent > 0) {
+		return errors.New("-keep replaces whole cells: with -contestant or -concurrent their other figures would be lost")
+	}
+	if err := p.knowsCells(); err != nil {
+		return err
+	}
 	if p.url == "" {
 		return errors.New("DATABASE_URL is empty: it must name a database on a server where databases may be created, as make bench does")
 	}
@@ -136,4 +143,14 @@ func run(ctx context.Context) error {
 	fmt.Println()
 	fmt.Println(r.markdown())
 	return r.write(p.out)
+}
+
+// knowsCells refuses a name in -only that is no cell's: nothing would be measured for it.
+func (p plan) knowsCells() error {
+	for name := range strings.SplitSeq(p.only, ",") {
+		if name != "" && !slices.Contains(cellNames, name) {
+			return fmt.Errorf("-only: there is no cell %q; the cells are %s", name, strings.Join(cellNames, ", "))
+		}
+	}
+	return nil
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +27,7 @@ type sample struct {
 
 // measure takes every measurement of the plan.
 func (p plan) measure(ctx context.Context) (*results, error) {
-	m := &measuring{plan: p, server: server{url: p.url}}
+	m := &measuring{plan: p, server: server{url: p.url}, took: make(map[string]time.Duration)}
 	defer m.server.drop(context.WithoutCancel(ctx))
 	r, err := m.describe(ctx)
 	if err != nil {
@@ -35,6 +38,7 @@ func (p plan) measure(ctx context.Context) (*results, error) {
 			if round.repetitions > 0 && repetition >= round.repetitions {
 				continue
 			}
+			began := time.Now()
 			for i := range round.contestants {
 				// Nobody always comes after the same other one.
 				contestant := round.contestants[(i+repetition)%len(round.contestants)]
@@ -47,17 +51,27 @@ func (p plan) measure(ctx context.Context) (*results, error) {
 				fmt.Fprintf(os.Stderr, "%d/%d  %-16s %4s  %-45s %s\n",
 					s.Repetition, p.repetitions, s.Cell, orEmpty(s.Concurrent), s.Contestant, s.line())
 			}
+			m.took[round.cell] += time.Since(began)
 		}
 	}
 	r.Seconds = time.Since(r.Began).Seconds()
+	m.tellTimes()
 	return r, nil
 }
 
 type measuring struct {
 	plan   plan
 	server server
-	grown  string    // URL of the database with the finished runs
-	calm   []float64 // seconds that the fixed work took, so far
+	grown  string                   // URL of the database with the finished runs
+	calm   []float64                // seconds that the fixed work took, so far
+	took   map[string]time.Duration // by cell, in all
+}
+
+// tellTimes says which cells make the whole take as long as it does.
+func (m *measuring) tellTimes() {
+	for _, cell := range slices.SortedFunc(maps.Keys(m.took), func(a, b string) int { return cmp.Compare(m.took[b], m.took[a]) }) {
+		fmt.Fprintf(os.Stderr, "%-16s took %s\n", cell, m.took[cell].Round(time.Second))
+	}
 }
 
 // take takes a measurement, several times if it is disturbed.

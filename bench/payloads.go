@@ -15,7 +15,7 @@ var payloadSizes = map[string]int{cellPayload1KB: 1 << 10, cellPayload32KB: 32 <
 // payloadCells are in the order of their sizes.
 var payloadCells = []string{cellPayload1KB, cellPayload32KB, cellPayload256KB, cellPayload1MB}
 
-// largeResults are repeated less often than the others: all of them together take five minutes.
+// largeResults are repeated less often than the others.
 func (p plan) largeResults() []round {
 	var all []round
 	for _, cell := range payloadCells {

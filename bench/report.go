@@ -43,10 +43,10 @@ func (w *report) head() {
 	w.printf("# Results of the bench\n\n")
 	w.printf("Written by `make bench`, %s, in %s. %d processors (%s), shared by the server and the contestants; %s; %s.\n\n",
 		w.Began.Format(time.DateOnly), (time.Duration(w.Seconds) * time.Second).String(), w.Processors, w.Machine, w.Server, w.Go)
-	w.printf("Each figure is the median, with the least and the most: of %d repetitions of whole runs (of 2 of %s), of 3 at most of the rest, of 2 of "+
-		"limits, latency and several processes; a window of %s each, longer where runs are. The contestants take turns. "+
+	w.printf("Each figure is the median, with the least and the most: of at most %d repetitions (of 2 of %s, of "+
+		"waits, limits, latency, several processes and large results); a window of %s each, longer where runs are. The contestants take turns. "+
 		"Absolute figures mean nothing on another machine, ratios do. A measurement during which something else needed the "+
-		"processors was taken again, up to three times; disturbed to the end were %d of %d.\n\n", w.Repetitions, strings.Join(lessOften, " and "), w.Window, disturbed, len(w.Samples))
+		"processors was taken again; disturbed to the end were %d of %d.\n\n", w.Repetitions, strings.Join(lessOften, " and "), w.Window, disturbed, len(w.Samples))
 	for _, e := range w.Earlier {
 		w.printf("Not taken again then, but on %s, of the code of that time, %d times: %s.\n\n",
 			e.Began.Format("2006-01-02 15:04"), e.Repetitions, strings.Join(e.Cells, ", "))

@@ -22,21 +22,21 @@ const (
 func (p plan) rounds() []round {
 	all := p.wholeRuns()
 	all = append(all,
-		round{cell: cellSteps, contestants: []string{oursPGX, singlePGX, oursPQFast, singlePQ, oursPQ, dbosGo}, repetitions: 3},
-		round{cell: cellQueue, contestants: everyQueue(), repetitions: 3},
-		round{cell: cellMemory, contestants: []string{oursPGX}, repetitions: 3},
-		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}, repetitions: 3},
+		round{cell: cellSteps, contestants: []string{oursPGX, singlePGX, oursPQFast, singlePQ, oursPQ, dbosGo}},
+		round{cell: cellQueue, contestants: everyQueue()},
+		round{cell: cellMemory, contestants: []string{oursPGX}},
+		round{cell: cellGrowth, concurrent: growthSlots, contestants: []string{oursPGX, grownContestant}},
 	)
 	for _, cell := range []string{cellChildren, cellSignals} {
 		for _, n := range p.waiting {
-			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}, repetitions: 3})
+			all = append(all, round{cell: cell, concurrent: n, contestants: []string{oursPGX, oursPQFast, dbosGo, goWork}, repetitions: 2})
 		}
 	}
-	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}, repetitions: 3})
+	all = append(all, round{cell: cellFanOut, contestants: []string{grownContestant}, repetitions: 2})
 	for _, n := range p.waiting {
-		all = append(all, round{cell: cellFailures, concurrent: n, contestants: []string{oursPGX, oursPQFast}, repetitions: 3})
+		all = append(all, round{cell: cellFailures, concurrent: n, contestants: []string{oursPGX, oursPQFast}, repetitions: 2})
 	}
-	all = append(all, round{cell: cellSleepers, contestants: []string{oursPGX, oursPQFast}, repetitions: 3})
+	all = append(all, round{cell: cellSleepers, contestants: []string{oursPGX, oursPQFast}, repetitions: 2})
 	all = append(all, p.queues()...)
 	all = append(all, p.largeResults()...)
 	for i := range all {
