@@ -40,9 +40,9 @@ func TestPrunePlans(t *testing.T) {
 		name, execute string
 		most          limit
 	}{
-		{"a look", "EXECUTE find_old_runs " + rows, limit{1000, 0}},
+		{"a look", "EXECUTE find_old_runs " + rows, limit{1300, 0}},
 		{"a look by attributes", "EXECUTE find_old_runs (0, '', 5000, 100, '{completed,failed,cancelled}', NULL, '{a,b}', '{1,2}')", limit{2000, 0}},
-		{"a look that locks", "EXECUTE lock_old_runs " + rows, limit{1100, 100_000}},
+		{"a look that locks", "EXECUTE lock_old_runs " + rows, limit{1400, 100_000}},
 		{"a look that finds nothing", "EXECUTE lock_old_runs (0, '', 1, 100, '{completed,failed,cancelled}', NULL, NULL, NULL)", limit{10, 0}},
 		{"a deletion", "EXECUTE delete_runs ('{done1,done2,done3,done4,done5,done6,done7,done8,done9,done10}', 1)", limit{100, 20_000}},
 	}
