@@ -53,6 +53,14 @@ func TestTimeoutsOfEverySize(t *testing.T) {
 	}
 }
 
+// endWaits makes the deadlines of all waits pass now.
+func (b *bench) endWaits() {
+	b.t.Helper()
+	kit.Exec(b.t, b.db, `
+		UPDATE workflows.workflow_steps SET wake_at = 1 + floor(extract(epoch FROM clock_timestamp()) * 1000);
+		UPDATE workflows.workflow_runs SET run_at = 1 + floor(extract(epoch FROM clock_timestamp()) * 1000)`)
+}
+
 // A signal that was acknowledged before the time-out wins, however late a worker looks, in branches too; one after it does not.
 func TestSignalsInTimeWinBeforeLateWorkers(t *testing.T) {
 	t.Parallel()
@@ -60,7 +68,7 @@ func TestSignalsInTimeWinBeforeLateWorkers(t *testing.T) {
 	a, c := workflow.DefineSignal[int]("a"), workflow.DefineSignal[int]("c")
 	w := workflow.Define("w", func(ctx context.Context, _ int) ([]int, error) {
 		return workflow.Parallel(ctx, "p", []*workflow.Signal[int]{a, c, a, c, a, c}, func(ctx context.Context, s *workflow.Signal[int]) (int, error) {
-			v, err := s.Wait(ctx, 3*time.Second)
+			v, err := s.Wait(ctx, time.Hour)
 			if errors.Is(err, workflow.ErrTimeout) {
 				return -1, nil
 			}
@@ -87,6 +95,7 @@ func TestSignalsInTimeWinBeforeLateWorkers(t *testing.T) {
 			kit.Must(t, c.Send(t.Context(), second, h.RunID(), 1))
 		}
 	}
+	b.endWaits()
 	kit.Until(t, "the deadlines have passed", func() bool {
 		return kit.One[bool](t, b.db, "SELECT bool_and(wake_at < extract(epoch FROM clock_timestamp()) * 1000 - 50) FROM workflows.workflow_steps")
 	})
@@ -172,9 +181,7 @@ func TestADecisionBehindManyThatAreRefused(t *testing.T) {
 	for _, h := range hs {
 		kit.Must(t, ap.Decide(t.Context(), second, workflow.ApprovalID(h.RunID(), "ap"), "boss", true))
 	}
-	kit.Exec(t, b.db, `
-		UPDATE workflows.workflow_steps SET wake_at = 1 + floor(extract(epoch FROM clock_timestamp()) * 1000);
-		UPDATE workflows.workflow_runs SET run_at = 1 + floor(extract(epoch FROM clock_timestamp()) * 1000)`)
+	b.endWaits()
 	kit.Until(t, "the deadlines have passed", func() bool {
 		return kit.One[bool](t, b.db, "SELECT bool_and(wake_at < extract(epoch FROM clock_timestamp()) * 1000 - 50) FROM workflows.workflow_steps")
 	})

@@ -225,7 +225,7 @@ func TestTakeOverComesWithTheEndOfTheLease(t *testing.T) {
 			t.Fatalf("result %d, %v", got, err)
 		}
 		late := n.b.get(n.runID).UpdatedAt.Sub(time.UnixMilli(n.ends))
-		if late < 0 || late > time.Second {
+		if late < 0 || late > 5*time.Second { // the next look is nine seconds later
 			t.Errorf("taken over %s after the end of the lease, want soon after it", late)
 		}
 	}

@@ -121,11 +121,12 @@ func TestChangedCallsAreBlocked(t *testing.T) {
 						kit.Work(t, leaves)
 					}
 					kit.Work(t, second)
+					var r workflow.Run
 					kit.Until(t, "goes on", func() bool {
-						r := b.get(h.RunID())
+						r = b.get(h.RunID())
 						return r.Status.Finished() || r.SuspendedFor == workflow.SuspendedBlocked
 					})
-					if r := b.get(h.RunID()); r.SuspendedFor != workflow.SuspendedBlocked {
+					if r.SuspendedFor != workflow.SuspendedBlocked {
 						t.Errorf("%s %v %s", r.Status, r.Err, r.Output)
 					}
 				})
