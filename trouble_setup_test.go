@@ -27,7 +27,7 @@ func encoded(t *testing.T, access pgtest.Access, encoding string) *bench {
 	db, err := sql.Open(access.Driver, u.String())
 	kit.Must(t, err)
 	t.Cleanup(func() { kit.Must(t, db.Close()) })
-	b := &bench{t: t, db: db, lease: testLease}
+	b := &bench{t: t, db: db, lease: calmLease}
 	b.svc = b.service()
 	kit.Must(t, b.svc.Init(t.Context()))
 	return b

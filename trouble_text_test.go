@@ -33,7 +33,7 @@ func TestErrorsThatCannotBeStoredAreCounted(t *testing.T) {
 	}
 	t.Run("UTF8", func(t *testing.T) {
 		t.Parallel()
-		b := mortal(t)
+		b := setup(t)
 		kit.Work(t, b.svc)
 		for name, err := range rogue {
 			b.countsAttempts(name, err, "")
