@@ -226,7 +226,7 @@ func TestWorkersThatCannotHelpSaySo(t *testing.T) {
 // The worker's trouble is there for who asks, without a logger; so is how many runs are blocked.
 func TestStatsTellTheWorkersTrouble(t *testing.T) {
 	t.Parallel()
-	b := mortal(t)
+	b := setup(t)
 	admin := b.role()
 	inside, release := make(chan struct{}), make(chan struct{})
 	w := workflow.Define("w", func(ctx context.Context, n int) (int, error) {
