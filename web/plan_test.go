@@ -70,10 +70,11 @@ func TestPagesAmongManyRuns(t *testing.T) {
 	t.Cleanup(func() { kit.Must(t, svc.Close()) })
 	dashboard := web.New(svc, web.Options{})
 	// Where a run is looked up for each entry of an index that is walked, where children lie apart, and where queues and their workers are
-	// counted, it is more, and no more among a million.
+	// counted, it is more, and no more among a million. Of approvals the planner may take all that are open and sort those that pass.
 	more := map[string]int{
 		"runs?status=failed&attributes=shop%3D1": 20_000, "runs?status=failed&attributes=shop%3D1+day%3D1": 35_000,
 		"runs?parent=run+7": 12_000, "runs?parent=run+7&status=failed": 12_000, "run?id=run+7": 12_000, "run?id=run+11": 8_000,
+		"approvals": 8_000, "approvals?from=anna": 8_000, "approvals?from=nobody": 8_000,
 	}
 	for _, page := range []string{
 		"", "?window=7d", "runs", "runs?status=failed", "runs?workflow=none", "runs?queue=none", "runs?for=blocked", "runs?status=failed&attributes=shop%3D1",
