@@ -42,7 +42,11 @@ func TestRun(t *testing.T) {
 	svc := b.works(order, child)
 	_, err := order.Start(t.Context(), svc, 4711, workflow.WithRunID("r1"), workflow.WithAttributes(map[string]string{"tenant": "acme"}))
 	kit.Must(t, err)
-	b.stands("r1", workflow.RunSuspended)
+	kit.Until(t, "it waits for the signal, and no longer for its child", func() bool {
+		run, err := b.svc.GetRun(t.Context(), "r1")
+		kit.Must(t, err)
+		return run.SuspendedFor == workflow.SuspendedForSignal
+	})
 	b.get(web.Options{}, "run?id=r1").is(200, "<h1>order</h1>", "suspended", "for a signal", "It waits to be told something", "signal:paid",
 		"4711", "reserve stock", "2 umbrellas", "connection refused", "1 failed attempt of at most 5", "ship it", `title="ship"`, `title="paid"`, "acme")
 
