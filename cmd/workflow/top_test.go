@@ -24,7 +24,7 @@ func TestTopOnce(t *testing.T) {
 	url := database.URL()
 	frame := printed(t, url, "top")
 	for _, want := range []string{
-		"schema workflows, ", "1 pending, 1 running, 3 suspended (1 time, 1 blocked, 1 by_hand), 1 completed, 2 failed, 2 cancelled (counted 0s ago)",
+		"schema workflows, ", "1 pending, 1 running, 3 suspended (1 time, 1 blocked, 1 by_hand), 1 completed, 2 failed, 2 cancelled (counted ",
 		"0 workers alive, executing 0 runs; lag ", "\nNewest failures:\n", "busy: the bank is busy",
 		"\nUnfinished, those first that have stood still for longest:\n", "suspended by hand",
 	} {
