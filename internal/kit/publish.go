@@ -82,3 +82,28 @@ func GoCommand(t testing.TB, folder string, with []string, args ...string) strin
 	Must(t, err)
 	return string(out)
 }
+
+// StandsAlone checks a module of its own in the folder of a test, named as that: whoever fetches it gets by with what it says of itself,
+// since nothing in it leads to a file beside it, and links no test libraries. The version of the library is the one in its go.mod.
+func StandsAlone(t testing.TB, name string) {
+	t.Helper()
+	const module, version = "github.com/sqlworkflow/workflow", "v0.0.0-00010101000000-000000000000"
+	proxy, app := t.TempDir(), t.TempDir()
+	Publish(t, proxy, module, version, "..")
+	Publish(t, proxy, module+"/"+name, version, ".")
+	for file, text := range map[string]string{
+		"go.mod":  "module app\n\ngo 1.26.0\n\nrequire " + module + "/" + name + " " + version + "\n",
+		"main.go": "package main\n\nimport _ \"" + module + "/" + name + "\"\n\nfunc main() {}\n",
+	} {
+		Must(t, os.WriteFile(filepath.Join(app, file), []byte(text), 0o600))
+	}
+	listed := GoCommand(t, app, FromProxy(t, proxy), "list", "-deps", "-f", "{{with .Module}}{{.Path}} {{with .Replace}}{{.Path}}{{end}}{{end}}", ".")
+	for _, one := range []string{module, module + "/" + name} {
+		if !strings.Contains(listed, one+" \n") {
+			t.Errorf("an application that imports the adapter has no module %s of its own:\n%s", one, listed)
+		}
+	}
+	if strings.Contains(listed, "github.com/ory/dockertest") {
+		t.Error("an application that imports the adapter links test libraries")
+	}
+}
