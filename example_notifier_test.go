@@ -12,8 +12,8 @@ import (
 
 // Two processes, one that starts runs and one that executes them. Each has a notifier, so neither waits for the other to poll.
 func ExampleNotifier() {
-	tb := &exampleTB{}
-	defer tb.end()
+	tb := new(pgtest.ExampleTB)
+	defer tb.End()
 	database := pgtest.New(tb) // stands for the application's
 	db, dsn := database.Open(tb, pgtest.PGX), database.URL()
 

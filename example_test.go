@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"testing"
 
 	"github.com/sqlworkflow/workflow"
 	"github.com/sqlworkflow/workflow/internal/pgtest"
@@ -15,26 +14,8 @@ var ctx = context.Background()
 
 // openDatabase stands for sql.Open: it gives an example an empty database, which close drops.
 func openDatabase() (db *sql.DB, closeAll func()) {
-	tb := &exampleTB{}
-	return pgtest.Empty(tb).Open(tb, pgtest.PQ), tb.end
-}
-
-// exampleTB is what pgtest needs of a test, for examples.
-type exampleTB struct {
-	testing.TB
-	cleanups []func()
-}
-
-func (*exampleTB) Helper()                           {}
-func (*exampleTB) Context() context.Context          { return context.Background() }
-func (*exampleTB) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (*exampleTB) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (tb *exampleTB) Cleanup(f func())               { tb.cleanups = append(tb.cleanups, f) }
-
-func (tb *exampleTB) end() {
-	for i := len(tb.cleanups) - 1; i >= 0; i-- {
-		tb.cleanups[i]()
-	}
+	tb := new(pgtest.ExampleTB)
+	return pgtest.Empty(tb).Open(tb, pgtest.PQ), tb.End
 }
 
 func must(err error) {
@@ -50,8 +31,8 @@ func newService() (svc *workflow.Service, db *sql.DB, closeAll func()) {
 
 // newServiceWith has a configuration, and its tables are there already.
 func newServiceWith(config workflow.Config) (svc *workflow.Service, db *sql.DB, closeAll func()) {
-	tb := &exampleTB{}
-	db, closeDatabase := pgtest.New(tb).Open(tb, pgtest.PQ), tb.end
+	tb := new(pgtest.ExampleTB)
+	db, closeDatabase := pgtest.New(tb).Open(tb, pgtest.PQ), tb.End
 	config.DB = db
 	svc, err := workflow.New(config)
 	must(err)

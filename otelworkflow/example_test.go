@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -71,26 +70,8 @@ func Example() {
 }
 
 func openDatabase() (*sql.DB, func()) {
-	tb := new(exampleTB)
-	return pgtest.New(tb).Open(tb, pgtest.PGX), tb.end
-}
-
-// exampleTB is what pgtest needs of a test, for an example.
-type exampleTB struct {
-	testing.TB
-	cleanups []func()
-}
-
-func (*exampleTB) Helper()                           {}
-func (*exampleTB) Context() context.Context          { return context.Background() }
-func (*exampleTB) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (*exampleTB) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (tb *exampleTB) Cleanup(f func())               { tb.cleanups = append(tb.cleanups, f) }
-
-func (tb *exampleTB) end() {
-	for i := len(tb.cleanups) - 1; i >= 0; i-- {
-		tb.cleanups[i]()
-	}
+	tb := new(pgtest.ExampleTB)
+	return pgtest.New(tb).Open(tb, pgtest.PGX), tb.End
 }
 
 func must(err error) {
