@@ -12,8 +12,8 @@ import (
 
 // Two processes, one that starts runs and one that executes them. Each has a notifier, so neither waits for the other to poll.
 func ExampleNotifier() {
-	tb := new(pgtest.ExampleTB)
-	defer tb.End()
+	tb, end := pgtest.Example()
+	defer end()
 	database := pgtest.New(tb) // stands for the application's
 	db, dsn := database.Open(tb, pgtest.PGX), database.URL()
 

@@ -14,8 +14,8 @@ var ctx = context.Background()
 
 // openDatabase stands for sql.Open: it gives an example an empty database, which close drops.
 func openDatabase() (db *sql.DB, closeAll func()) {
-	tb := new(pgtest.ExampleTB)
-	return pgtest.Empty(tb).Open(tb, pgtest.PQ), tb.End
+	tb, end := pgtest.Example()
+	return pgtest.Empty(tb).Open(tb, pgtest.PQ), end
 }
 
 func must(err error) {
@@ -31,8 +31,8 @@ func newService() (svc *workflow.Service, db *sql.DB, closeAll func()) {
 
 // newServiceWith has a configuration, and its tables are there already.
 func newServiceWith(config workflow.Config) (svc *workflow.Service, db *sql.DB, closeAll func()) {
-	tb := new(pgtest.ExampleTB)
-	db, closeDatabase := pgtest.New(tb).Open(tb, pgtest.PQ), tb.End
+	tb, end := pgtest.Example()
+	db, closeDatabase := pgtest.New(tb).Open(tb, pgtest.PQ), end
 	config.DB = db
 	svc, err := workflow.New(config)
 	must(err)

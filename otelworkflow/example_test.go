@@ -70,8 +70,8 @@ func Example() {
 }
 
 func openDatabase() (*sql.DB, func()) {
-	tb := new(pgtest.ExampleTB)
-	return pgtest.New(tb).Open(tb, pgtest.PGX), tb.End
+	tb, end := pgtest.Example()
+	return pgtest.New(tb).Open(tb, pgtest.PGX), end
 }
 
 func must(err error) {

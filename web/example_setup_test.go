@@ -7,7 +7,7 @@ import (
 
 // newService is a service on a database of its own.
 func newService() (svc *workflow.Service, closeAll func()) {
-	tb := new(pgtest.ExampleTB)
+	tb, end := pgtest.Example()
 	svc, err := workflow.New(workflow.Config{DB: pgtest.New(tb).Open(tb, pgtest.PQ)})
 	if err != nil {
 		panic(err)
@@ -16,6 +16,6 @@ func newService() (svc *workflow.Service, closeAll func()) {
 		if err := svc.Close(); err != nil {
 			panic(err)
 		}
-		tb.End()
+		end()
 	}
 }
