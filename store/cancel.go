@@ -13,10 +13,10 @@ import (
 // what these have started. Runs that are finished have children too. Those that are started while this waits for locks are
 // found by [Store.FindStranded]. Cancelled runs keep what was recorded of them.
 var (
-	cancelRun = defineCancel("cancel_run", "{update}", "true")
+	cancelRun = defineFamilyWrite("cancel_run", treeOf, "FOR NO KEY UPDATE", cancels("true"))
 
 	// For a sweep, which leaves to the next one what others have locked, and a child whose parent was resumed meanwhile.
-	cancelStranded = defineCancel("cancel_stranded", "FOR NO KEY UPDATE SKIP LOCKED", `coalesce((
+	cancelStranded = defineFamilySweep("cancel_stranded", treeOf, cancels(toldOnly+` AND coalesce((
 	          SELECT parent.id IN (SELECT id FROM locked WHERE status NOT IN ('pending', 'running', 'suspended'))
 	          FROM affected
 	          CROSS JOIN LATERAL (
@@ -25,11 +25,14 @@ var (
 	              WHERE id = affected.parent_id
 	              OFFSET 0
 	          ) AS parent
-	          WHERE affected.id = $1 AND affected.parent_step IS NOT NULL), true)`)
+	          WHERE affected.id = $1 AND affected.parent_step IS NOT NULL), true)`))
 )
 
-func defineCancel(name, lock, condition string) familyWrite {
-	return defineFamilyWrite(name, `tree AS (
+// toldOnly leaves out a run whose step others have locked.
+const toldOnly = "locked.id NOT IN (SELECT id FROM untold)"
+
+// treeOf are the clauses up to affected: a run and what is unfinished of what it has started.
+const treeOf = `tree AS (
 	    SELECT id, parent_id, parent_step, status
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
@@ -46,7 +49,11 @@ func defineCancel(name, lock, condition string) familyWrite {
 	    SELECT id, parent_id, parent_step
 	    FROM tree
 	    WHERE id = $1 OR status IN ('pending', 'running', 'suspended')
-	)`, "$2", lock, `, found AS (
+	)`
+
+// cancels continues a statement on a tree: it cancels those runs that meet a condition.
+func cancels(condition string) string {
+	return `, found AS (
 	    SELECT id, status
 	    FROM locked
 	    WHERE id = $1
@@ -58,15 +65,15 @@ func defineCancel(name, lock, condition string) familyWrite {
 	    CROSS JOIN locked
 	    WHERE found.status IN ('pending', 'running', 'suspended', 'cancelled')
 	      AND locked.status IN ('pending', 'running', 'suspended') AND locked.id IN (SELECT id FROM affected)
-	      AND `+condition+`
+	      AND ` + condition + `
 	    ON CONFLICT (id) DO UPDATE
-	    SET `+ends("EXCLUDED.status", "run.output", "run.error", "EXCLUDED.updated_at")+`
+	    SET ` + ends("EXCLUDED.status", "run.output", "run.error", "EXCLUDED.updated_at") + `
 	    RETURNING run.id
-	)`+childrenEnded+`
+	)` + childrenEnded + `
 	SELECT found.status, ended.id
 	FROM clock
 	CROSS JOIN found
-	LEFT JOIN ended ON true`)
+	LEFT JOIN ended ON true`
 }
 
 // A changedRun is how the run itself stood before, and one that was changed.
@@ -78,7 +85,7 @@ type changedRun struct {
 // CancelRun cancels a run that is not finished, whoever owns it, and what it has started, and returns the ids of all that were
 // cancelled. A run that was cancelled already is fine, another finished one a *TransitionError.
 func (s *Store) CancelRun(ctx context.Context, id string) (cancelled []string, err error) {
-	rows, err := writeFamily[changedRun](ctx, s, cancelRun, []any{id})
+	rows, err := writeFamily[changedRun](ctx, s, cancelRun, id)
 	cancelled = changed(rows)
 	if err == nil && rows[0].Status.Finished() && rows[0].Status != RunCancelled {
 		err = &TransitionError{RunID: id, From: rows[0].Status, To: RunCancelled}
@@ -88,7 +95,7 @@ func (s *Store) CancelRun(ctx context.Context, id string) (cancelled []string, e
 
 // cancelStranded cancels a child whose parent has ended, if nothing is in the way.
 func (s *Store) cancelStranded(ctx context.Context, id string) (cancelled []string, err error) {
-	rows, err := writeFamily[changedRun](ctx, s, cancelStranded, []any{id})
+	rows, err := listFamily[changedRun](ctx, s, cancelStranded, id)
 	if errors.Is(err, ErrRunNotFound) { // or locked
 		err = nil
 	}

@@ -2,8 +2,7 @@ package store
 
 import (
 	"context"
-	"slices"
-	"strings"
+	"errors"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/lock"
@@ -13,10 +12,9 @@ import (
 // writes anything: first the runs in the order of their ids, those that it changes and those that wait for them, then the steps
 // that wait for them. Whoever waits for the lock of a step holds its run's: so two of these never wait for each other.
 //
-// In a caller's transaction nothing may wait without a bound. Then the statement goes ahead by itself only if it touches one
-// run, and skips that if others have locked it. Else it answers nothing: all locks are waited for in their order, within the bound,
-// and it is sent again, with those held.
-type familyWrite struct{ lock, write *pg.Query }
+// In a caller's transaction nothing may wait without a bound. There a statement goes first that waits for nothing and writes only
+// if it touches one run, which nobody has locked. If that answers nothing, the one that waits is sent within the bound.
+type familyWrite struct{ atOnce, waits *pg.Query }
 
 // familyLocks begins a family's statement. affected are the clauses up to the one of that name, of the runs to be changed: id,
 // parent_id and parent_step, the latter NULL when no step waits for the run. goAhead says whether locks may be taken.
@@ -36,7 +34,7 @@ func familyLocks(affected, lock, goAhead string) string {
 	        ` + lock + `
 	    ) AS run
 	    WHERE ` + goAhead + `
-	), awaiting AS MATERIALIZED (
+	), steps AS MATERIALIZED (
 	    -- Once all runs are locked.
 	    SELECT step.*
 	    FROM (
@@ -53,10 +51,27 @@ func familyLocks(affected, lock, goAhead string) string {
 	        OFFSET 0
 	        ` + lock + `
 	    ) AS step
-	    -- As it is once locked: Resume may have opened it since this statement began.
-	    WHERE step.status = 'scheduled' AND step.waiting IS NOT NULL
+	), awaiting AS (
+	    -- As they are once locked: Resume may have opened one since this statement began.
+	    SELECT parent_id, parent_step, waiting
+	    FROM steps
+	    WHERE status = 'scheduled' AND waiting IS NOT NULL
 	)`
 }
+
+// untold continues a statement that skips what others have locked: the runs whose step it has skipped, which they cannot tell.
+const untold = `, untold AS MATERIALIZED (
+	    SELECT affected.id
+	    FROM affected
+	    CROSS JOIN LATERAL (
+	        SELECT
+	        FROM {schema}.workflow_steps
+	        WHERE run_id = affected.parent_id AND step_name = affected.parent_step
+	        OFFSET 0
+	    ) AS step
+	    LEFT JOIN steps USING (parent_id, parent_step)
+	    WHERE steps.status IS NULL
+	)`
 
 // childrenEnded continues a statement whose clause ended has the ids of the runs that it ended, of those affected.
 var childrenEnded = `, told AS MATERIALIZED (
@@ -92,36 +107,38 @@ var tellParents = `counted_down AS (
     SET ` + wakesTo("run.wake_seq + 1", "EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
 )`
 
-// defineFamilyWrite makes the two statements of a write. The first parameters are those of affected, the run's id in front; held
-// is the last, which only the second statement has.
-func defineFamilyWrite(name, affected, held, lock, rest string) familyWrite {
-	waits := strings.NewReplacer("{update}", "FOR NO KEY UPDATE", "{delete}", "FOR UPDATE").Replace(lock)
+// defineFamilyWrite makes the two statements of a write, which have one name.
+func defineFamilyWrite(name, affected, lock, rest string) familyWrite {
 	return familyWrite{
-		lock: pg.Define("lock_family", familyLocks(affected, waits, "true")+`
-	SELECT (SELECT count(*) FROM locked) + (SELECT count(*) FROM awaiting)
-	FROM clock`),
-		write: pg.Define(name, familyLocks(affected, lock, "{waits} OR "+held+"::boolean OR (SELECT count(*) FROM members) = 1")+rest),
+		atOnce: pg.Define(name, familyLocks(affected, lock+" SKIP LOCKED", "(SELECT count(*) FROM members) = 1")+rest),
+		waits:  pg.Define(name, familyLocks(affected, lock, "true")+rest),
 	}
 }
 
-// writeFamily sends a write, which answers with rows if the run exists. affected are the arguments that its clause of that name
-// has, and more are the others.
-func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, affected []any, more ...any) ([]row, error) {
-	var rows []row
-	send := func(held bool) error {
-		return s.db.List(ctx, &rows, w.write, slices.Concat(affected, more, []any{held})...)
+// defineFamilySweep makes a statement that waits for nothing and leaves alone what others have locked.
+func defineFamilySweep(name, affected, rest string) *pg.Query {
+	return pg.Define(name, familyLocks(affected, "FOR NO KEY UPDATE SKIP LOCKED", "true")+untold+rest)
+}
+
+// writeFamily sends a write, which answers with rows if the run exists.
+func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, args ...any) (rows []row, err error) {
+	if s.db.Tx() == nil {
+		return listFamily[row](ctx, s, w.waits, args...)
 	}
-	err := send(false)
-	if err == nil && len(rows) == 0 && s.db.Tx() != nil {
-		var locked int
-		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) error {
-			return s.db.Get(ctx, &locked, w.lock, affected...)
+	rows, err = listFamily[row](ctx, s, w.atOnce, args...)
+	if errors.Is(err, ErrRunNotFound) { // or more than one, or locked
+		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
+			rows, err = listFamily[row](ctx, s, w.waits, args...)
+			return err
 		})
-		if err == nil && locked > 0 {
-			err = send(true)
-		}
 	}
-	switch {
+	return rows, err
+}
+
+// listFamily sends a statement of a family, which answers with rows if the run exists and is not skipped.
+func listFamily[row any](ctx context.Context, s *Store, q *pg.Query, args ...any) ([]row, error) {
+	var rows []row
+	switch err := s.db.List(ctx, &rows, q, args...); {
 	case err != nil: // a call that was left behind may still write to rows
 		return nil, err
 	case len(rows) == 0:

@@ -43,11 +43,11 @@ func (s *Store) Overdue(ctx context.Context) ([]OverdueRun, error) {
 }
 
 // It is ended with all that hangs on it or, if others have locked any of that, the next time.
-var endOverdue = defineFamilyWrite("end_overdue", `affected AS MATERIALIZED (
+var endOverdue = defineFamilySweep("end_overdue", `affected AS MATERIALIZED (
 	    SELECT id, parent_id, parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	)`, "$3", "FOR NO KEY UPDATE SKIP LOCKED", `, ended AS (
+	)`, `, ended AS (
 	    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, error, created_at, updated_at)
 	    SELECT locked.id, '', 'failed', 'null', $2::jsonb, 0, clock.ms
 	    FROM clock
@@ -62,16 +62,7 @@ var endOverdue = defineFamilyWrite("end_overdue", `affected AS MATERIALIZED (
 	              WHERE id = members.id
 	              OFFSET 0
 	          ) AS run)
-	      AND (SELECT count(*) FROM awaiting) = (
-	          SELECT count(*)
-	          FROM affected
-	          CROSS JOIN LATERAL (
-	              SELECT
-	              FROM {schema}.workflow_steps
-	              WHERE run_id = affected.parent_id AND step_name = affected.parent_step
-	                AND status = 'scheduled' AND waiting IS NOT NULL
-	              OFFSET 0
-	          ) AS step)
+	      AND NOT EXISTS (SELECT FROM untold)
 	    ON CONFLICT (id) DO UPDATE
 	    SET `+ends("EXCLUDED.status", "NULL", "EXCLUDED.error", "EXCLUDED.updated_at")+`
 	    RETURNING run.id
@@ -83,7 +74,7 @@ var endOverdue = defineFamilyWrite("end_overdue", `affected AS MATERIALIZED (
 // EndOverdue fails a run that is overdue still, and tells the step that waits for it. It does nothing, and reports so, with one
 // that is not, or that others have locked.
 func (s *Store) EndOverdue(ctx context.Context, id string, why *Error) (ended bool, err error) {
-	rows, err := writeFamily[bool](ctx, s, endOverdue, []any{id}, pg.JSON(encodeError(why)))
+	rows, err := listFamily[bool](ctx, s, endOverdue, id, pg.JSON(encodeError(why)))
 	if errors.Is(err, ErrRunNotFound) { // or locked
 		return false, nil
 	}

@@ -51,8 +51,8 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	          AND (step.status = 'scheduled' OR step.status = 'failed' AND NOT `+superseded("step", "{schema}.workflow_steps")+`)
 	        OFFSET 0
 	    ) AS child
-	)`, "$3", "{update}", `, found AS (
-	    SELECT id, status, unique_key IS NOT NULL AND NOT $2::boolean AND NOT {waits} AS keyed
+	)`, "FOR NO KEY UPDATE", `, found AS (
+	    SELECT id, status, unique_key IS NOT NULL AND NOT $2::boolean AS keyed
 	    FROM locked
 	    WHERE id = $1
 	), moved AS (
@@ -123,11 +123,11 @@ func (s *Store) resumeRun(ctx context.Context, id string) error {
 		changedRun
 		Keyed bool `db:"keyed"`
 	}
-	rows, err := writeFamily[resumed](ctx, s, resumeRun, []any{id}, false)
+	// That a key is taken is an error of the server, after which a caller's transaction is to be usable.
+	rows, err := writeFamily[resumed](ctx, s, resumeRun, id, s.db.Tx() == nil)
 	if err == nil && rows[0].Keyed && !rows[0].ID.Valid && resumable(rows[0].Status) {
-		// That the key is taken is an error of the server, after which a caller's transaction is to be usable.
 		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
-			rows, err = writeFamily[resumed](ctx, s, resumeRun, []any{id}, true)
+			rows, err = writeFamily[resumed](ctx, s, resumeRun, id, true)
 			return err
 		})
 	}

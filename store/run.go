@@ -138,7 +138,7 @@ var deleteRun = defineFamilyWrite("delete_run", `affected AS MATERIALIZED (
 	    SELECT id, parent_id, parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	)`, "$2", "{delete}", `, found AS (
+	)`, "FOR UPDATE", `, found AS (
 	    SELECT id, status, owner IS NOT NULL AS owned
 	    FROM locked
 	    WHERE id = $1
@@ -166,7 +166,7 @@ func (s *Store) deleteRun(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	owned, err := writeFamily[bool](ctx, s, deleteRun, []any{id})
+	owned, err := writeFamily[bool](ctx, s, deleteRun, id)
 	if err == nil && owned[0] {
 		err = ErrRunOwned
 	}

@@ -13,7 +13,7 @@ var updateRunStatus = defineFamilyWrite("update_run_status", `affected AS MATERI
 	    SELECT id, parent_id, CASE WHEN $2::text NOT IN ('running', 'suspended') THEN parent_step END AS parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	)`, "$5", "{update}", `, found AS (
+	)`, "FOR NO KEY UPDATE", `, found AS (
 	    SELECT id, status, output, error, owner IS NOT NULL AS owned
 	    FROM locked
 	    WHERE id = $1
@@ -60,7 +60,7 @@ func (s *Store) UpdateRunStatus(
 		Moved  bool      `db:"moved"`
 		Output pg.JSONB  `db:"output"`
 		Error  pg.JSONB  `db:"error"`
-	}](ctx, s, updateRunStatus, []any{id, string(to)}, pg.JSON(output), pg.JSON(encodeError(failure)))
+	}](ctx, s, updateRunStatus, id, string(to), pg.JSON(output), pg.JSON(encodeError(failure)))
 	if err != nil {
 		return pg.Problem(op, err)
 	}

@@ -38,10 +38,7 @@ type Store struct {
 // The marks in the statements of this package. A guard that waits for a lock, sent alone, skips it in a caller's transaction,
 // where it is stronger too: see the package's documentation.
 var marks = []pg.Mark{
-	{Name: "{share}", Alone: "FOR SHARE", InTx: "FOR NO KEY UPDATE SKIP LOCKED"},          // the run only has to stay as it is
 	{Name: "{update}", Alone: "FOR NO KEY UPDATE", InTx: "FOR NO KEY UPDATE SKIP LOCKED"}, // the statement changes the run
-	{Name: "{delete}", Alone: "FOR UPDATE", InTx: "FOR UPDATE SKIP LOCKED"},               // the statement deletes the run
-	{Name: "{waits}", Alone: "true", InTx: "false"},                                       // whether these wait
 	{
 		Name:  "{gate}", // nobody else creates or deletes the run at this moment
 		Alone: "start.gate IS NULL OR pg_try_advisory_xact_lock_shared(start.gate)",

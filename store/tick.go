@@ -229,10 +229,10 @@ func (s *Store) tick(ctx context.Context, t Tick) (Ticked, error) {
 }
 
 // What others hold of its tree is left to the sweep; if that is the run itself, the tick is undone.
-var cancelOther = defineCancel("cancel_other", "FOR NO KEY UPDATE SKIP LOCKED", "true")
+var cancelOther = defineFamilySweep("cancel_other", treeOf, cancels(toldOnly))
 
 func (s *Store) cancelOther(ctx context.Context, id string) (cancelled []string, err error) {
-	rows, err := writeFamily[changedRun](ctx, s, cancelOther, []any{id})
+	rows, err := listFamily[changedRun](ctx, s, cancelOther, id)
 	if errors.Is(err, ErrRunNotFound) {
 		err = errOtherHeld
 	}

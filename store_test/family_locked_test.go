@@ -1,0 +1,100 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/sqlworkflow/workflow/internal/kit"
+	"github.com/sqlworkflow/workflow/internal/pgtest"
+)
+
+// countsRight fails unless each open step knows how many of its children are unfinished.
+func (b *bundle) countsRight(t *testing.T) {
+	t.Helper()
+	for _, wrong := range kit.Column[string](t, b.side, `
+		SELECT format('%s %s waits for %s children, %s are unfinished', run_id, step_name, waiting, unfinished.n)
+		FROM workflows.workflow_steps AS step
+		CROSS JOIN LATERAL (
+		    SELECT count(*) AS n
+		    FROM workflows.workflow_runs
+		    WHERE parent_id = run_id AND parent_step = step_name AND status IN ('pending', 'running', 'suspended')
+		) AS unfinished
+		WHERE status = 'scheduled' AND waiting IS DISTINCT FROM unfinished.n`) {
+		t.Error(wrong)
+	}
+}
+
+// A tree is cancelled in a transaction that first has to wait for one of its runs. Meanwhile a part of it is resumed, and a step of
+// that part locked by somebody else: no run ends whose step cannot be told.
+func TestCancelMeetsALockedStep(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		root := b.ownedRun(t)
+		child := b.started(t, st, root, "s", 1)[0].RunID
+		b.started(t, st, child, "u", 2)
+		_, err := st.CancelRun(t.Context(), child)
+		kit.Must(t, err)
+
+		resume := kit.Begin(t, b.db)
+		kit.Must(t, st.In(resume).ResumeRun(t.Context(), child))
+		stranger := kit.Begin(t, b.side)
+		locked := make(chan error, 1)
+		go func() {
+			_, err := stranger.ExecContext(t.Context(), `SELECT FROM workflows.workflow_steps WHERE run_id = $1 FOR NO KEY UPDATE`, child)
+			locked <- err
+		}()
+		kit.Waiters(t, b.side, 1)
+		cancel := kit.Begin(t, b.db)
+		cancelled := make(chan error, 1)
+		go func() {
+			_, err := st.In(cancel).CancelRun(t.Context(), root)
+			cancelled <- err
+		}()
+		kit.Waiters(t, b.side, 2)
+		kit.Must(t, resume.Commit())
+		kit.Must(t, kit.Receive(t, "the stranger's lock", locked))
+		kit.Must(t, kit.Receive(t, "the cancel", cancelled))
+		kit.Must(t, cancel.Commit())
+		kit.Must(t, stranger.Rollback())
+		b.countsRight(t)
+
+		sweep(t, st)
+		b.countsRight(t)
+		if n := b.unfinished(t, root); n > 0 {
+			t.Errorf("after a sweep %d runs of the tree are unfinished", n)
+		}
+	})
+}
+
+// A sweep cancels no run of a tree whose step others have locked; the next one does.
+func TestSweepMeetsALockedStep(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		root := b.ownedRun(t)
+		child := b.started(t, st, root, "s", 1)[0].RunID
+		b.started(t, st, child, "u", 2)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'cancelled', owner = NULL, run_at = NULL WHERE id = $1`, root)
+
+		release := b.holdStep(t, child, "u")
+		sweep(t, st)
+		b.countsRight(t)
+		if n := b.unfinished(t, root); n != 2 {
+			t.Errorf("%d runs of the tree are unfinished, want the two whose step is locked", n)
+		}
+		release()
+		sweep(t, st)
+		b.countsRight(t)
+		if n := b.unfinished(t, root); n > 0 {
+			t.Errorf("after a second sweep %d runs of the tree are unfinished", n)
+		}
+	})
+}
+
+// unfinished counts runs of a tree.
+func (b *bundle) unfinished(t *testing.T, root string) int {
+	t.Helper()
+	return kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs
+		WHERE starts_with(id, $1) AND status IN ('pending', 'running', 'suspended')`, root)
+}
+
