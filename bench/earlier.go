@@ -35,6 +35,11 @@ func (r *results) keep(other *results) {
 		}
 		r.earlier(e, s.Cell)
 	}
+	for _, s := range other.Failed {
+		if !has[s.Cell] {
+			r.Failed = append(r.Failed, s)
+		}
+	}
 }
 
 // earlier notes when a cell was taken.

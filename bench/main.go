@@ -28,7 +28,7 @@ import (
 type plan struct {
 	url         string
 	repetitions int
-	tries       int // of a measurement that is disturbed
+	tries       int // of a measurement that is disturbed, or a peer fails in
 	warmup      time.Duration
 	window      time.Duration
 	concurrent  []int

@@ -47,6 +47,10 @@ func (w *report) head() {
 		"waits, limits, latency, several processes and large results); a window of %s each, longer where runs are. The contestants take turns. "+
 		"Absolute figures mean nothing on another machine, ratios do. A measurement during which something else needed the "+
 		"processors was taken again; disturbed to the end were %d of %d.\n\n", w.Repetitions, strings.Join(lessOften, " and "), w.Window, disturbed, len(w.Samples))
+	for _, s := range w.Failed {
+		w.printf("%s did not finish its runs in repetition %d of %s %s, although it was tried again, and has no figure of it.\n\n",
+			s.Contestant, s.Repetition, s.Cell, orEmpty(s.Concurrent))
+	}
 	for _, e := range w.Earlier {
 		w.printf("Not taken again then, but on %s, of the code of that time, %d times: %s.\n\n",
 			e.Began.Format("2006-01-02 15:04"), e.Repetitions, strings.Join(e.Cells, ", "))

@@ -38,6 +38,7 @@ type results struct {
 	Server      string
 	Earlier     []earlier `json:",omitempty"` // whence the cells are that were not taken this time
 	Samples     []sample
+	Failed      []sample `json:",omitempty"` // of peers, without a figure
 }
 
 func (m *measuring) describe(ctx context.Context) (*results, error) {
