@@ -6,6 +6,7 @@ import (
 	"errors"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,10 +19,11 @@ import (
 // A bare loop sends the statements of the library, to its schema, and does nothing else: no engine, no contexts, no state.
 // It is the limit of what an engine on these statements can do.
 type bare struct {
-	db    *sql.DB
-	texts statements
-	owner string
-	group *group // of rows; nil: each row is a statement
+	db       *sql.DB
+	texts    statements
+	prepared func(ctx context.Context, text string) (*sql.Stmt, error) // nil: the driver does so by itself
+	owner    string
+	group    *group // of rows; nil: each row is a statement
 }
 
 // The parts of a statement, in its order.
@@ -73,6 +75,9 @@ func openBare(ctx context.Context, driver, url, parameters string) (*bare, error
 		return nil, err
 	}
 	b := &bare{db: db, owner: uuid.NewString()}
+	if driver != "pgx" {
+		b.prepared = preparing(db)
+	}
 	if err = migrations.Up(ctx, db, migrations.DefaultSchema); err == nil {
 		b.texts, err = recordStatements(ctx, url, b.owner)
 	}
@@ -199,9 +204,39 @@ func (b *bare) write(ctx context.Context, part int, args ...any) error {
 	return <-r.done
 }
 
+func (b *bare) exec(ctx context.Context, text string, args []any) (sql.Result, error) {
+	if b.prepared == nil {
+		return b.db.ExecContext(ctx, text, args...)
+	}
+	stmt, err := b.prepared(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// preparing prepares each text once, which database/sql does again on each connection: pgx does so by itself, lib/pq does not, and
+// the library does it for that.
+func preparing(db *sql.DB) func(ctx context.Context, text string) (*sql.Stmt, error) {
+	var mu sync.Mutex
+	made := make(map[string]*sql.Stmt)
+	return func(ctx context.Context, text string) (*sql.Stmt, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if stmt, ok := made[text]; ok {
+			return stmt, nil
+		}
+		stmt, err := db.PrepareContext(ctx, text)
+		if err == nil {
+			made[text] = stmt
+		}
+		return stmt, err
+	}
+}
+
 // send sends a statement of which the server is to count n rows.
 func (b *bare) send(ctx context.Context, text string, args []any, n int64) error {
-	done, err := b.db.ExecContext(ctx, text, args...)
+	done, err := b.exec(ctx, text, args)
 	if err != nil {
 		return err
 	}

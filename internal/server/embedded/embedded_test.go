@@ -19,6 +19,20 @@ import (
 	"github.com/sqlworkflow/workflow/internal/server"
 )
 
+// The library leaves an empty file for a log in the temporary folder each time.
+func TestMain(m *testing.M) {
+	temp, err := os.MkdirTemp("", "embedded-test-")
+	if err == nil {
+		err = os.Setenv("TMPDIR", temp)
+	}
+	if err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(temp)
+	os.Exit(status)
+}
+
 // repository serves a file, and its checksum, as Maven's does; it counts the files.
 func repository(t *testing.T, file []byte, checksum string) (url string, served *atomic.Int32) {
 	t.Helper()
