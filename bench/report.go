@@ -105,9 +105,9 @@ func (w *report) targets() {
 		list = append(list, target{what: "start to work in another process that is idle, with a notifier, p50, ms", want: "≤ 5", bound: 5, most: true,
 			got: median(begins) / 1000})
 	}
-	if used := w.of(cellRuns, oursPGX, 128, clientCPU+perRun); len(used) > 0 {
-		list = append(list, target{what: "client CPU of a run at 128, µs", want: "≤ 90", bound: 90, most: true, got: median(used)})
-	}
+	// 90 µs were asked of a machine on which the bare loop had 58.
+	list = append(list, target{what: "client CPU of a run at 128, of a bare loop of grouped statements", want: "≤ 90 / 58", bound: 90. / 58, most: true,
+		got: w.ratio(cellRuns, 128, clientCPU+perRun, oursPGX, groupedPGX)})
 	w.printf("## What the project asks of itself\n\n| ratio of medians, on pgx unless it says otherwise | wanted | measured | |\n|---|---|---|---|\n")
 	for _, t := range list {
 		if t.got == 0 {
