@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 type row struct {
@@ -30,6 +31,8 @@ const (
 	flushers   = 2
 	secondFrom = 32 // rows that wait
 	maxBatch   = 512
+	maxYields  = 16
+	maxYield   = 100 * time.Microsecond
 )
 
 func (g *group) add(r row) {
@@ -50,7 +53,21 @@ func (g *group) flush() {
 			r.done <- err
 		}
 		if len(batch) > 1 {
-			runtime.Gosched() // so that their next rows go together
+			g.yield(len(batch))
+		}
+	}
+}
+
+// yield lets those go on who were told, so that their next rows go together.
+func (g *group) yield(told int) {
+	began := time.Now()
+	for range maxYields {
+		runtime.Gosched()
+		g.mu.Lock()
+		waiting := len(g.waiting)
+		g.mu.Unlock()
+		if waiting >= told || time.Since(began) > maxYield {
+			return
 		}
 	}
 }

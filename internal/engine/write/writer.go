@@ -44,6 +44,9 @@ const (
 	secondBytes   = 16 << 10 // or bytes of payloads: the server compresses them, which takes its time
 	maxBatch      = 512      // rows
 	maxBatchBytes = 1 << 20  // of payloads; that of a row is less than largeFrom
+
+	maxYields = 16                     // of the processor, to those who have been told
+	maxYield  = 100 * time.Microsecond // after which there are no more
 )
 
 // Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all
@@ -110,10 +113,25 @@ func (w *Writer) flush() {
 			return
 		}
 		if len(batch) > 1 {
-			runtime.Gosched() // those who were told just now may have their next rows, which costs no more time than making them
+			w.yield(len(batch))
 		}
 	}
 	w.flushes.Done()
+}
+
+// yield has those who were told just now make their next rows, so that these go together: it yields the processor until as many rows
+// wait as were written, a few times at most. There is no timer, and where the processors are busy with other things it yields once.
+func (w *Writer) yield(told int) {
+	began := time.Now()
+	for range maxYields {
+		runtime.Gosched()
+		w.mu.Lock()
+		waiting := len(w.waiting)
+		w.mu.Unlock()
+		if waiting >= told || time.Since(began) > maxYield {
+			return
+		}
+	}
 }
 
 // next takes the next batch, oldest rows first.
