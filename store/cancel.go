@@ -85,7 +85,7 @@ type changedRun struct {
 // CancelRun cancels a run that is not finished, whoever owns it, and what it has started, and returns the ids of all that were
 // cancelled. A run that was cancelled already is fine, another finished one a *TransitionError.
 func (s *Store) CancelRun(ctx context.Context, id string) (cancelled []string, err error) {
-	rows, err := writeFamily[changedRun](ctx, s, cancelRun, id)
+	rows, err := writeFamily[changedRun](ctx, s, cancelRun, []any{id})
 	cancelled = changed(rows)
 	if err == nil && rows[0].Status.Finished() && rows[0].Status != RunCancelled {
 		err = &TransitionError{RunID: id, From: rows[0].Status, To: RunCancelled}

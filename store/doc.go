@@ -12,8 +12,8 @@
 // that allows it, and answers with what the guard saw. So an expected outcome (not found, finished, owned) is read from
 // a row and is never an error of the server, which would abort a transaction of the caller.
 //
-// On its own a statement takes FOR SHARE where it only needs the run to stay as it is. Inside a caller's transaction
-// it takes FOR NO KEY UPDATE, because a second write of the same transaction would have to upgrade the lock, and two
+// The engine's statements take FOR SHARE where they only need the run to stay as it is. Inside a caller's transaction a statement
+// takes FOR NO KEY UPDATE, because a second write of the same transaction would have to upgrade the lock, and two
 // callers that both upgrade deadlock. There it also skips a locked row, and waits for it within a savepoint, so that
 // waiting has a bound and its end does not abort the caller.
 //

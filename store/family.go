@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
 	"github.com/sqlworkflow/workflow/lock"
@@ -12,9 +13,10 @@ import (
 // writes anything: first the runs in the order of their ids, those that it changes and those that wait for them, then the steps
 // that wait for them. Whoever waits for the lock of a step holds its run's: so two of these never wait for each other.
 //
-// In a caller's transaction nothing may wait without a bound. There a statement goes first that waits for nothing and writes only
-// if it touches one run, which nobody has locked. If that answers nothing, the one that waits is sent within the bound.
-type familyWrite struct{ atOnce, waits *pg.Query }
+// In a caller's transaction nothing may wait without a bound. There a statement goes first that skips what others have locked and writes
+// only if it touches one run. If that answers nothing, all locks are waited for in their order, and then the statement that waits is
+// sent, both within the bound: it sees what was written before the locks were had, and waits for runs that have come since.
+type familyWrite struct{ atOnce, lock, waits *pg.Query }
 
 // familyLocks begins a family's statement. affected are the clauses up to the one of that name, of the runs to be changed: id,
 // parent_id and parent_step, the latter NULL when no step waits for the run. goAhead says whether locks may be taken.
@@ -107,11 +109,14 @@ var tellParents = `counted_down AS (
     SET ` + wakesTo("run.wake_seq + 1", "EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
 )`
 
-// defineFamilyWrite makes the two statements of a write, which have one name.
+// defineFamilyWrite makes the statements of a write; the two that write have one name.
 func defineFamilyWrite(name, affected, lock, rest string) familyWrite {
 	return familyWrite{
 		atOnce: pg.Define(name, familyLocks(affected, lock+" SKIP LOCKED", "(SELECT count(*) FROM members) = 1")+rest),
-		waits:  pg.Define(name, familyLocks(affected, lock, "true")+rest),
+		lock: pg.Define("lock_family", familyLocks(affected, lock, "true")+`
+	SELECT (SELECT count(*) FROM locked) + (SELECT count(*) FROM steps)
+	FROM clock`),
+		waits: pg.Define(name, familyLocks(affected, lock, "true")+rest),
 	}
 }
 
@@ -120,15 +125,20 @@ func defineFamilySweep(name, affected, rest string) *pg.Query {
 	return pg.Define(name, familyLocks(affected, "FOR NO KEY UPDATE SKIP LOCKED", "true")+untold+rest)
 }
 
-// writeFamily sends a write, which answers with rows if the run exists.
-func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, args ...any) (rows []row, err error) {
+// writeFamily sends a write, which answers with rows if the run exists. affected are the arguments that its clause of that name has,
+// and more are the others.
+func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, affected []any, more ...any) (rows []row, err error) {
+	args := slices.Concat(affected, more)
 	if s.db.Tx() == nil {
 		return listFamily[row](ctx, s, w.waits, args...)
 	}
 	rows, err = listFamily[row](ctx, s, w.atOnce, args...)
 	if errors.Is(err, ErrRunNotFound) { // or more than one, or locked
 		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
-			rows, err = listFamily[row](ctx, s, w.waits, args...)
+			var locked int
+			if err = s.db.Get(ctx, &locked, w.lock, affected...); err == nil {
+				rows, err = listFamily[row](ctx, s, w.waits, args...)
+			}
 			return err
 		})
 	}

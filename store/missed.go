@@ -34,10 +34,11 @@ var whyMissed = pg.DefineRead("why_missed", `
 	) AS step ON true
 	ORDER BY missed.n`)
 
-// why returns why rows were not written. When that cannot be asked, they are to be sent again, which is true of them too.
-func (s *Store) why(ctx context.Context, missed []Write) []Outcome {
+// why returns why rows were not written. When that cannot be asked, they are to be sent again, which is true of them too; but within a
+// transaction, which has failed with the question, that is an error.
+func (s *Store) why(ctx context.Context, missed []Write) ([]Outcome, error) {
 	if kinds[missed[0].kind()].unasked {
-		return slices.Repeat([]Outcome{Locked}, len(missed))
+		return slices.Repeat([]Outcome{Locked}, len(missed)), nil
 	}
 	var runIDs, epochs, steps, wakeSeqs, stays pg.Array
 	for _, w := range missed {
@@ -50,13 +51,16 @@ func (s *Store) why(ctx context.Context, missed []Write) []Outcome {
 	}
 	words, why := []string{}, make([]Outcome, len(missed))
 	err := s.db.List(ctx, &words, whyMissed, runIDs.Literal(), epochs.Literal(), steps.Literal(), wakeSeqs.Literal(), stays.Literal())
+	if err != nil && s.db.Tx() != nil {
+		return nil, err
+	}
 	for i := range why {
 		why[i] = Locked
 		if err == nil {
 			why[i] = outcomes[words[i]]
 		}
 	}
-	return why
+	return why, nil
 }
 
 // value returns a field of a row of this kind, nil if there is none.

@@ -106,6 +106,7 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	        wake_at = NULL, attempts = jsonb_set(step.attempts, '{count}', '0'), updated_at = clock.ms
 	    FROM clock, again
 	    WHERE step.run_id = again.run_id AND step.step_name = again.step_name
+	      AND step.status IN ('failed', 'pending') -- still, once it is locked
 	)
 	SELECT found.status, found.keyed, moved.id
 	FROM clock
@@ -124,10 +125,10 @@ func (s *Store) resumeRun(ctx context.Context, id string) error {
 		Keyed bool `db:"keyed"`
 	}
 	// That a key is taken is an error of the server, after which a caller's transaction is to be usable.
-	rows, err := writeFamily[resumed](ctx, s, resumeRun, id, s.db.Tx() == nil)
+	rows, err := writeFamily[resumed](ctx, s, resumeRun, []any{id}, s.db.Tx() == nil)
 	if err == nil && rows[0].Keyed && !rows[0].ID.Valid && resumable(rows[0].Status) {
 		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
-			rows, err = writeFamily[resumed](ctx, s, resumeRun, id, true)
+			rows, err = writeFamily[resumed](ctx, s, resumeRun, []any{id}, true)
 			return err
 		})
 	}

@@ -166,7 +166,7 @@ func (s *Store) deleteRun(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	owned, err := writeFamily[bool](ctx, s, deleteRun, id)
+	owned, err := writeFamily[bool](ctx, s, deleteRun, []any{id})
 	if err == nil && owned[0] {
 		err = ErrRunOwned
 	}

@@ -60,7 +60,7 @@ func (s *Store) UpdateRunStatus(
 		Moved  bool      `db:"moved"`
 		Output pg.JSONB  `db:"output"`
 		Error  pg.JSONB  `db:"error"`
-	}](ctx, s, updateRunStatus, id, string(to), pg.JSON(output), pg.JSON(encodeError(failure)))
+	}](ctx, s, updateRunStatus, []any{id, string(to)}, pg.JSON(output), pg.JSON(encodeError(failure)))
 	if err != nil {
 		return pg.Problem(op, err)
 	}

@@ -35,8 +35,8 @@ type Store struct {
 	db   *pg.DB
 }
 
-// The marks in the statements of this package. A guard that waits for a lock, sent alone, skips it in a caller's transaction,
-// where it is stronger too: see the package's documentation.
+// The marks in the statements of this package. A guard that waits for a lock, sent alone, skips it in a caller's transaction: see the
+// package's documentation.
 var marks = []pg.Mark{
 	{Name: "{update}", Alone: "FOR NO KEY UPDATE", InTx: "FOR NO KEY UPDATE SKIP LOCKED"}, // the statement changes the run
 	{

@@ -68,7 +68,11 @@ func (s *Store) Write(ctx context.Context, writes []Write) ([]Outcome, error) {
 		places[i] = b.places[pair[0]][pair[1]-1]
 		rows[i] = writes[places[i]]
 	}
-	for i, outcome := range s.why(ctx, rows) {
+	why, err := s.why(ctx, rows)
+	if err != nil {
+		return written, pg.Problem(fmt.Sprintf("write %d rows", len(writes)), err)
+	}
+	for i, outcome := range why {
 		written[places[i]] = outcome
 	}
 	return written, nil
@@ -79,7 +83,11 @@ func (s *Store) writeOne(ctx context.Context, w Write) (Outcome, error) {
 	if err != nil || written == 1 {
 		return Written, err
 	}
-	return s.why(ctx, []Write{w})[0], nil
+	why, err := s.why(ctx, []Write{w})
+	if err != nil {
+		return Lost, err
+	}
+	return why[0], nil
 }
 
 // A batch is the arguments of a statement with many rows: an array for each field of each kind.

@@ -120,7 +120,7 @@ func (w *Writer) flush() {
 }
 
 // yield has those who were told just now make their next rows, so that these go together: it yields the processor until as many rows
-// wait as were written, a few times at most. There is no timer, and where the processors are busy with other things it yields once.
+// wait as were written, a few times at most. Nobody sleeps, and where the processors are busy with other things it yields once.
 func (w *Writer) yield(told int) {
 	began := time.Now()
 	for range maxYields {
