@@ -208,7 +208,7 @@ func (b *bare) exec(ctx context.Context, text string, args []any) (sql.Result, e
 	if b.prepared == nil {
 		return b.db.ExecContext(ctx, text, args...)
 	}
-	stmt, err := b.prepared(ctx, text)
+	stmt, err := b.prepared(ctx, text) //nolint:sqlclosecheck // it lives as long as its pool
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func preparing(db *sql.DB) func(ctx context.Context, text string) (*sql.Stmt, er
 		if stmt, ok := made[text]; ok {
 			return stmt, nil
 		}
-		stmt, err := db.PrepareContext(ctx, text)
+		stmt, err := db.PrepareContext(ctx, text) //nolint:sqlclosecheck // the same
 		if err == nil {
 			made[text] = stmt
 		}

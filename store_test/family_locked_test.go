@@ -95,4 +95,3 @@ func (b *bundle) unfinished(t *testing.T, root string) int {
 	return kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs
 		WHERE starts_with(id, $1) AND status IN ('pending', 'running', 'suspended')`, root)
 }
-
