@@ -13,7 +13,7 @@ import (
 // metrics and traces of it.
 //
 // Observe is called for one event after the other, in the order in which they happened in this process, by a goroutine that no run waits
-// for. So it may take its time, or panic: a run or a worker is never the worse for it. While more than 10,000 events wait to be told,
+// for (a take-over and the claim after it, which are the work of two loops, may be told the other way round). So it may take its time, or panic: a run or a worker is never the worse for it. While more than 10,000 events wait to be told,
 // those that follow are dropped, and a warning says how many. [Service.Close] waits a second, at most, until all are told.
 //
 // What is replayed is no event: a step that is recorded is not started again. Nor is what others do by the state API, by hand.
