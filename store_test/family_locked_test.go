@@ -95,3 +95,29 @@ func (b *bundle) unfinished(t *testing.T, root string) int {
 	return kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs
 		WHERE starts_with(id, $1) AND status IN ('pending', 'running', 'suspended')`, root)
 }
+
+// A run is resumed, one of its steps recorded by hand, and the run failed again, all in a transaction that a second Resume waits for:
+// that does not attempt the step again.
+func TestResumeMeetsAStepThatHasSucceeded(t *testing.T) {
+	each(t, func(t *testing.T, access pgtest.Access) {
+		b := setup(t, access)
+		st := writer(t, b)
+		id := b.newRun(t)
+		kit.Exec(t, b.side, `
+			INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, updated_at, attempts) VALUES ($1, 's', 'failed', 'step', 1, 1, '{"count": 1}')`, id)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
+
+		first := kit.Begin(t, b.db)
+		kit.Must(t, st.In(first).ResumeRun(t.Context(), id))
+		kit.Exec(t, first, `UPDATE workflows.workflow_steps SET status = 'succeeded', result = '1' WHERE run_id = $1`, id)
+		kit.Exec(t, first, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
+		second := make(chan error, 1)
+		go func() { second <- st.ResumeRun(t.Context(), id) }()
+		kit.Waiters(t, b.side, 1)
+		kit.Must(t, first.Commit())
+		kit.Must(t, kit.Receive(t, "the second Resume", second))
+		if got := kit.One[string](t, b.side, `SELECT status FROM workflows.workflow_steps WHERE run_id = $1`, id); got != "succeeded" {
+			t.Errorf("the step is %s", got)
+		}
+	})
+}
