@@ -31,8 +31,8 @@ const (
 	flushers   = 2
 	secondFrom = 32 // rows that wait
 	maxBatch   = 512
-	maxYields  = 16
-	maxYield   = 100 * time.Microsecond
+	maxQuiet   = 50 * time.Microsecond
+	maxGiveWay = 500 * time.Microsecond
 )
 
 func (g *group) add(r row) {
@@ -49,27 +49,36 @@ func (g *group) add(r row) {
 func (g *group) flush() {
 	for batch := g.next(); len(batch) > 0; batch = g.next() {
 		err := g.send(batch)
+		rows := g.count() + len(batch)
 		for _, r := range batch {
 			r.done <- err
 		}
-		if len(batch) > 1 {
-			g.yield(len(batch))
+		if rows > 1 {
+			g.giveWay(rows)
 		}
 	}
 }
 
-// yield lets those go on who were told, so that their next rows go together.
-func (g *group) yield(told int) {
-	began := time.Now()
-	for range maxYields {
+// giveWay lets those go on who were told, so that their next rows go together.
+func (g *group) giveWay(rows int) {
+	seen, began := 0, time.Now()
+	last := began
+	for {
 		runtime.Gosched()
-		g.mu.Lock()
-		waiting := len(g.waiting)
-		g.mu.Unlock()
-		if waiting >= told || time.Since(began) > maxYield {
+		waiting, now := g.count(), time.Now()
+		if waiting > seen {
+			seen, last = waiting, now
+		}
+		if waiting >= rows || now.Sub(last) > maxQuiet || now.Sub(began) > maxGiveWay {
 			return
 		}
 	}
+}
+
+func (g *group) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
 }
 
 func (g *group) next() []row {

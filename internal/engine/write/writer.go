@@ -45,8 +45,8 @@ const (
 	maxBatch      = 512      // rows
 	maxBatchBytes = 1 << 20  // of payloads; that of a row is less than largeFrom
 
-	maxYields = 16                     // of the processor, to those who have been told
-	maxYield  = 100 * time.Microsecond // after which there are no more
+	maxQuiet   = 50 * time.Microsecond  // without a further row, while the next rows of those who have been told come
+	maxGiveWay = 500 * time.Microsecond // for these in all
 )
 
 // Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all
@@ -109,29 +109,39 @@ func (w *Writer) Alone(ctx context.Context, row store.Write) (store.Outcome, err
 // flush sends what waits until nothing does, or until it is left behind.
 func (w *Writer) flush() {
 	for batch := w.next(); len(batch) > 0; batch = w.next() {
-		if !w.send(batch) {
+		waiting, ok := w.send(batch)
+		if !ok {
 			return
 		}
-		if len(batch) > 1 {
-			w.yield(len(batch))
+		if rows := waiting + len(batch); rows > 1 {
+			w.giveWay(rows)
 		}
 	}
 	w.flushes.Done()
 }
 
-// yield has those who were told just now make their next rows, so that these go together: it yields the processor until as many rows
-// wait as were written, a few times at most. Nobody sleeps, and where the processors are busy with other things it yields once.
-func (w *Writer) yield(told int) {
-	began := time.Now()
-	for range maxYields {
+// giveWay has those who were told just now make their next rows, so that these go together with what waited before: it yields the
+// processor until that many rows wait, or none has come for a while. Nobody sleeps: a timer would take longer than all of it.
+func (w *Writer) giveWay(rows int) {
+	seen, began := 0, time.Now()
+	last := began
+	for {
 		runtime.Gosched()
-		w.mu.Lock()
-		waiting := len(w.waiting)
-		w.mu.Unlock()
-		if waiting >= told || time.Since(began) > maxYield {
+		waiting, now := w.count(), time.Now()
+		if waiting > seen {
+			seen, last = waiting, now
+		}
+		if waiting >= rows || now.Sub(last) > maxQuiet || now.Sub(began) > maxGiveWay {
 			return
 		}
 	}
+}
+
+// count tells how many rows wait.
+func (w *Writer) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting)
 }
 
 // next takes the next batch, oldest rows first.
@@ -161,8 +171,9 @@ func (w *Writer) next() []*pending {
 
 // send writes a batch, on the context of nobody in particular. When the server refuses it for what is in it (a value, a row that
 // exists, an error that a trigger of the application raises), the batch is halved until the row to blame is alone. It
-// reports false when a statement took too long: then all callers have been told, and another goroutine flushes.
-func (w *Writer) send(batch []*pending) bool {
+// reports how many rows waited when the last callers were told, and false when a statement took too long: then all callers have been
+// told, and another goroutine flushes.
+func (w *Writer) send(batch []*pending) (waiting int, ok bool) {
 	for left := [][]*pending{batch}; len(left) > 0; {
 		rows := make([]store.Write, len(left[0]))
 		for i, p := range left[0] {
@@ -176,7 +187,7 @@ func (w *Writer) send(batch []*pending) bool {
 		})
 		outcomes, err := w.unbounded.Write(context.Background(), rows)
 		if !late.Stop() {
-			return false
+			return 0, false
 		}
 		sent := left[0]
 		left = left[1:]
@@ -184,9 +195,10 @@ func (w *Writer) send(batch []*pending) bool {
 			left = append([][]*pending{sent[:half], sent[half:]}, left...)
 			continue
 		}
+		waiting = w.count()
 		tell(sent, outcomes, err)
 	}
-	return true
+	return waiting, true
 }
 
 func tell(batch []*pending, outcomes []store.Outcome, err error) {
