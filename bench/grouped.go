@@ -54,7 +54,7 @@ func (g *group) flush() {
 			r.done <- err
 		}
 		if rows > 1 {
-			g.giveWay(rows)
+			g.giveWay(min(rows, maxBatch))
 		}
 	}
 }
@@ -67,11 +67,12 @@ func (g *group) giveWay(rows int) {
 		runtime.Gosched()
 		waiting, now := g.count(), time.Now()
 		if waiting > seen {
-			seen, last = waiting, now
+			last = now
 		}
-		if waiting >= rows || now.Sub(last) > maxQuiet || now.Sub(began) > maxGiveWay {
+		if waiting >= rows || waiting < seen || now.Sub(last) > maxQuiet || now.Sub(began) > maxGiveWay {
 			return
 		}
+		seen = waiting
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 )
 
 // A tree is cancelled as a whole: the run and whatever it has started, and so on, but for those that were started to go on and
-// what these have started. Runs that are finished have children too. Those that are started while this waits for locks are
-// found by [Store.FindStranded]. Cancelled runs keep what was recorded of them.
+// what these have started. Runs that are finished have children too. Those that are started or resumed while this waits for
+// locks are found by [Store.FindStranded]. Cancelled runs keep what was recorded of them.
 var (
-	cancelRun = defineFamilyWrite("cancel_run", treeOf, "FOR NO KEY UPDATE", cancels("true"))
+	cancelRun = defineFamilyWrite("cancel_run", treeOf, "FOR NO KEY UPDATE", oneRun, cancels("true"))
 
 	// For a sweep, which leaves to the next one what others have locked, and a child whose parent was resumed meanwhile.
 	cancelStranded = defineFamilySweep("cancel_stranded", treeOf, cancels(toldOnly+` AND coalesce((
@@ -28,7 +28,7 @@ var (
 	          WHERE affected.id = $1 AND affected.parent_step IS NOT NULL), true)`))
 )
 
-// toldOnly leaves out a run whose step others have locked.
+// toldOnly leaves out a run whose step, or whose parent, others have locked.
 const toldOnly = "locked.id NOT IN (SELECT id FROM untold)"
 
 // treeOf are the clauses up to affected: a run and what is unfinished of what it has started.

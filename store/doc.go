@@ -10,12 +10,13 @@
 //
 // Every write is one statement that first locks the run's row (the guard), then writes only if the run is in a state
 // that allows it, and answers with what the guard saw. So an expected outcome (not found, finished, owned) is read from
-// a row and is never an error of the server, which would abort a transaction of the caller.
+// a row and is never an error of the server, which would abort a transaction of the caller. A resumption, which depends on more rows
+// than it changes, is a transaction of three, two of which only lock.
 //
 // The engine's statements take FOR SHARE where they only need the run to stay as it is. Inside a caller's transaction a statement
 // takes FOR NO KEY UPDATE, because a second write of the same transaction would have to upgrade the lock, and two
 // callers that both upgrade deadlock. There it also skips a locked row, and waits for it within a savepoint, so that
-// waiting has a bound and its end does not abort the caller.
+// waiting has a bound and its end does not abort the caller. A resumption is within a savepoint from the start.
 //
 // # What the engine writes
 //
@@ -29,8 +30,8 @@
 // A run that a step of its parent awaits ends by a kind of write of its own, which counts the step's unfinished children down and
 // touches the parent only with the last. That waits for no lock either: a child whose step, or whose parent when it is the last,
 // is locked by somebody else does not end yet. Whatever is done by hand (an end, a cancellation, a resumption, a deletion) does
-// wait, and so there is one order, see familyWrite: runs by their ids, then the steps that wait for them. A step that is scheduled
-// always has the number of its unfinished children, whatever has become of its run.
+// wait, and so there is one order, see familyWrite: runs by their ids, then the steps that wait for them, then those that are opened
+// again. A step that is scheduled always has the number of its unfinished children, whatever has become of its run.
 //
 // # What comes for a run
 //

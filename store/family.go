@@ -14,8 +14,8 @@ import (
 // that wait for them. Whoever waits for the lock of a step holds its run's: so two of these never wait for each other.
 //
 // In a caller's transaction nothing may wait without a bound. There a statement goes first that skips what others have locked and writes
-// only if it touches one run. If that answers nothing, all locks are waited for in their order, and then the statement that waits is
-// sent, both within the bound: it sees what was written before the locks were had, and waits for runs that have come since.
+// only if that is all, as a rule one run. If it answers nothing, all locks are waited for in their order, and then the statement that waits
+// is sent, both within the bound: it sees what was written before the locks were had, and waits for runs that have come since.
 type familyWrite struct{ atOnce, lock, waits *pg.Query }
 
 // familyLocks begins a family's statement. affected are the clauses up to the one of that name, of the runs to be changed: id,
@@ -61,7 +61,8 @@ func familyLocks(affected, lock, goAhead string) string {
 	)`
 }
 
-// untold continues a statement that skips what others have locked: the runs whose step it has skipped, which they cannot tell.
+// untold continues a statement that skips what others have locked: the runs whose step, or whose parent, it has skipped, so that they
+// cannot tell it.
 const untold = `, untold AS MATERIALIZED (
 	    SELECT affected.id
 	    FROM affected
@@ -72,7 +73,7 @@ const untold = `, untold AS MATERIALIZED (
 	        OFFSET 0
 	    ) AS step
 	    LEFT JOIN steps USING (parent_id, parent_step)
-	    WHERE steps.status IS NULL
+	    WHERE steps.status IS NULL OR affected.parent_id NOT IN (SELECT id FROM locked)
 	)`
 
 // childrenEnded continues a statement whose clause ended has the ids of the runs that it ended, of those affected.
@@ -109,16 +110,19 @@ var tellParents = `counted_down AS (
     SET ` + wakesTo("run.wake_seq + 1", "EXCLUDED.waits_for", "EXCLUDED.updated_at") + `
 )`
 
-// defineFamilyWrite makes the statements of a write; the two that write have one name.
-func defineFamilyWrite(name, affected, lock, rest string) familyWrite {
+// defineFamilyWrite makes the statements of a write; the two that write have one name. atOnce is when the first one goes ahead.
+func defineFamilyWrite(name, affected, lock, atOnce, rest string) familyWrite {
 	return familyWrite{
-		atOnce: pg.Define(name, familyLocks(affected, lock+" SKIP LOCKED", "(SELECT count(*) FROM members) = 1")+rest),
+		atOnce: pg.Define(name, familyLocks(affected, lock+" SKIP LOCKED", atOnce)+rest),
 		lock: pg.Define("lock_family", familyLocks(affected, lock, "true")+`
 	SELECT (SELECT count(*) FROM locked) + (SELECT count(*) FROM steps)
 	FROM clock`),
 		waits: pg.Define(name, familyLocks(affected, lock, "true")+rest),
 	}
 }
+
+// oneRun is when a statement may go ahead that locks nothing but the runs of its family.
+const oneRun = "(SELECT count(*) FROM members) = 1"
 
 // defineFamilySweep makes a statement that waits for nothing and leaves alone what others have locked.
 func defineFamilySweep(name, affected, rest string) *pg.Query {
@@ -133,15 +137,16 @@ func writeFamily[row any](ctx context.Context, s *Store, w familyWrite, affected
 		return listFamily[row](ctx, s, w.waits, args...)
 	}
 	rows, err = listFamily[row](ctx, s, w.atOnce, args...)
-	if errors.Is(err, ErrRunNotFound) { // or more than one, or locked
-		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
-			var locked int
-			if err = s.db.Get(ctx, &locked, w.lock, affected...); err == nil {
-				rows, err = listFamily[row](ctx, s, w.waits, args...)
-			}
-			return err
-		})
+	if !errors.Is(err, ErrRunNotFound) { // or more than one, or locked
+		return rows, err
 	}
+	err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
+		var locked int
+		if err = s.db.Get(ctx, &locked, w.lock, affected...); err == nil {
+			rows, err = listFamily[row](ctx, s, w.waits, args...)
+		}
+		return err
+	})
 	return rows, err
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sqlworkflow/workflow/internal/pg"
@@ -25,12 +26,10 @@ func superseded(step, all string) string {
 	                END)`
 }
 
-// What later records depend on is never edited: a failed step is attempted again only if it is not superseded.
-//
-// With a run go the children that it waits for, and so on: those that were cancelled, and the only one of a step if it has
-// failed. One of several is a result, which the run may have used. Of an open step they are unfinished once more; a failed
-// step that has children is opened again, and does not start others.
-var resumeRun = defineFamilyWrite("resume_run", `affected AS (
+// resumable are the clauses up to affected: with a run go the children that it waits for, and so on: those that were cancelled, and the
+// only one of a step if it has failed. One of several is a result, which the run may have used. among is a further condition on a child.
+func resumable(among string) string {
+	return `affected AS (
 	    SELECT id, parent_id, parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
@@ -48,11 +47,63 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	        ) AS child
 	        WHERE step.run_id = affected.id AND step.kind = 'call'
 	          AND (child.status = 'cancelled' OR child.status = 'failed' AND child.siblings = 1)
-	          AND (step.status = 'scheduled' OR step.status = 'failed' AND NOT `+superseded("step", "{schema}.workflow_steps")+`)
+	          AND (step.status = 'scheduled' OR step.status = 'failed' AND NOT ` + superseded("step", "{schema}.workflow_steps") + `)` + among + `
 	        OFFSET 0
 	    ) AS child
-	)`, "FOR NO KEY UPDATE", `, found AS (
-	    SELECT id, status, unique_key IS NOT NULL AND NOT $2::boolean AS keyed
+	)`
+}
+
+// A resumption writes more than it locks as a family: a failed step that has children is opened again, with the number of those that are
+// unfinished. So there are three statements, of which the one that writes reads nothing that is older than the locks.
+var (
+	// Answers which runs it has locked.
+	lockResumed = pg.Define("lock_resumed", familyLocks(resumable(""), "FOR NO KEY UPDATE", "true")+`
+	SELECT DISTINCT affected.id
+	FROM clock
+	CROSS JOIN affected
+	WHERE (SELECT count(*) FROM locked) + (SELECT count(*) FROM steps) > 0`)
+
+	// Locks the steps of these runs, $2, that may be opened again, unless there are others by now, and answers how many others. Whoever
+	// ends a child locks its step, though not its parent: so no child of these steps ends from here on. One that has ended since a
+	// caller's snapshot is an error of serialization.
+	lockCalls = pg.Define("lock_calls", `
+	WITH RECURSIVE `+clockClause+`, `+resumable("")+`, others AS MATERIALIZED (
+	    SELECT count(*) AS n
+	    FROM affected
+	    WHERE id NOT IN (SELECT unnest($2::text[]))
+	), calls AS MATERIALIZED (
+	    SELECT step.*
+	    FROM others
+	    CROSS JOIN LATERAL (SELECT DISTINCT id FROM affected WHERE others.n = 0 ORDER BY id OFFSET 0) AS run
+	    CROSS JOIN LATERAL (
+	        SELECT run_id, step_name
+	        FROM {schema}.workflow_steps
+	        WHERE run_id = run.id AND kind = 'call' AND status IN ('failed', 'pending')
+	        ORDER BY step_name
+	        FOR NO KEY UPDATE
+	    ) AS step
+	), children AS MATERIALIZED (
+	    SELECT child.id
+	    FROM calls
+	    CROSS JOIN LATERAL (
+	        SELECT id
+	        FROM {schema}.workflow_runs
+	        WHERE parent_id = calls.run_id AND parent_step = calls.step_name AND status IN ('pending', 'running', 'suspended')
+	        FOR SHARE SKIP LOCKED
+	    ) AS child
+	)
+	SELECT others.n
+	FROM clock
+	CROSS JOIN others
+	WHERE (SELECT count(*) FROM children) >= 0`)
+)
+
+// What later records depend on is never edited: a failed step is attempted again only if it is not superseded. Of an open step the
+// children are unfinished once more; a failed step that has children is opened again, and does not start others. $2 are the runs that are
+// locked.
+var resumeRun = pg.Define("resume_run", familyLocks(resumable(`
+	          AND child.id IN (SELECT unnest($2::text[]))`), "FOR NO KEY UPDATE", "true")+`, found AS (
+	    SELECT id, status
 	    FROM locked
 	    WHERE id = $1
 	), moved AS (
@@ -61,7 +112,7 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	    FROM clock
 	    CROSS JOIN found
 	    CROSS JOIN locked
-	    WHERE found.status IN ('failed', 'cancelled') AND NOT found.keyed
+	    WHERE found.status IN ('failed', 'cancelled')
 	      AND locked.status IN ('failed', 'cancelled') AND locked.id IN (SELECT id FROM affected)
 	    ON CONFLICT (id) DO UPDATE
 	    SET status = EXCLUDED.status, output = NULL, error = NULL, epoch = run.epoch + 1, run_at = EXCLUDED.updated_at,
@@ -108,30 +159,47 @@ var resumeRun = defineFamilyWrite("resume_run", `affected AS (
 	    WHERE step.run_id = again.run_id AND step.step_name = again.step_name
 	      AND step.status IN ('failed', 'pending') -- still, once it is locked
 	)
-	SELECT found.status, found.keyed, moved.id
+	SELECT found.status, moved.id
 	FROM clock
 	CROSS JOIN found
 	LEFT JOIN moved ON moved.id = found.id`)
 
 // ResumeRun makes a failed or cancelled run pending, and the children that it waits for; any other is a *TransitionError. A run
-// whose unique key another unfinished run has is ErrUniqueTaken.
+// whose unique key another unfinished run has is ErrUniqueTaken. A caller's transaction is usable after each of these.
 func (s *Store) ResumeRun(ctx context.Context, id string) error {
-	return pg.Problem(fmt.Sprintf("resume run %q", id), s.resumeRun(ctx, id))
-}
-
-func (s *Store) resumeRun(ctx context.Context, id string) error {
-	type resumed struct {
-		changedRun
-		Keyed bool `db:"keyed"`
-	}
-	// That a key is taken is an error of the server, after which a caller's transaction is to be usable.
-	rows, err := writeFamily[resumed](ctx, s, resumeRun, []any{id}, s.db.Tx() == nil)
-	if err == nil && rows[0].Keyed && !rows[0].ID.Valid && resumable(rows[0].Status) {
-		err = lock.Within(ctx, s.db.Tx(), s.opts.LockTimeout, func(ctx context.Context) (err error) {
-			rows, err = writeFamily[resumed](ctx, s, resumeRun, []any{id}, true)
-			return err
+	op, err := fmt.Sprintf("resume run %q", id), errFamilyChanged
+	for try := 0; try < maxResumeTries && errors.Is(err, errFamilyChanged); try++ {
+		if tx := s.db.Tx(); tx != nil {
+			err = lock.Within(ctx, tx, s.opts.LockTimeout, func(ctx context.Context) error { return s.resumeRun(ctx, id) })
+			err = pg.Problem(op, err)
+			continue
+		}
+		err = s.InTransaction(ctx, op, func(ctx context.Context, s *Store) error {
+			return pg.Problem(op, pg.Await(ctx, func() error { return s.resumeRun(ctx, id) }))
 		})
 	}
+	return err
+}
+
+// errFamilyChanged is a resumption that has to begin again, without its locks: taken later, those of further runs would be out of order.
+var errFamilyChanged = fmt.Errorf("%w: again and again what the run has called changed meanwhile", ErrLockTimeout)
+
+const maxResumeTries = 10
+
+func (s *Store) resumeRun(ctx context.Context, id string) error {
+	var locked []string
+	if err := s.db.List(ctx, &locked, lockResumed, id); err != nil {
+		return err
+	}
+	ids := pg.Texts(locked)
+	var others int
+	if err := s.db.Get(ctx, &others, lockCalls, id, ids); err != nil {
+		return err
+	}
+	if others > 0 {
+		return errFamilyChanged
+	}
+	rows, err := listFamily[changedRun](ctx, s, resumeRun, id, ids)
 	switch {
 	case pg.IsUniqueViolation(err):
 		return ErrUniqueTaken
@@ -141,5 +209,3 @@ func (s *Store) resumeRun(ctx context.Context, id string) error {
 		return err
 	}
 }
-
-func resumable(status RunStatus) bool { return status == RunFailed || status == RunCancelled }

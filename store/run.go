@@ -133,12 +133,12 @@ func (s *Store) GetRun(ctx context.Context, id string) (Run, error) {
 	return row.run(), nil
 }
 
-// For whoever waits for the run this is an end of it.
+// For whoever waits for the run this is an end of it. It needs the run's steps and signals too, and at once only if nobody has locked any.
 var deleteRun = defineFamilyWrite("delete_run", `affected AS MATERIALIZED (
 	    SELECT id, parent_id, parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	)`, "FOR UPDATE", `, found AS (
+	)`, "FOR UPDATE", oneRun+" AND "+allFree("workflow_steps")+" AND "+allFree("workflow_signals"), `, found AS (
 	    SELECT id, status, owner IS NOT NULL AS owned
 	    FROM locked
 	    WHERE id = $1
@@ -154,6 +154,12 @@ var deleteRun = defineFamilyWrite("delete_run", `affected AS MATERIALIZED (
 	)`+childrenEnded+`
 	SELECT owned
 	FROM clock, found`)
+
+// allFree locks all rows of a run, or those that others have not locked, and is false then.
+func allFree(table string) string {
+	of := "FROM {schema}." + table + " WHERE run_id = $1"
+	return "(SELECT count(*) " + of + ") = (SELECT count(*) FROM (SELECT " + of + " FOR UPDATE SKIP LOCKED) AS free)"
+}
 
 // DeleteRun deletes a run and its steps, not what it has started; ErrRunNotFound, or ErrRunOwned while a worker executes it.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {

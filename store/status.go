@@ -13,7 +13,7 @@ var updateRunStatus = defineFamilyWrite("update_run_status", `affected AS MATERI
 	    SELECT id, parent_id, CASE WHEN $2::text NOT IN ('running', 'suspended') THEN parent_step END AS parent_step
 	    FROM {schema}.workflow_runs
 	    WHERE id = $1
-	)`, "FOR NO KEY UPDATE", `, found AS (
+	)`, "FOR NO KEY UPDATE", oneRun, `, found AS (
 	    SELECT id, status, output, error, owner IS NOT NULL AS owned
 	    FROM locked
 	    WHERE id = $1

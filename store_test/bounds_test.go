@@ -46,13 +46,17 @@ func TestTimeoutOnLockedRow(t *testing.T) {
 			"step":   func() error { return b.svc.SetStepResult(t.Context(), id, "s", 1) },
 			"status": func() error { return b.svc.UpdateRunStatus(t.Context(), id, workflow.RunRunning, nil, nil) },
 			"delete": func() error { return b.svc.DeleteRun(t.Context(), id) },
+			"resume": func() error { return b.svc.Resume(t.Context(), id) },
 			"create": func() error { _, err := b.svc.CreateRunWithID(t.Context(), "new", "w", 1); return err },
 		} {
 			t.Run(name, func(t *testing.T) {
 				err := inTime(t, short, call)
 				kit.WantIs(t, err, workflow.ErrTimeout)
-				if err != nil && !strings.Contains(err.Error(), "Config.Timeout") {
-					t.Errorf("error %q does not say which bound", err)
+				if err != nil && strings.Count(err.Error(), "Config.Timeout") != 1 {
+					t.Errorf("error %q does not say, or not once, which bound", err)
+				}
+				if err != nil && (!strings.HasPrefix(err.Error(), "workflow: ") || strings.Contains(err.Error(), "by itself")) {
+					t.Errorf("error %q does not begin with what was tried, or blames the server", err)
 				}
 			})
 		}

@@ -95,15 +95,19 @@ func TestPlansByHand(t *testing.T) {
 		}),
 		"delete_run": statement(t, counter, "delete_run", func() error { return st.DeleteRun(ctx, "parked2.s") }),
 		"cancel_run": statement(t, counter, "cancel_run", func() error { _, err := st.CancelRun(ctx, "parked3"); return err }),
-		"resume_run": statement(t, counter, "resume_run", func() error { return st.ResumeRun(ctx, "parked7") }),
 	}
+	for _, name := range []string{"lock_resumed", "lock_calls", "resume_run"} {
+		kit.Exec(t, b.side, failed)
+		texts[name] = statement(t, counter, name, func() error { return st.ResumeRun(ctx, "parked7") })
+	}
+	kit.Exec(t, b.side, failed)
 	for _, analysed := range []bool{false, true} {
 		if analysed {
 			kit.Exec(t, b.side, "ANALYZE workflows.workflow_runs; ANALYZE workflows.workflow_steps")
 		}
 		for name, args := range map[string][]string{
 			"update_run_status": {"parked4.s", "failed", "1", "1"}, "delete_run": {"parked5.s"}, "cancel_run": {"parked6"},
-			"resume_run": {"parked8", "t"},
+			"lock_resumed": {"parked8"}, "lock_calls": {"parked8", "{parked8,parked8.s}"}, "resume_run": {"parked8", "{parked8,parked8.s}"},
 		} {
 			got := least(t, fmt.Sprintf("%s, analysed %t", name, analysed), limit{150, unbounded}, func() spent {
 				return b.spendsOf(t, texts[name], args...)

@@ -112,14 +112,10 @@ func leave(f func() error) error {
 
 // Blame puts the reason why ctx ended into the error that its end caused: drivers report it in their own ways.
 func Blame(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
+	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx)) {
 		return err
 	}
-	why := Why(ctx)
-	if errors.Is(err, why) {
-		return err
-	}
-	return because(why, err)
+	return because(Why(ctx), err)
 }
 
 // because joins the reason why a context ended with what that caused. A call that waited for a connection got no answer

@@ -109,19 +109,20 @@ func (w *Writer) Alone(ctx context.Context, row store.Write) (store.Outcome, err
 // flush sends what waits until nothing does, or until it is left behind.
 func (w *Writer) flush() {
 	for batch := w.next(); len(batch) > 0; batch = w.next() {
-		waiting, ok := w.send(batch)
+		rows, ok := w.send(batch)
 		if !ok {
 			return
 		}
-		if rows := waiting + len(batch); rows > 1 {
-			w.giveWay(rows)
+		if rows > 1 {
+			w.giveWay(min(rows, maxBatch))
 		}
 	}
 	w.flushes.Done()
 }
 
 // giveWay has those who were told just now make their next rows, so that these go together with what waited before: it yields the
-// processor until that many rows wait, or none has come for a while. Nobody sleeps: a timer would take longer than all of it.
+// processor until that many rows wait, none has come for a while, or the other sender has taken them. Nobody sleeps: a timer would take
+// longer than all of it.
 func (w *Writer) giveWay(rows int) {
 	seen, began := 0, time.Now()
 	last := began
@@ -129,11 +130,12 @@ func (w *Writer) giveWay(rows int) {
 		runtime.Gosched()
 		waiting, now := w.count(), time.Now()
 		if waiting > seen {
-			seen, last = waiting, now
+			last = now
 		}
-		if waiting >= rows || now.Sub(last) > maxQuiet || now.Sub(began) > maxGiveWay {
+		if waiting >= rows || waiting < seen || now.Sub(last) > maxQuiet || now.Sub(began) > maxGiveWay {
 			return
 		}
+		seen = waiting
 	}
 }
 
@@ -171,9 +173,9 @@ func (w *Writer) next() []*pending {
 
 // send writes a batch, on the context of nobody in particular. When the server refuses it for what is in it (a value, a row that
 // exists, an error that a trigger of the application raises), the batch is halved until the row to blame is alone. It
-// reports how many rows waited when the last callers were told, and false when a statement took too long: then all callers have been
-// told, and another goroutine flushes.
-func (w *Writer) send(batch []*pending) (waiting int, ok bool) {
+// reports how many rows can come next, those that waited when the last callers were told and one of each of these, and false when a
+// statement took too long: then all callers have been told, and another goroutine flushes.
+func (w *Writer) send(batch []*pending) (next int, ok bool) {
 	for left := [][]*pending{batch}; len(left) > 0; {
 		rows := make([]store.Write, len(left[0]))
 		for i, p := range left[0] {
@@ -195,10 +197,10 @@ func (w *Writer) send(batch []*pending) (waiting int, ok bool) {
 			left = append([][]*pending{sent[:half], sent[half:]}, left...)
 			continue
 		}
-		waiting = w.count()
+		next = w.count() + len(sent)
 		tell(sent, outcomes, err)
 	}
-	return waiting, true
+	return next, true
 }
 
 func tell(batch []*pending, outcomes []store.Outcome, err error) {
