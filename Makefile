@@ -82,7 +82,7 @@ soak: .bin/with-postgres ## Test at sizes that take hours: thousands of signals 
 BENCH := $(WITH_POSTGRES) -demo -set shared_preload_libraries=pg_stat_statements -set max_wal_size=8GB -- .bin/bench
 
 .PHONY: bench
-bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (35 minutes)
+bench: .bin/with-postgres .bin/bench ## Measure this library, its peers and bare statements; writes bench/RESULTS.md (40 minutes)
 	@$(BENCH) -out bench
 
 .PHONY: bench-cells
