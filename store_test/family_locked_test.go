@@ -30,11 +30,13 @@ func TestCancelMeetsALockedStep(t *testing.T) {
 		b := setup(t, access)
 		st := writer(t, b)
 		root := b.ownedRun(t)
-		child := b.started(t, st, root, "s", 1)[0].RunID
+		children := b.started(t, st, root, "s", 2)
+		child := children[1].RunID
 		b.started(t, st, child, "u", 2)
 		_, err := st.CancelRun(t.Context(), child)
 		kit.Must(t, err)
 
+		release := b.holdRow(t, children[0].RunID) // between the root and the child, so that the stranger is first
 		resume := kit.Begin(t, b.db)
 		kit.Must(t, st.In(resume).ResumeRun(t.Context(), child))
 		stranger := kit.Begin(t, b.side)
@@ -53,6 +55,7 @@ func TestCancelMeetsALockedStep(t *testing.T) {
 		kit.Waiters(t, b.side, 2)
 		kit.Must(t, resume.Commit())
 		kit.Must(t, kit.Receive(t, "the stranger's lock", locked))
+		release()
 		kit.Waiters(t, b.side, 1) // the cancel, for the step
 		kit.Must(t, stranger.Rollback())
 		kit.Must(t, kit.Receive(t, "the cancel", cancelled))
