@@ -52,8 +52,8 @@ var calls = map[string]func(ctx context.Context, s workflow.State, run, step str
 		return s.UpdateRunStatus(ctx, run, workflow.RunRunning, nil, nil)
 	},
 	"DeleteRun": func(ctx context.Context, s workflow.State, run, _ string) error { return s.DeleteRun(ctx, run) },
-	"Cancel": func(ctx context.Context, s workflow.State, run, _ string) error { return s.Cancel(ctx, run) },
-	"Resume": func(ctx context.Context, s workflow.State, run, _ string) error { return s.Resume(ctx, run) },
+	"Cancel":    func(ctx context.Context, s workflow.State, run, _ string) error { return s.Cancel(ctx, run) },
+	"Resume":    func(ctx context.Context, s workflow.State, run, _ string) error { return s.Resume(ctx, run) },
 	"ListSteps": func(ctx context.Context, s workflow.State, run, _ string) error {
 		_, err := s.ListSteps(ctx, run)
 		return err
