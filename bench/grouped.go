@@ -33,6 +33,7 @@ const (
 	maxBatch   = 512
 	maxQuiet   = 50 * time.Microsecond
 	maxGiveWay = 500 * time.Microsecond
+	maxYields  = 10_000
 )
 
 func (g *group) add(r row) {
@@ -63,7 +64,7 @@ func (g *group) flush() {
 func (g *group) giveWay(rows int) {
 	seen, began := 0, time.Now()
 	last := began
-	for {
+	for range maxYields {
 		runtime.Gosched()
 		waiting, now := g.count(), time.Now()
 		if waiting > seen {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sqlworkflow/workflow/internal/counting"
@@ -40,6 +41,12 @@ func TestRowsGoTogetherThoughProcessorsAreIdle(t *testing.T) { //nolint:parallel
 			t.Errorf("at least %d statements for %d rows of each of %d callers", least, each, callers)
 		}
 	}
+}
+
+// Where the clock stands still until all goroutines wait, the sender comes to an end all the same.
+func TestSenderGivesWayOnAClockThatStandsStill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(*testing.T) { new(Writer).giveWay(2) })
 }
 
 // statementsOf counts what is sent for rows that callers write at the same time, each after work.

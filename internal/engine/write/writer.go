@@ -47,6 +47,7 @@ const (
 
 	maxQuiet   = 50 * time.Microsecond  // without a further row, while the next rows of those who have been told come
 	maxGiveWay = 500 * time.Microsecond // for these in all
+	maxYields  = 10_000                 // more than that takes, unless the clock stands still, as in testing/synctest
 )
 
 // Write sends a row, with those of others where that is safe. The end of ctx ends the wait alone; the row may be written all
@@ -126,7 +127,7 @@ func (w *Writer) flush() {
 func (w *Writer) giveWay(rows int) {
 	seen, began := 0, time.Now()
 	last := began
-	for {
+	for range maxYields {
 		runtime.Gosched()
 		waiting, now := w.count(), time.Now()
 		if waiting > seen {
