@@ -56,12 +56,13 @@ func resumable(among string) string {
 // A resumption writes more than it locks as a family: a failed step that has children is opened again, with the number of those that are
 // unfinished. So there are three statements, of which the one that writes reads nothing that is older than the locks.
 var (
-	// Answers which runs it has locked.
+	// Answers how the run stands, and which runs it has locked.
 	lockResumed = pg.Define("lock_resumed", familyLocks(resumable(""), "FOR NO KEY UPDATE", "true")+`
-	SELECT DISTINCT affected.id
+	SELECT DISTINCT found.status, affected.id
 	FROM clock
 	CROSS JOIN affected
-	WHERE (SELECT count(*) FROM locked) + (SELECT count(*) FROM steps) > 0`)
+	JOIN locked AS found ON found.id = $1
+	WHERE (SELECT count(*) FROM steps) >= 0`)
 
 	// Locks the steps of these runs, $2, that may be opened again, unless there are others by now, and answers how many others. Whoever
 	// ends a child locks its step, though not its parent: so no child of these steps ends from here on. One that has ended since a
@@ -102,18 +103,12 @@ var (
 // children are unfinished once more; a failed step that has children is opened again, and does not start others. $2 are the runs that are
 // locked.
 var resumeRun = pg.Define("resume_run", familyLocks(resumable(`
-	          AND child.id IN (SELECT unnest($2::text[]))`), "FOR NO KEY UPDATE", "true")+`, found AS (
-	    SELECT id, status
-	    FROM locked
-	    WHERE id = $1
-	), moved AS (
+	          AND child.id IN (SELECT unnest($2::text[]))`), "FOR NO KEY UPDATE", "true")+`, moved AS (
 	    INSERT INTO {schema}.workflow_runs AS run (id, workflow, status, input, created_at, updated_at)
 	    SELECT locked.id, '', 'pending', 'null', 0, clock.ms
 	    FROM clock
-	    CROSS JOIN found
 	    CROSS JOIN locked
-	    WHERE found.status IN ('failed', 'cancelled')
-	      AND locked.status IN ('failed', 'cancelled') AND locked.id IN (SELECT id FROM affected)
+	    WHERE locked.status IN ('failed', 'cancelled') AND locked.id IN (SELECT id FROM affected)
 	    ON CONFLICT (id) DO UPDATE
 	    SET status = EXCLUDED.status, output = NULL, error = NULL, epoch = run.epoch + 1, run_at = EXCLUDED.updated_at,
 	        wake_seq = run.wake_seq + 1, -- a child that ended while this was finished has told nobody
@@ -159,10 +154,8 @@ var resumeRun = pg.Define("resume_run", familyLocks(resumable(`
 	    WHERE step.run_id = again.run_id AND step.step_name = again.step_name
 	      AND step.status IN ('failed', 'pending') -- still, once it is locked
 	)
-	SELECT found.status, moved.id
-	FROM clock
-	CROSS JOIN found
-	LEFT JOIN moved ON moved.id = found.id`)
+	SELECT count(*)
+	FROM clock, moved`)
 
 // ResumeRun makes a failed or cancelled run pending, and the children that it waits for; any other is a *TransitionError. A run
 // whose unique key another unfinished run has is ErrUniqueTaken. A caller's transaction is usable after each of these.
@@ -187,11 +180,14 @@ var errFamilyChanged = fmt.Errorf("%w: again and again what the run has called c
 const maxResumeTries = 10
 
 func (s *Store) resumeRun(ctx context.Context, id string) error {
-	var locked []string
-	if err := s.db.List(ctx, &locked, lockResumed, id); err != nil {
+	locked, err := listFamily[changedRun](ctx, s, lockResumed, id)
+	if err != nil {
 		return err
 	}
-	ids := pg.Texts(locked)
+	if status := locked[0].Status; status != RunFailed && status != RunCancelled { // at once: whoever claims it passes over it meanwhile
+		return &TransitionError{RunID: id, From: status, To: RunPending}
+	}
+	ids := pg.Texts(changed(locked))
 	var others int
 	if err := s.db.Get(ctx, &others, lockCalls, id, ids); err != nil {
 		return err
@@ -199,13 +195,8 @@ func (s *Store) resumeRun(ctx context.Context, id string) error {
 	if others > 0 {
 		return errFamilyChanged
 	}
-	rows, err := listFamily[changedRun](ctx, s, resumeRun, id, ids)
-	switch {
-	case pg.IsUniqueViolation(err):
+	if _, err = s.db.Exec(ctx, resumeRun, id, ids); pg.IsUniqueViolation(err) {
 		return ErrUniqueTaken
-	case err == nil && !rows[0].ID.Valid:
-		return &TransitionError{RunID: id, From: rows[0].Status, To: RunPending}
-	default:
-		return err
 	}
+	return err
 }

@@ -212,7 +212,7 @@ func TestFrozenBeforeCommit(t *testing.T) {
 				t.Cleanup(func() { db.Close() })
 				id := b.ownedRun(t)
 				st := store.New(db, store.Options{
-					Schema: "workflows", Statements: store.InTx, Timeout: kit.Patience, LockTimeout: kit.Patience, Lease: 12 * short,
+					Schema: "workflows", Statements: store.InTx, Timeout: 24 * short, LockTimeout: kit.Patience, Lease: 12 * short,
 				})
 				kit.Must(t, st.Ping(t.Context()))
 				network.SilenceAt("COMMIT\x00")
