@@ -165,11 +165,8 @@ func (s *Store) TakeBackAnnouncements(ctx context.Context, runIDs []string) erro
 // InTransaction calls f with the store in a transaction of ours, which commits when f returns nil. It is bounded in time, with all that
 // f does, and done again if the server asks for that.
 func (s *Store) InTransaction(ctx context.Context, op string, f func(context.Context, *Store) error) error {
-	if s.opts.Timeout != 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, s.opts.Timeout, pg.Timeout(s.opts.Timeout))
-		defer cancel()
-	}
+	ctx, cancel := s.db.Bound(ctx)
+	defer cancel()
 	var outcome error // of f, which says what it was about
 	err := pg.Resend(ctx, func() error {
 		outcome = nil

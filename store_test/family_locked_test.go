@@ -67,27 +67,37 @@ func TestCancelMeetsALockedStep(t *testing.T) {
 	})
 }
 
-// A sweep cancels no run of a tree whose step others have locked; the next one does.
-func TestSweepMeetsALockedStep(t *testing.T) {
+// A sweep cancels no run of a tree that cannot tell its parent, because others have locked that or its step; the next one does.
+func TestSweepMeetsALock(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
-		b := setup(t, access)
-		st := writer(t, b)
-		root := b.ownedRun(t)
-		child := b.started(t, st, root, "s", 1)[0].RunID
-		b.started(t, st, child, "u", 2)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'cancelled', owner = NULL, run_at = NULL WHERE id = $1`, root)
+		for name, test := range map[string]struct {
+			hold func(b *bundle, child, grandchild string) (release func())
+			left int // runs that are unfinished
+		}{
+			"step":   {func(b *bundle, _, grandchild string) func() { return b.holdStep(t, grandchild, "v") }, 2},
+			"parent": {func(b *bundle, _, grandchild string) func() { return b.holdRow(t, grandchild) }, 3},
+			"above":  {func(b *bundle, child, _ string) func() { return b.holdStep(t, child, "u") }, 1},
+		} {
+			b := setup(t, access)
+			st := writer(t, b)
+			root := b.ownedRun(t)
+			child := b.started(t, st, root, "s", 1)[0].RunID
+			grandchild := b.started(t, st, child, "u", 1)[0].RunID
+			b.started(t, st, grandchild, "v", 2)
+			kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'cancelled', owner = NULL, run_at = NULL WHERE id = $1`, root)
 
-		release := b.holdStep(t, child, "u")
-		sweep(t, st)
-		b.countsRight(t)
-		if n := b.unfinished(t, root); n != 2 {
-			t.Errorf("%d runs of the tree are unfinished, want the two whose step is locked", n)
-		}
-		release()
-		sweep(t, st)
-		b.countsRight(t)
-		if n := b.unfinished(t, root); n > 0 {
-			t.Errorf("after a second sweep %d runs of the tree are unfinished", n)
+			release := test.hold(b, child, grandchild)
+			sweep(t, st)
+			b.countsRight(t)
+			if n := b.unfinished(t, root); n != test.left {
+				t.Errorf("%s: %d runs of the tree are unfinished, want %d", name, n, test.left)
+			}
+			release()
+			sweep(t, st)
+			b.countsRight(t)
+			if n := b.unfinished(t, root); n > 0 {
+				t.Errorf("%s: after a second sweep %d runs of the tree are unfinished", name, n)
+			}
 		}
 	})
 }
@@ -97,30 +107,4 @@ func (b *bundle) unfinished(t *testing.T, root string) int {
 	t.Helper()
 	return kit.One[int](t, b.side, `SELECT count(*) FROM workflows.workflow_runs
 		WHERE starts_with(id, $1) AND status IN ('pending', 'running', 'suspended')`, root)
-}
-
-// A run is resumed, one of its steps recorded by hand, and the run failed again, all in a transaction that a second Resume waits for:
-// that does not attempt the step again.
-func TestResumeMeetsAStepThatHasSucceeded(t *testing.T) {
-	each(t, func(t *testing.T, access pgtest.Access) {
-		b := setup(t, access)
-		st := writer(t, b)
-		id := b.newRun(t)
-		kit.Exec(t, b.side, `
-			INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, updated_at, attempts) VALUES ($1, 's', 'failed', 'step', 1, 1, '{"count": 1}')`, id)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
-
-		first := kit.Begin(t, b.db)
-		kit.Must(t, st.In(first).ResumeRun(t.Context(), id))
-		kit.Exec(t, first, `UPDATE workflows.workflow_steps SET status = 'succeeded', result = '1' WHERE run_id = $1`, id)
-		kit.Exec(t, first, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
-		second := make(chan error, 1)
-		go func() { second <- st.ResumeRun(t.Context(), id) }()
-		kit.Waiters(t, b.side, 1)
-		kit.Must(t, first.Commit())
-		kit.Must(t, kit.Receive(t, "the second Resume", second))
-		if got := kit.One[string](t, b.side, `SELECT status FROM workflows.workflow_steps WHERE run_id = $1`, id); got != "succeeded" {
-			t.Errorf("the step is %s", got)
-		}
-	})
 }

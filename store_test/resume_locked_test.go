@@ -39,8 +39,7 @@ func TestResumeMeetsTheEndOfAChild(t *testing.T) {
 		st := writer(t, b)
 		root := b.ownedRun(t)
 		children := b.started(t, st, root, "s", 2)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET status = 'failed', waiting = NULL WHERE run_id = $1`, root)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', owner = NULL WHERE id = $1`, root)
+		b.failedWith(t, root)
 
 		end := kit.Begin(t, b.db)
 		wantOutcomes(t, st.In(end), []store.Write{children[0]}, store.Written)
@@ -61,8 +60,8 @@ func TestResumeMeetsAFurtherChild(t *testing.T) {
 		root := b.ownedRun(t)
 		child := b.started(t, st, root, "s", 1)[0]
 		grandchildren := b.started(t, st, child.RunID, "u", 2)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET status = 'failed', waiting = NULL WHERE run_id IN ($1, $2)`, root, child.RunID)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', owner = NULL WHERE id = $1`, root)
+		b.failedWith(t, root)
+		kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET status = 'failed', waiting = NULL WHERE run_id = $1`, child.RunID)
 
 		release := b.holdRow(t, root)
 		b.whileItWaits(t, func() error { return st.ResumeRun(t.Context(), root) }, func() {
@@ -88,8 +87,7 @@ func TestResumeOnASnapshotMissesNoEnd(t *testing.T) {
 		st := writer(t, b)
 		root := b.ownedRun(t)
 		children := b.started(t, st, root, "s", 2)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET status = 'failed', waiting = NULL WHERE run_id = $1`, root)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', owner = NULL WHERE id = $1`, root)
+		b.failedWith(t, root)
 
 		tx, err := b.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 		kit.Must(t, err)
@@ -122,10 +120,7 @@ func TestMovesWaitForAStepWithinTheBound(t *testing.T) {
 			"Resume": func(st *store.Store, id string) error { return st.ResumeRun(t.Context(), id) },
 			"Delete": func(st *store.Store, id string) error { return st.DeleteRun(t.Context(), id) },
 		} {
-			id := b.newRun(t)
-			kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, updated_at, attempts)
-				VALUES ($1, 's', 'failed', 'step', 1, 1, '{"count": 1}')`, id)
-			kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
+			id := b.failedRun(t)
 			// As psql would: a lock of the step alone.
 			release := b.holdStep(t, id, "s")
 			tx := kit.Begin(t, b.db)
@@ -143,28 +138,33 @@ func TestMovesWaitForAStepWithinTheBound(t *testing.T) {
 	})
 }
 
-// A sweep leaves alone a run whose parent, which others have locked, cannot be told.
-func TestSweepMeetsALockedParent(t *testing.T) {
+// A stranger records a failed step as done while Resume waits for its row: it is not attempted again.
+func TestResumeMeetsAStepThatHasSucceeded(t *testing.T) {
 	each(t, func(t *testing.T, access pgtest.Access) {
 		b := setup(t, access)
-		st := writer(t, b)
-		root := b.ownedRun(t)
-		child := b.started(t, st, root, "s", 1)[0].RunID
-		grandchild := b.started(t, st, child, "u", 1)[0].RunID
-		b.started(t, st, grandchild, "v", 1)
-		kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'cancelled', owner = NULL, run_at = NULL WHERE id = $1`, root)
-
-		release := b.holdRow(t, grandchild)
-		sweep(t, st)
-		b.countsRight(t)
-		if n := b.unfinished(t, root); n != 2 {
-			t.Errorf("%d runs of the tree are unfinished, want the locked one and its child", n)
-		}
-		release()
-		sweep(t, st)
-		b.countsRight(t)
-		if n := b.unfinished(t, root); n > 0 {
-			t.Errorf("after a second sweep %d runs of the tree are unfinished", n)
+		id := b.failedRun(t)
+		stranger := kit.Begin(t, b.side)
+		kit.Exec(t, stranger, `UPDATE workflows.workflow_steps SET status = 'succeeded', result = '1' WHERE run_id = $1`, id)
+		b.whileItWaits(t, func() error { return writer(t, b).ResumeRun(t.Context(), id) }, func() { kit.Must(t, stranger.Commit()) })
+		if got := kit.One[string](t, b.side, `SELECT status FROM workflows.workflow_steps WHERE run_id = $1`, id); got != "succeeded" {
+			t.Errorf("the step is %s", got)
 		}
 	})
+}
+
+// failedRun creates a run that has failed with its only step, s.
+func (b *bundle) failedRun(t *testing.T) string {
+	t.Helper()
+	id := b.newRun(t)
+	kit.Exec(t, b.side, `INSERT INTO workflows.workflow_steps (run_id, step_name, status, kind, seq, updated_at, attempts)
+		VALUES ($1, 's', 'failed', 'step', 1, 1, '{"count": 1}')`, id)
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', run_at = NULL WHERE id = $1`, id)
+	return id
+}
+
+// failedWith has a run fail that a worker executes, with the step of its children, which go on.
+func (b *bundle) failedWith(t *testing.T, run string) {
+	t.Helper()
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_steps SET status = 'failed', waiting = NULL WHERE run_id = $1`, run)
+	kit.Exec(t, b.side, `UPDATE workflows.workflow_runs SET status = 'failed', owner = NULL WHERE id = $1`, run)
 }

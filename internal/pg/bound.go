@@ -38,13 +38,13 @@ const grace = time.Second
 
 // bounded calls f with a context that ends after Options.Timeout, as await does.
 func (d *DB) bounded(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := d.bound(ctx)
+	ctx, cancel := d.Bound(ctx)
 	defer cancel()
 	return await(ctx, func() error { return f(ctx) })
 }
 
-// bound returns a context that ends after Options.Timeout.
-func (d *DB) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// Bound returns a context that ends after Options.Timeout.
+func (d *DB) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d.opts.Timeout == 0 {
 		return ctx, func() {}
 	}

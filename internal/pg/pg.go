@@ -89,7 +89,7 @@ func (d *DB) Unbounded() *DB {
 // Hold takes a connection out of the pool and returns the DB on it, for statements that must not wait for others to give
 // theirs back. The caller closes it; once it is broken, every statement is an error.
 func (d *DB) Hold(ctx context.Context) (held *DB, closeConn func(), err error) {
-	ctx, cancel := d.bound(ctx)
+	ctx, cancel := d.Bound(ctx)
 	defer cancel()
 	conn, err := handOver(ctx, func() (*sql.Conn, error) { return d.take(ctx) }, d.giveBack)
 	if err != nil {
